@@ -1,0 +1,28 @@
+# Each target does its own set-up: a fresh Debian machine with Rust, gcc, make and git is enough.
+CARGO ?= cargo
+
+.PHONY: help demo test test-slow build fmt lint setup
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Store a real dataset on a one-machine network, prove it, fetch it back (under a minute after the build)
+	@scripts/demo.sh
+
+test: setup ## Format, lints, all tests, and the demo: what CI runs
+	@scripts/test.sh
+
+test-slow: setup ## The tests that take minutes: large sectors
+	$(CARGO) test --locked --release --workspace -- --ignored
+
+build: setup ## Build the binary: target/release/cairn
+	$(CARGO) build --locked --release -p cairn
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+lint: setup ## Lints alone
+	$(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
+
+setup: ## Install or name the missing system packages
+	@scripts/setup.sh

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes sure that the system packages for a build are there. Silent when they are; safe to run any number of times.
+#
+# What needs them: RocksDB is C++ (a C++ compiler), and its Rust bindings are generated during the build (libclang with its headers).
+# As root on Debian the missing ones are installed; otherwise the exact command is printed and the build stops here.
+set -eu
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+has_command() { command -v "$1" >/dev/null 2>&1; }
+
+# The places where the bindings' generator looks, in its order.
+has_libclang() {
+    for library in "${LIBCLANG_PATH:-/nonexistent}"/libclang*.so* /usr/lib/llvm-*/lib/libclang*.so* /usr/lib64/libclang*.so* \
+        /usr/lib/*-linux-gnu*/libclang*.so* /usr/lib/libclang*.so* /usr/local/lib/libclang*.so*; do
+        # libclang-cpp is another library.
+        case $library in *libclang-cpp*) continue ;; esac
+        [ ! -e "$library" ] || return 0
+    done
+    return 1
+}
+
+if ! has_command cargo; then
+    say 'cargo is missing. Cairn needs Rust 1.88 or newer: install it with rustup, open a new shell and run this again.'
+    exit 1
+fi
+
+missing=''
+has_command cc || missing="$missing gcc"
+has_command c++ || has_command g++ || missing="$missing g++"
+has_command make || missing="$missing make"
+has_libclang || missing="$missing libclang-dev"
+missing=${missing# }
+[ -n "$missing" ] || exit 0
+
+if ! has_command apt-get; then
+    say "missing (Debian's package names): $missing"
+    say 'this script installs them on Debian alone: install their equivalents and run it again.'
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    say "missing system packages: $missing. Run this command, then the same make target again:"
+    say "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $missing"
+    exit 1
+fi
+
+say "installing $missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+# $missing is a list of words.
+# shellcheck disable=SC2086
+if ! { apt-get -o DPkg::Lock::Timeout=300 update && apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "could not install them; the command was: apt-get update && apt-get install -y --no-install-recommends $missing"
+    exit 1
+fi

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Everything that must hold before a change lands: format, lints, tests, and the demo through the real binary.
+#
+# One build profile (release) for all of it, so that nothing is compiled twice. A check whose tool this Rust lacks is skipped loudly and counted.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Prints the skip in the form that .ci/run counts.
+skip() {
+    printf '\n!!!! %s is not part of this Rust installation: its check is SKIPPED. To have it: rustup component add %s\n\n' "$1" "$1"
+    printf 'check skipped: %s\n' "$1"
+}
+
+if cargo fmt --version >/dev/null 2>&1; then
+    printf '== format\n'
+    cargo fmt --all --check
+else
+    skip rustfmt
+fi
+
+if cargo clippy --version >/dev/null 2>&1; then
+    printf '== lints\n'
+    cargo clippy --locked --release --workspace --all-targets -- -D warnings
+else
+    skip clippy
+fi
+
+printf '== tests\n'
+cargo test --locked --release --workspace --no-fail-fast
+
+printf '== demo, through the binary\n'
+cargo build --locked --release -p cairn
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+scripts/demo.sh "$folder/devnet"
+printf 'test result: ok. 1 passed; 0 failed; 0 ignored (demo)\n'
