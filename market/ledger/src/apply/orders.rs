@@ -1,0 +1,282 @@
+//! Orders, bids, and the assignment of one to the other.
+//!
+//! Assignment, when the bid window ends:
+//!
+//! 1. Sort the bids by price; ties by a hash of the epoch's beacon, order and provider.
+//! 2. Take them in this order, skipping owners that have a copy, until every copy has one.
+//! 3. A winner gets one deal per piece. Its price is divided among them by padded size, rounded down, and what rounding
+//!    leaves goes to the first; so the deals of a copy cost exactly the bid.
+//! 4. What the deals do not need of the order's deposit goes back to the client, losing bids get their deposits back.
+
+use std::collections::BTreeSet;
+
+use cairn_protocol::{Amount, ProviderId, UnpaddedBytes};
+
+use super::providers::check_url;
+use super::{Step, in_range};
+use crate::close::{CloseReason, Closure};
+use crate::event::Event;
+use crate::ids::{DealId, OrderId};
+use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms};
+use crate::queue::Due;
+use crate::randomness;
+use crate::rejection::Rejection;
+use crate::treasury::Pot;
+
+impl Step<'_> {
+    pub(super) fn place_order(&mut self, terms: &OrderTerms) -> Result<(), Rejection> {
+        self.check_terms(terms)?;
+        let deposit = terms
+            .price_per_epoch_max
+            .checked_mul(terms.duration_epochs)
+            .and_then(|copy| copy.checked_mul(u64::from(terms.copies)))
+            .ok_or_else(|| Rejection::Overflow { what: "price cap x duration x copies".to_owned() })?;
+        self.state.lock(self.sender, Pot::Escrow, deposit)?;
+        let order = OrderId(self.state.meta.next_order);
+        self.state.meta.next_order += 1;
+        let bids_close_at = self.later(self.now(), self.state.meta.params.bid_window);
+        let record = Order {
+            client: self.sender,
+            terms: terms.clone(),
+            deposit,
+            placed_at: self.now(),
+            bids_close_at,
+            bids: 0,
+            status: OrderStatus::Open,
+        };
+        self.state.orders.insert(order, record);
+        self.state.schedule(bids_close_at, Due::BidWindowClose(order));
+        self.emit(Event::OrderPlaced { order, client: self.sender, deposit, bids_close_at });
+        Ok(())
+    }
+
+    fn check_terms(&self, terms: &OrderTerms) -> Result<(), Rejection> {
+        let params = &self.state.meta.params;
+        in_range("duration_epochs", terms.duration_epochs, params.deal_epochs_min, params.deal_epochs_max)?;
+        in_range("copies", u64::from(terms.copies), 1, u64::from(params.copies_max))?;
+        in_range("number of pieces", terms.pieces.len() as u64, 1, u64::from(params.order_pieces_max))?;
+        check_url("transfer_url", &terms.transfer_url)?;
+        for (index, piece) in terms.pieces.iter().enumerate() {
+            let least = UnpaddedBytes::piece_for(piece.payload_bytes).map(UnpaddedBytes::to_padded);
+            if least != Some(piece.piece.size) {
+                let (size, payload_bytes) = (piece.piece.size.0, piece.payload_bytes);
+                return Err(Rejection::BadPiece { index: index as u32, size, payload_bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// The order, if it takes bids.
+    fn open_order(&self, order: OrderId) -> Result<Order, Rejection> {
+        let found = self.state.order(order).ok_or(Rejection::UnknownOrder { order })?;
+        if found.status != OrderStatus::Open || self.now() >= found.bids_close_at {
+            return Err(Rejection::OrderNotOpen { order });
+        }
+        Ok(found.clone())
+    }
+
+    pub(super) fn cancel_order(&mut self, order: OrderId) -> Result<(), Rejection> {
+        let record = self.open_order(order)?;
+        if record.client != self.sender {
+            return Err(Rejection::NotClient { order, client: record.client });
+        }
+        let bidders: Vec<ProviderId> = self.state.bids_on(order).map(|(provider, _)| provider).collect();
+        for provider in bidders {
+            self.close_bid(order, provider, CloseReason::OrderCancelled, false);
+        }
+        self.close_order(order, record, CloseReason::CancelledByClient);
+        Ok(())
+    }
+
+    fn close_order(&mut self, order: OrderId, mut record: Order, reason: CloseReason) {
+        let refunded = std::mem::take(&mut record.deposit);
+        self.state.release(Pot::Escrow, record.client, refunded);
+        let closure = Closure::new(reason, self.now());
+        record.status = OrderStatus::Closed(closure.clone());
+        self.state.orders.insert(order, record);
+        self.state.schedule(self.retained_until(), Due::ForgetOrder(order));
+        self.emit(Event::OrderClosed { order, refunded, closure });
+    }
+
+    pub(super) fn place_bid(
+        &mut self,
+        provider: ProviderId,
+        order: OrderId,
+        price_per_epoch: Amount,
+    ) -> Result<(), Rejection> {
+        let bidder = self.committing_provider(provider)?;
+        let mut record = self.open_order(order)?;
+        let cap = record.terms.price_per_epoch_max;
+        if price_per_epoch > cap {
+            return Err(Rejection::PriceAboveCap { cap, got: price_per_epoch });
+        }
+        if self.state.bid(order, provider).is_some() {
+            return Err(Rejection::DuplicateBid { order, provider });
+        }
+        let limit = self.state.meta.params.order_bids_max;
+        if record.bids >= limit {
+            return Err(Rejection::TooManyBids { order, limit });
+        }
+        let sector_bytes = bidder.sector_size.bytes();
+        let too_large = |(_, piece): &(usize, &crate::order::OrderPiece)| piece.piece.size.0 > sector_bytes;
+        if let Some((index, piece)) = record.terms.pieces.iter().enumerate().find(too_large) {
+            let (index, size) = (index as u32, piece.piece.size.0);
+            return Err(Rejection::PieceTooLarge { index, size, provider, sector_bytes });
+        }
+        let deposit = self.state.meta.params.bid_deposit;
+        self.state.lock(self.sender, Pot::BidDeposits, deposit)?;
+        record.bids += 1;
+        self.state.orders.insert(order, record);
+        let bid = Bid { price_per_epoch, deposit, placed_at: self.now(), status: BidStatus::Open };
+        self.state.bids.insert((order, provider), bid);
+        self.add_obligations(provider, 1);
+        self.emit(Event::BidPlaced { order, provider, price_per_epoch });
+        Ok(())
+    }
+
+    /// Ends a bid; its deposit returns to the owner, or is burnt.
+    pub(super) fn close_bid(&mut self, order: OrderId, provider: ProviderId, reason: CloseReason, burn: bool) {
+        let closure = Closure::new(reason, self.now());
+        let status = BidStatus::Closed(closure.clone());
+        let close = |bid: &mut Bid| {
+            bid.status = status;
+            std::mem::take(&mut bid.deposit)
+        };
+        let deposit = self.state.bids.update(&(order, provider), close).expect("a bid outlives its deals");
+        if burn {
+            self.state.burn(Pot::BidDeposits, deposit);
+        } else {
+            self.state.release(Pot::BidDeposits, self.owner_of(provider), deposit);
+        }
+        self.end_obligation(provider);
+        let burnt = if burn { deposit } else { Amount::ZERO };
+        self.emit(Event::BidClosed { order, provider, burnt, closure });
+    }
+
+    /// One deal fewer to wait for: the last one returns the bid deposit.
+    pub(super) fn bid_deal_activated(&mut self, order: OrderId, provider: ProviderId) {
+        let count = |bid: &mut Bid| match &mut bid.status {
+            BidStatus::Won { deals_pending } => {
+                *deals_pending -= 1;
+                *deals_pending == 0
+            }
+            BidStatus::Open | BidStatus::Closed(_) => false,
+        };
+        if self.state.bids.update(&(order, provider), count).expect("a bid outlives its deals") {
+            self.close_bid(order, provider, CloseReason::DealsActive, false);
+        }
+    }
+
+    /// Assigns an order whose bid window ended; returns the weight of the work.
+    pub(super) fn assign_order(&mut self, order: OrderId) -> u64 {
+        let Some(record) = self.state.order(order).filter(|o| o.status == OrderStatus::Open).cloned() else {
+            return 1;
+        };
+        if record.bids == 0 {
+            self.close_order(order, record, CloseReason::NoBids);
+            return 1;
+        }
+        let (winners, losers) = self.rank_bids(order, record.terms.copies);
+        let weight = (winners.len() * record.terms.pieces.len() + losers.len()) as u64;
+        self.match_order(order, record, &winners);
+        for provider in losers {
+            self.close_bid(order, provider, CloseReason::Outbid, false);
+        }
+        weight
+    }
+
+    /// Steps 1 and 2: winners cheapest first, and the rest.
+    fn rank_bids(&self, order: OrderId, copies: u32) -> (Vec<(ProviderId, Amount)>, Vec<ProviderId>) {
+        let now = self.now();
+        let beacon = self.state.beacon(now).expect("the beacon of the block's own epoch is recorded first");
+        let mut bids: Vec<_> = self
+            .state
+            .bids_on(order)
+            .map(|(id, bid)| (bid.price_per_epoch, randomness::tie_break(beacon, now, id, order), id))
+            .collect();
+        bids.sort_unstable();
+        let mut owners = BTreeSet::new();
+        let (mut winners, mut losers) = (Vec::new(), Vec::new());
+        for (price, _, provider) in bids {
+            if winners.len() < copies as usize && owners.insert(self.owner_of(provider)) {
+                winners.push((provider, price));
+            } else {
+                losers.push(provider);
+            }
+        }
+        (winners, losers)
+    }
+
+    /// Steps 3 and 4, but for the losers.
+    fn match_order(&mut self, order: OrderId, mut record: Order, winners: &[(ProviderId, Amount)]) {
+        let mut deals = Vec::new();
+        let mut refunded = std::mem::take(&mut record.deposit);
+        for &(provider, price_per_epoch) in winners {
+            self.emit(Event::BidWon { order, provider, price_per_epoch });
+            let copy_cost = price_per_epoch.checked_mul(record.terms.duration_epochs);
+            refunded = copy_cost
+                .and_then(|cost| refunded.checked_sub(cost))
+                .expect("a bid is at most the cap that the deposit was made of");
+            deals.extend(self.create_deals(order, &record, provider, price_per_epoch));
+            let status = BidStatus::Won { deals_pending: record.terms.pieces.len() as u32 };
+            self.state.bids.update(&(order, provider), |bid| bid.status = status);
+        }
+        self.state.release(Pot::Escrow, record.client, refunded);
+        let copies_missing = record.terms.copies - winners.len() as u32;
+        record.status = OrderStatus::Matched { deals: deals.clone(), copies_missing, epoch: self.now() };
+        self.state.orders.insert(order, record);
+        // Bids wait for activation, so the order is kept for that long beyond the usual.
+        let forget_at = self.later(self.retained_until(), self.state.meta.params.activation_window + 1);
+        self.state.schedule(forget_at, Due::ForgetOrder(order));
+        self.emit(Event::OrderMatched { order, deals, copies_missing, refunded });
+    }
+
+    fn create_deals(&mut self, order: OrderId, record: &Order, provider: ProviderId, price: Amount) -> Vec<DealId> {
+        let activate_by = self.later(self.now(), self.state.meta.params.activation_window);
+        let rates = divide_price(price, &record.terms);
+        self.add_obligations(provider, rates.len() as u64);
+        let mut ids = Vec::with_capacity(rates.len());
+        for (piece, rate) in record.terms.pieces.iter().zip(rates) {
+            let deal = DealId(self.state.meta.next_deal);
+            self.state.meta.next_deal += 1;
+            let duration_epochs = record.terms.duration_epochs;
+            let escrow = rate.checked_mul(duration_epochs).expect("part of the order's deposit");
+            let new = Deal {
+                order,
+                client: record.client,
+                provider,
+                piece: *piece,
+                rate,
+                duration_epochs,
+                escrow,
+                paid: Amount::ZERO,
+                status: DealStatus::Assigned { activate_by },
+            };
+            self.state.deals.insert(deal, new);
+            self.state.schedule(activate_by, Due::DealActivation(deal));
+            self.emit(Event::DealAssigned { deal, order, provider, escrow, activate_by });
+            ids.push(deal);
+        }
+        ids
+    }
+
+    /// Removes a closed order with its bids; returns the weight of the work.
+    pub(super) fn forget_order(&mut self, order: OrderId) -> u64 {
+        let bidders: Vec<ProviderId> = self.state.bids_on(order).map(|(provider, _)| provider).collect();
+        for provider in &bidders {
+            self.state.bids.remove(&(order, *provider));
+        }
+        self.state.orders.remove(&order);
+        1 + bidders.len() as u64
+    }
+}
+
+/// The price of a copy, divided among its pieces by padded size; the sum is exactly the price.
+fn divide_price(price: Amount, terms: &OrderTerms) -> Vec<Amount> {
+    let total: u128 = terms.pieces.iter().map(|piece| u128::from(piece.piece.size.0)).sum();
+    let share = |size: u64| (u128::from(price.0) * u128::from(size) / total) as u64;
+    let mut rates: Vec<Amount> = terms.pieces.iter().map(|piece| Amount(share(piece.piece.size.0))).collect();
+    let divided: u64 = rates.iter().map(|rate| rate.0).sum();
+    rates[0].0 += price.0 - divided;
+    rates
+}

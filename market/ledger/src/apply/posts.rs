@@ -1,0 +1,342 @@
+//! The calendar at work: a place for each sector, window PoSts, missed deadlines, recovery, termination.
+//!
+//! A partition has one queue entry: the close of its current instance. At the close each of its sectors is either
+//! accounted up to the challenge (a proof did that) or has missed it:
+//!
+//! - active or recovering: becomes faulty, the time since the last challenge counts as faulted, a fee is burnt;
+//! - faulty: the same, once more;
+//! - missed too often, or the fee is more than the collateral: terminated, its deposit burnt, its deals closed.
+//!
+//! A sector whose expiration is reached leaves at the close. Then the next instance is queued.
+
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+
+use super::{Step, ascending, in_range};
+use crate::calendar::DEADLINES;
+use crate::close::CloseReason;
+use crate::command::DECLARED_SECTORS_MAX;
+use crate::event::Event;
+use crate::provider::Provider;
+use crate::queue::Due;
+use crate::rejection::Rejection;
+use crate::sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
+use crate::state::PartitionKey;
+use crate::treasury::Pot;
+
+impl Step<'_> {
+    /// Gives a proven sector its place and starts its deals.
+    pub(super) fn activate_sector(
+        &mut self,
+        provider: ProviderId,
+        owned: &Provider,
+        number: SectorNumber,
+        mut record: Sector,
+    ) {
+        let now = self.now();
+        let sectors_max = self.state.partition_sectors_max(owned, &record);
+        let (deadline, partition) = self.choose_partition(provider, sectors_max);
+        let instance = self.state.calendar(provider).first_challenged_from(deadline, self.later(now, 1));
+        let key = (provider, deadline, partition);
+        let mut members = self.state.partitions.get(&key).cloned().unwrap_or(Partition {
+            sectors: Vec::new(),
+            proven_challenge: None,
+            closes_at: instance.closes_at,
+        });
+        if members.sectors.is_empty() {
+            members.closes_at = instance.closes_at;
+            self.state.schedule(instance.closes_at, Due::PartitionClose(provider, deadline, partition));
+        }
+        let position = members.sectors.partition_point(|other| *other < number);
+        members.sectors.insert(position, number);
+        self.state.partitions.insert(key, members);
+
+        let deals = record.deals.clone();
+        record.status = SectorStatus::Proving(Proving {
+            activated_at: now,
+            deadline,
+            partition,
+            health: Health::Active,
+            history: ProofHistory::new(now),
+            posts_accepted: 0,
+        });
+        self.state.sectors.insert((provider, number), record);
+        let first_challenge = instance.challenge_epoch;
+        self.emit(Event::SectorActivated { provider, sector: number, deadline, partition, first_challenge });
+        for deal in deals {
+            self.activate_deal(deal, number);
+        }
+    }
+
+    /// A partition whose sectors may change now: one with room if there is any, else a new one in the deadline with the
+    /// fewest; of equals the one that is challenged first.
+    fn choose_partition(&self, provider: ProviderId, sectors_max: usize) -> (u32, u32) {
+        let (now, calendar) = (self.now(), self.state.calendar(provider));
+        let candidates = (0..DEADLINES).filter_map(|deadline| {
+            let locked = calendar.current(deadline, now).is_locked_at(now);
+            let next = calendar.first_challenged_from(deadline, self.later(now, 1)).challenge_epoch;
+            let count = self.partition_count(provider, deadline);
+            let last = count.checked_sub(1);
+            let room = last.is_some_and(|last| {
+                let partition = self.state.partitions.get(&(provider, deadline, last));
+                partition.is_some_and(|partition| partition.sectors.len() < sectors_max)
+            });
+            let partition = if room { count - 1 } else { count };
+            (!locked).then_some(((!room, if room { 0 } else { count }, next), deadline, partition))
+        });
+        let (_, deadline, partition) = candidates.min().expect("windows are shorter than a period");
+        (deadline, partition)
+    }
+
+    /// Partitions ever made in a deadline; the last key tells.
+    fn partition_count(&self, provider: ProviderId, deadline: u32) -> u32 {
+        let partitions = self.state.partitions.iter_from(&(provider, deadline, 0));
+        partitions
+            .take_while(|((p, d, _), _)| (*p, *d) == (provider, deadline))
+            .last()
+            .map_or(0, |((_, _, n), _)| n + 1)
+    }
+
+    pub(super) fn submit_window_post(
+        &mut self,
+        key: PartitionKey,
+        challenge_epoch: Epoch,
+        proof: &[u8],
+    ) -> Result<(), Rejection> {
+        let (provider, deadline, partition) = key;
+        self.owned_provider(provider)?;
+        let now = self.now();
+        // Closes are late only when the queue is; what is due is done before the next instance is looked at.
+        while self.state.partitions.get(&key).is_some_and(|p| !p.sectors.is_empty() && p.closes_at <= now) {
+            let due_at = self.state.partitions.get(&key).expect("just seen").closes_at;
+            self.state.queue.remove(&(due_at, Due::PartitionClose(provider, deadline, partition)));
+            self.close_partition(key, due_at);
+        }
+        let members = self.state.partitions.get(&key).filter(|p| !p.sectors.is_empty());
+        let members = members.ok_or(Rejection::UnknownPartition { deadline, partition })?.clone();
+        let instance = self.state.calendar(provider).closing_at(deadline, members.closes_at);
+        if challenge_epoch != instance.challenge_epoch {
+            return Err(Rejection::WrongChallenge { expected: instance.challenge_epoch, got: challenge_epoch });
+        }
+        if !instance.is_open_at(now) {
+            return Err(Rejection::DeadlineNotOpen { opens_at: instance.opens_at, now });
+        }
+        if members.proven_challenge >= Some(challenge_epoch) {
+            return Err(Rejection::AlreadyProven { partition, challenge_epoch });
+        }
+        let statement = self.state.window_post_statement(provider, deadline, partition);
+        let statement = statement.expect("challenges are kept while they may be answered");
+        if statement.sectors.is_empty() {
+            return Err(Rejection::NothingToProve { partition });
+        }
+        self.verifier.verify_window_post(&statement, proof)?;
+
+        self.state.partitions.update(&key, |p| p.proven_challenge = Some(challenge_epoch));
+        let sectors: Vec<SectorNumber> = statement.sectors.iter().map(|(number, _)| *number).collect();
+        self.emit(Event::WindowPostAccepted {
+            provider,
+            deadline,
+            partition,
+            challenge_epoch,
+            sectors: sectors.clone(),
+        });
+        for number in sectors {
+            self.account_proven(provider, number, challenge_epoch);
+        }
+        Ok(())
+    }
+
+    fn account_proven(&mut self, provider: ProviderId, number: SectorNumber, challenge_epoch: Epoch) {
+        let account = |sector: &mut Sector| {
+            let proving = sector.proving_mut().expect("partitions hold live sectors");
+            let recovering = matches!(proving.health, Health::Recovering { .. });
+            // The time before a recovery is proven was faulty, however good the proof.
+            proving.history.account(challenge_epoch, !recovering);
+            proving.health = Health::Active;
+            proving.posts_accepted += 1;
+            recovering
+        };
+        if self.update_sector(provider, number, account) {
+            self.emit(Event::SectorRecovered { provider, sector: number });
+        }
+        self.cut_long_history(provider, number);
+    }
+
+    fn update_sector<R>(
+        &mut self,
+        provider: ProviderId,
+        number: SectorNumber,
+        change: impl FnOnce(&mut Sector) -> R,
+    ) -> R {
+        self.state.sectors.update(&(provider, number), change).expect("partitions hold existing sectors")
+    }
+
+    /// Keeps a sector's record short: settles all its deals, then forgets what is settled.
+    fn cut_long_history(&mut self, provider: ProviderId, number: SectorNumber) {
+        let sector = self.state.sector(provider, number).expect("partitions hold existing sectors");
+        if !sector.proving().is_some_and(|proving| proving.history.is_long()) {
+            return;
+        }
+        for deal in sector.deals.clone() {
+            self.settle_accounted(deal);
+        }
+        self.update_sector(provider, number, |sector| {
+            sector.proving_mut().expect("still live").history.cut();
+        });
+    }
+
+    /// Closes the instance of a partition that was due at `due_at`; returns the weight of the work.
+    pub(super) fn close_partition(&mut self, key: PartitionKey, due_at: Epoch) -> u64 {
+        let (provider, deadline, partition) = key;
+        let Some(members) = self.state.partitions.get(&key).filter(|p| p.closes_at == due_at).cloned() else {
+            return 1;
+        };
+        let challenge_epoch = self.state.calendar(provider).closing_at(deadline, due_at).challenge_epoch;
+        let mut staying = Vec::with_capacity(members.sectors.len());
+        for &number in &members.sectors {
+            if self.close_deadline_of_sector(provider, number, challenge_epoch, due_at) {
+                staying.push(number);
+            }
+        }
+        let closes_at = self.later(due_at, self.state.meta.params.proving_period());
+        if !staying.is_empty() {
+            self.state.schedule(closes_at, Due::PartitionClose(provider, deadline, partition));
+        }
+        self.state.partitions.update(&key, |p| (p.sectors, p.closes_at) = (staying, closes_at));
+        1 + members.sectors.len() as u64
+    }
+
+    /// Returns whether the sector stays in its partition.
+    fn close_deadline_of_sector(
+        &mut self,
+        provider: ProviderId,
+        number: SectorNumber,
+        challenge_epoch: Epoch,
+        due_at: Epoch,
+    ) -> bool {
+        let sector = self.state.sector(provider, number).expect("partitions hold existing sectors");
+        let expired = sector.expiration <= due_at;
+        let proving = sector.proving().expect("partitions hold live sectors");
+        if proving.history.accounted_until() < challenge_epoch {
+            if let Some(reason) = self.miss_deadline(provider, number, challenge_epoch) {
+                self.end_sector(provider, number, reason, true);
+                return false;
+            }
+            self.cut_long_history(provider, number);
+        }
+        if expired {
+            self.end_sector(provider, number, CloseReason::SectorExpired, false);
+        }
+        !expired
+    }
+
+    /// Accounts a missed challenge and burns the fee; returns why the sector must be terminated, if it must.
+    fn miss_deadline(
+        &mut self,
+        provider: ProviderId,
+        number: SectorNumber,
+        challenge_epoch: Epoch,
+    ) -> Option<CloseReason> {
+        let now = self.now();
+        let account = |sector: &mut Sector| {
+            let proving = sector.proving_mut().expect("partitions hold live sectors");
+            proving.history.account(challenge_epoch, false);
+            let (since, missed) = match proving.health {
+                Health::Active => (now, 1),
+                Health::Faulty { since, missed } | Health::Recovering { since, missed } => (since, missed + 1),
+            };
+            proving.health = Health::Faulty { since, missed };
+            missed
+        };
+        let missed = self.update_sector(provider, number, account);
+        let (fee, paid_in_full) = self.burn_fault_fee(provider);
+        self.emit(Event::SectorFaulted { provider, sector: number, missed, fee });
+        if missed >= self.state.meta.params.fault_periods_max {
+            Some(CloseReason::FaultyTooLong)
+        } else if paid_in_full {
+            None
+        } else {
+            Some(CloseReason::CollateralExhausted)
+        }
+    }
+
+    /// Burns the fault fee, or what collateral there is; says how much, and whether that was all of it.
+    fn burn_fault_fee(&mut self, provider: ProviderId) -> (Amount, bool) {
+        let wanted = self.state.meta.params.fault_fee;
+        let take = |p: &mut Provider| {
+            let fee = wanted.min(p.collateral);
+            p.collateral = p.collateral.checked_sub(fee).expect("a minimum of both");
+            fee
+        };
+        let fee = self.state.providers.update(&provider, take).expect("providers are never removed");
+        self.state.burn(Pot::Collateral, fee);
+        (fee, fee == wanted)
+    }
+
+    /// Settles and closes a live sector's deals, then the sector.
+    fn end_sector(&mut self, provider: ProviderId, number: SectorNumber, reason: CloseReason, burn: bool) {
+        let deals = self.state.sector(provider, number).expect("callers found the sector").deals.clone();
+        for deal in deals {
+            self.settle_accounted(deal);
+            if self.state.deal(deal).is_some_and(|record| !record.is_closed()) {
+                self.close_deal(deal, CloseReason::SectorTerminated);
+            }
+        }
+        let record = self.state.sector(provider, number).cloned().expect("closing deals keeps the sector");
+        self.close_sector(provider, number, record, reason, burn);
+    }
+
+    pub(super) fn declare_faults(&mut self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {
+        self.check_declaration(provider, sectors)?;
+        let since = self.now();
+        for &number in sectors {
+            let health = self.unlocked_health(provider, number)?;
+            let Health::Active = health else {
+                return Err(Rejection::WrongHealth { sector: number, expected: "active".to_owned() });
+            };
+            self.set_health(provider, number, Health::Faulty { since, missed: 0 });
+            self.emit(Event::SectorFaulted { provider, sector: number, missed: 0, fee: Amount::ZERO });
+        }
+        Ok(())
+    }
+
+    pub(super) fn declare_recovery(&mut self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {
+        self.check_declaration(provider, sectors)?;
+        for &number in sectors {
+            let health = self.unlocked_health(provider, number)?;
+            let Health::Faulty { since, missed } = health else {
+                return Err(Rejection::WrongHealth { sector: number, expected: "faulty".to_owned() });
+            };
+            self.set_health(provider, number, Health::Recovering { since, missed });
+            self.emit(Event::RecoveryDeclared { provider, sector: number });
+        }
+        Ok(())
+    }
+
+    fn check_declaration(&self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {
+        self.owned_provider(provider)?;
+        in_range("number of sectors", sectors.len() as u64, 1, DECLARED_SECTORS_MAX as u64)?;
+        ascending("sectors", sectors)
+    }
+
+    /// Health of a live sector whose current challenge is not drawn, or answered.
+    fn unlocked_health(&self, provider: ProviderId, number: SectorNumber) -> Result<Health, Rejection> {
+        let unknown = Rejection::UnknownSector { provider, sector: number };
+        let sector = self.state.sector(provider, number).ok_or(unknown)?;
+        let live = || Rejection::WrongHealth { sector: number, expected: "live".to_owned() };
+        let proving = sector.proving().ok_or_else(live)?;
+        let key = (provider, proving.deadline, proving.partition);
+        let partition = self.state.partitions.get(&key).expect("live sectors have a partition");
+        let instance = self.state.calendar(provider).closing_at(proving.deadline, partition.closes_at);
+        let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
+        if self.now() >= instance.challenge_epoch && !answered {
+            return Err(Rejection::DeadlineLocked { sector: number, until: instance.closes_at });
+        }
+        Ok(proving.health)
+    }
+
+    fn set_health(&mut self, provider: ProviderId, number: SectorNumber, health: Health) {
+        self.update_sector(provider, number, |sector| {
+            sector.proving_mut().expect("checked to be live").health = health;
+        });
+    }
+}

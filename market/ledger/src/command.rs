@@ -1,0 +1,141 @@
+//! What a transaction may ask for. Each command names its rule; the rejections are in [`crate::rejection`].
+
+use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Address, DealId, OrderId};
+use crate::order::OrderTerms;
+
+/// A request to the ledger, in the name of the transaction's sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Command {
+    /// Moves free money.
+    Transfer {
+        /// Receiver.
+        to: Address,
+        /// How much; more than nothing.
+        amount: Amount,
+    },
+    /// Makes the sender the owner of a new provider. Its number is in [`crate::Event::ProviderRegistered`].
+    RegisterProvider {
+        /// Size of all its sectors.
+        sector_size: SectorSize,
+        /// Locked; at least `collateral_min`.
+        collateral: Amount,
+        /// Retrieval URL.
+        endpoint: String,
+    },
+    /// Locks more collateral. By anyone, for any provider.
+    AddCollateral {
+        /// For whom.
+        provider: ProviderId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Frees collateral above the minimum; all of it once nothing is open. By the owner.
+    WithdrawCollateral {
+        /// From whom.
+        provider: ProviderId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Asks for storage. The order's number is in [`crate::Event::OrderPlaced`].
+    PlaceOrder(OrderTerms),
+    /// Takes an open order back. By its client.
+    CancelOrder {
+        /// Which.
+        order: OrderId,
+    },
+    /// Offers one copy of an open order. By the provider's owner; once per order.
+    PlaceBid {
+        /// Who offers.
+        provider: ProviderId,
+        /// For which order.
+        order: OrderId,
+        /// Price of the whole copy per epoch; at most the order's cap.
+        price_per_epoch: Amount,
+    },
+    /// Announces a sealed sector, before the seed is known. By the owner.
+    PreCommit(PreCommit),
+    /// Proves a pre-committed sector after its seed; deals in it start. By the owner.
+    ProveCommit {
+        /// Whose sector.
+        provider: ProviderId,
+        /// Which sector.
+        sector: SectorNumber,
+        /// Its pieces in order; CommD is recomputed from them.
+        pieces: Vec<ManifestPiece>,
+        /// The proof, in the verifier's encoding.
+        #[serde(with = "serde_bytes")]
+        proof: Vec<u8>,
+    },
+    /// Proves one partition at the open instance of its deadline. By the owner.
+    SubmitWindowPost {
+        /// Whose sectors.
+        provider: ProviderId,
+        /// The deadline, below 48.
+        deadline: u32,
+        /// The partition in it.
+        partition: u32,
+        /// Names the instance: the epoch whose beacon was the challenge.
+        challenge_epoch: Epoch,
+        /// The proof, in the verifier's encoding.
+        #[serde(with = "serde_bytes")]
+        proof: Vec<u8>,
+    },
+    /// Takes sectors out of the next proofs; they earn nothing and cost a fee per deadline. By the owner.
+    DeclareFaults {
+        /// Whose sectors.
+        provider: ProviderId,
+        /// Active sectors, ascending.
+        sectors: Vec<SectorNumber>,
+    },
+    /// Puts faulty sectors into the next proofs. By the owner.
+    DeclareRecovery {
+        /// Whose sectors.
+        provider: ProviderId,
+        /// Faulty sectors, ascending.
+        sectors: Vec<SectorNumber>,
+    },
+    /// Pays an active deal up to the last accounted epoch. By anyone.
+    Settle {
+        /// Which.
+        deal: DealId,
+    },
+}
+
+/// A sealed sector before its proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreCommit {
+    /// Whose sector.
+    pub provider: ProviderId,
+    /// A number not on the ledger yet.
+    pub sector: SectorNumber,
+    /// How it was sealed.
+    pub seal_proof: SealProof,
+    /// Commitment to the replica.
+    pub comm_r: CommR,
+    /// Commitment to the data.
+    pub comm_d: CommD,
+    /// Epoch of the ticket it was sealed with; past, and at most `ticket_age_max` old.
+    pub ticket_epoch: Epoch,
+    /// When its life shall end; see `LedgerParams::sector_epochs_min`.
+    pub expiration: Epoch,
+    /// Deals that are in it: assigned to this provider, in no other sector.
+    pub deals: Vec<DealId>,
+}
+
+/// One piece of a sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPiece {
+    /// Commitment and padded size.
+    pub piece: PieceInfo,
+    /// The deal it is stored for, if any.
+    pub deal: Option<DealId>,
+}
+
+/// Most sectors in one declaration of faults or recoveries.
+pub const DECLARED_SECTORS_MAX: usize = 4_096;

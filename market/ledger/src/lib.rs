@@ -1,0 +1,60 @@
+//! The ledger: what the network agrees on, as a pure step function.
+//!
+//! [`State::apply_block`] takes a block's epoch, time, beacon and transactions, and a [`ProofVerifier`]; it changes the
+//! state and returns receipts, events and the new root. No I/O, no clock, no randomness of its own: the same blocks give
+//! the same roots everywhere.
+//!
+//! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
+//! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
+//! is), [`table`] (how state is kept, hashed and copied).
+//!
+//! # Invariants
+//! - Money is conserved: free balances, pots and burnt money always make the genesis supply.
+//! - A pot holds exactly what the things on the ledger say they locked in it.
+//! - A block does bounded work: waiting things stand in a queue by epoch; nothing loops over all sectors or deals.
+//! - Everything that waits has a queue entry that ends the waiting.
+//! - A refused transaction has no effect at all; a failed command costs its nonce and fee and nothing else.
+
+#![forbid(unsafe_code)]
+
+mod apply;
+pub mod calendar;
+pub mod close;
+pub mod codec;
+pub mod command;
+pub mod event;
+pub mod ids;
+pub mod invariants;
+pub mod order;
+pub mod params;
+pub mod proof;
+pub mod provider;
+pub mod queue;
+pub mod randomness;
+pub mod rejection;
+pub mod sector;
+pub mod signatures;
+pub mod state;
+pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transaction;
+pub mod treasury;
+
+pub use apply::{BlockContext, BlockOutcome, Outcome, Receipt};
+pub use calendar::{Calendar, DEADLINES, DeadlineInfo};
+pub use close::{CloseReason, Closure};
+pub use codec::CodecRejection;
+pub use command::{Command, ManifestPiece, PreCommit};
+pub use event::Event;
+pub use ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot, TransactionId};
+pub use invariants::InvariantViolation;
+pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms};
+pub use params::{LedgerParams, ParamsRejection};
+pub use proof::{PorepStatement, ProofRejection, ProofVerifier, WindowPostStatement};
+pub use provider::{Account, Provider};
+pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
+pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
+pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
+pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
+pub use treasury::{Pot, Treasury};

@@ -1,0 +1,180 @@
+//! Orders, bids and deals: what a client asks for, what a provider offers, and the lease that comes of it.
+//!
+//! ```text
+//! order:  Open --bid window ends--> Matched (one deal per copy and piece) | Closed (NoBids)
+//!           \--client cancels-----> Closed (CancelledByClient)
+//! bid:    Open --> Won --all deals active--> Closed (DealsActive) | --one not in time--> Closed (DealNotActivated)
+//!           \----> Closed (Outbid, OrderCancelled)
+//! deal:   Assigned <--> Bound (pre-committed) --> Active --> Closed (Completed, SectorTerminated)
+//!              \-----------\--> Closed (NotActivated)
+//! ```
+//!
+//! Money: an order locks `price cap x duration x copies`; assignment leaves `bid price x duration` per copy in escrow,
+//! divided among its deals, and returns the rest. A deal pays `rate` for each epoch in which its sector is proven.
+
+use cairn_protocol::{Amount, Epoch, PieceInfo, ProviderId, SectorNumber};
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+use crate::close::Closure;
+use crate::ids::{Address, DealId, OrderId};
+
+/// A piece of an ordered dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderPiece {
+    /// Commitment and padded size.
+    pub piece: PieceInfo,
+    /// Bytes of the client's payload in it, before any padding.
+    pub payload_bytes: u64,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderTerms {
+    /// Root CID of the dataset.
+    pub root: Cid,
+    /// Its pieces; each must fit a provider's sector.
+    pub pieces: Vec<OrderPiece>,
+    /// Length of the deals, from activation.
+    pub duration_epochs: u64,
+    /// Most that one copy of the whole dataset may cost per epoch.
+    pub price_per_epoch_max: Amount,
+    /// Copies, each with another owner.
+    pub copies: u32,
+    /// Where providers fetch the dataset by its root CID.
+    pub transfer_url: String,
+}
+
+/// An order on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Who pays.
+    pub client: Address,
+    /// What is asked for.
+    pub terms: OrderTerms,
+    /// Locked until assignment: price cap x duration x copies.
+    pub deposit: Amount,
+    /// When it was placed.
+    pub placed_at: Epoch,
+    /// First epoch that takes no more bids; assignment happens then.
+    pub bids_close_at: Epoch,
+    /// Bids so far.
+    pub bids: u32,
+    /// Where it stands.
+    pub status: OrderStatus,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderStatus {
+    /// Takes bids.
+    Open,
+    /// Assigned; money is in the deals.
+    Matched {
+        /// One deal per winning bid and piece, winners cheapest first.
+        deals: Vec<DealId>,
+        /// Copies that nobody bid for; their deposit is returned.
+        copies_missing: u32,
+        /// When.
+        epoch: Epoch,
+    },
+    /// Over without a deal.
+    Closed(Closure),
+}
+
+/// An offer for one copy of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bid {
+    /// Price of the copy per epoch, all pieces together.
+    pub price_per_epoch: Amount,
+    /// Locked until the bid loses or its deals are active.
+    pub deposit: Amount,
+    /// When it was placed.
+    pub placed_at: Epoch,
+    /// Where it stands.
+    pub status: BidStatus,
+}
+
+/// Where a bid stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BidStatus {
+    /// Waits for the end of the bid window.
+    Open,
+    /// Won; waits for its deals to become active.
+    Won {
+        /// Deals not active yet.
+        deals_pending: u32,
+    },
+    /// Over; the deposit is back or burnt, as the reason says.
+    Closed(Closure),
+}
+
+/// A lease of one piece with one provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deal {
+    /// The order it came from; with the provider it names the winning bid.
+    pub order: OrderId,
+    /// Who pays.
+    pub client: Address,
+    /// Who stores.
+    pub provider: ProviderId,
+    /// What is stored.
+    pub piece: OrderPiece,
+    /// Paid for each proven epoch.
+    pub rate: Amount,
+    /// Length, from activation.
+    pub duration_epochs: u64,
+    /// Still locked for this deal.
+    pub escrow: Amount,
+    /// Paid to the provider so far.
+    pub paid: Amount,
+    /// Where it stands.
+    pub status: DealStatus,
+}
+
+/// Where a deal stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DealStatus {
+    /// Waits to be sealed.
+    Assigned {
+        /// Epoch at which it closes unless it is active.
+        activate_by: Epoch,
+    },
+    /// In a pre-committed sector.
+    Bound {
+        /// The sector.
+        sector: SectorNumber,
+        /// Epoch at which it closes unless it is active.
+        activate_by: Epoch,
+    },
+    /// Stored, proven and paid.
+    Active {
+        /// The sector.
+        sector: SectorNumber,
+        /// First epoch that is paid.
+        start: Epoch,
+        /// First epoch that is not.
+        end: Epoch,
+        /// Epochs before this one are paid, or found faulty.
+        settled_until: Epoch,
+    },
+    /// Over.
+    Closed(Closure),
+}
+
+impl Deal {
+    /// Whether the deal is over.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.status, DealStatus::Closed(_))
+    }
+
+    /// The sector that holds or will hold the deal, while there is one.
+    pub fn sector(&self) -> Option<SectorNumber> {
+        match self.status {
+            DealStatus::Bound { sector, .. } | DealStatus::Active { sector, .. } => Some(sector),
+            DealStatus::Assigned { .. } | DealStatus::Closed(_) => None,
+        }
+    }
+}

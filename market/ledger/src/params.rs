@@ -1,0 +1,268 @@
+//! The numbers a network agrees on at genesis.
+//!
+//! They are a value, not constants: a development network turns its calendar in seconds, a real one in a day. All
+//! durations are in epochs (one block each), all amounts in micro-units. What does not vary is code: 48 deadlines
+//! ([`crate::calendar::DEADLINES`]) and the sectors in a partition (`SectorParams`).
+
+use cairn_protocol::Amount;
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::DEADLINES;
+
+/// Everything that may differ between two networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerParams {
+    /// Epochs in one deadline's own slot; a proving period is 48 of them.
+    pub epochs_per_deadline: u64,
+    /// Epochs before its slot at which a deadline's challenge is drawn. The proof is accepted from the next epoch
+    /// until the slot ends, so this is the time a prover has beyond the slot itself.
+    pub post_challenge_lead: u64,
+    /// Epochs from pre-commit to the seed.
+    pub challenge_delay: u64,
+    /// Epochs from the seed until a pre-commit expires.
+    pub prove_commit_window: u64,
+    /// Oldest ticket that a pre-commit may use, in epochs.
+    pub ticket_age_max: u64,
+    /// Epochs for which beacons are kept.
+    pub beacon_window: u64,
+    /// Epochs for which an order takes bids.
+    pub bid_window: u64,
+    /// Epochs from assignment until a deal must be active.
+    pub activation_window: u64,
+    /// Epochs for which closed orders, deals and sectors stay readable.
+    pub record_retention: u64,
+    /// Least collateral for bidding and pre-committing.
+    pub collateral_min: Amount,
+    /// Deposit with a bid.
+    pub bid_deposit: Amount,
+    /// Deposit with a pre-commit; stays locked as the sector's pledge while it lives.
+    pub sector_deposit: Amount,
+    /// Burnt for each faulty sector at each deadline.
+    pub fault_fee: Amount,
+    /// Burnt for each admitted transaction, failed ones included.
+    pub transaction_fee: Amount,
+    /// Consecutive missed deadlines after which a sector is terminated.
+    pub fault_periods_max: u32,
+    /// Shortest deal, in epochs.
+    pub deal_epochs_min: u64,
+    /// Longest deal, in epochs.
+    pub deal_epochs_max: u64,
+    /// Longest life of a sector, from pre-commit, in epochs.
+    pub sector_epochs_max: u64,
+    /// Most copies in an order.
+    pub copies_max: u32,
+    /// Most pieces in an order.
+    pub order_pieces_max: u32,
+    /// Most bids on an order.
+    pub order_bids_max: u32,
+    /// Most pieces, and most deals, in a sector.
+    pub sector_pieces_max: u32,
+    /// Most bytes of a transaction's encoding.
+    pub transaction_bytes_max: u64,
+    /// Most bytes of transactions in a block.
+    pub block_bytes_max: u64,
+    /// Most transactions in a block.
+    pub block_transactions_max: u32,
+    /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
+    pub queue_weight_per_block: u64,
+}
+
+/// Which parameter cannot be, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("ledger parameter {name} is {got}: {rule}")]
+pub struct ParamsRejection {
+    /// The field.
+    pub name: &'static str,
+    /// Its value.
+    pub got: u64,
+    /// What it must satisfy.
+    pub rule: &'static str,
+}
+
+impl LedgerParams {
+    /// A network on one machine, with blocks about every 100 ms: a proving period lasts some ten seconds, sealing may
+    /// take half an hour. Transactions may carry whole vanilla proofs.
+    pub fn devnet() -> Self {
+        Self {
+            epochs_per_deadline: 2,
+            post_challenge_lead: 10,
+            challenge_delay: 5,
+            prove_commit_window: 6_000,
+            ticket_age_max: 18_000,
+            beacon_window: 20_000,
+            bid_window: 10,
+            activation_window: 36_000,
+            record_retention: 36_000,
+            collateral_min: Amount(10_000_000),
+            bid_deposit: Amount(500_000),
+            sector_deposit: Amount(1_000_000),
+            fault_fee: Amount(50_000),
+            transaction_fee: Amount(100),
+            fault_periods_max: 42,
+            deal_epochs_min: 96,
+            deal_epochs_max: 10_000_000,
+            sector_epochs_max: 20_000_000,
+            copies_max: 8,
+            order_pieces_max: 256,
+            order_bids_max: 20,
+            sector_pieces_max: 64,
+            transaction_bytes_max: 8 << 20,
+            block_bytes_max: 16 << 20,
+            block_transactions_max: 1_000,
+            queue_weight_per_block: 10_000,
+        }
+    }
+
+    /// A real network with an epoch of 30 s, 2,880 a day: the calendar of Filecoin (`spec/market.md` 2.3), 1 to 1,278
+    /// days for a deal, SNARKs as proofs.
+    pub fn mainnet() -> Self {
+        const DAY: u64 = 2_880;
+        Self {
+            epochs_per_deadline: 60,
+            post_challenge_lead: 20,
+            challenge_delay: 150,
+            prove_commit_window: 30 * DAY,
+            ticket_age_max: 30 * DAY,
+            beacon_window: 31 * DAY,
+            bid_window: 20,
+            activation_window: 7 * DAY,
+            record_retention: 60 * DAY,
+            collateral_min: Amount(1_000_000_000),
+            bid_deposit: Amount(500_000),
+            sector_deposit: Amount(100_000_000),
+            fault_fee: Amount(3_510_000),
+            transaction_fee: Amount(1_000),
+            fault_periods_max: 42,
+            deal_epochs_min: DAY,
+            deal_epochs_max: 1_278 * DAY,
+            sector_epochs_max: 5 * 365 * DAY,
+            copies_max: 8,
+            order_pieces_max: 256,
+            order_bids_max: 20,
+            sector_pieces_max: 256,
+            transaction_bytes_max: 256 << 10,
+            block_bytes_max: 4 << 20,
+            block_transactions_max: 2_000,
+            queue_weight_per_block: 20_000,
+        }
+    }
+
+    /// Epochs in a proving period: every live sector is proven once in it.
+    pub const fn proving_period(&self) -> u64 {
+        self.epochs_per_deadline * DEADLINES as u64
+    }
+
+    /// Epochs from a deadline's challenge until its slot ends.
+    pub const fn post_window(&self) -> u64 {
+        self.post_challenge_lead + self.epochs_per_deadline
+    }
+
+    /// Checks that the numbers fit each other; a state is only made from parameters that pass.
+    ///
+    /// # Errors
+    /// [`ParamsRejection`] names the first that does not.
+    pub fn validate(&self) -> Result<(), ParamsRejection> {
+        const EPOCHS_MAX: u64 = 1 << 40;
+        let bounded = [
+            ("epochs_per_deadline", self.epochs_per_deadline),
+            ("challenge_delay", self.challenge_delay),
+            ("prove_commit_window", self.prove_commit_window),
+            ("ticket_age_max", self.ticket_age_max),
+            ("beacon_window", self.beacon_window),
+            ("bid_window", self.bid_window),
+            ("activation_window", self.activation_window),
+            ("record_retention", self.record_retention),
+            ("deal_epochs_min", self.deal_epochs_min),
+            ("deal_epochs_max", self.deal_epochs_max),
+            ("sector_epochs_max", self.sector_epochs_max),
+            ("fault_periods_max", u64::from(self.fault_periods_max)),
+            ("copies_max", u64::from(self.copies_max)),
+            ("order_pieces_max", u64::from(self.order_pieces_max)),
+            ("order_bids_max", u64::from(self.order_bids_max)),
+            ("sector_pieces_max", u64::from(self.sector_pieces_max)),
+            ("transaction_bytes_max", self.transaction_bytes_max),
+            ("block_transactions_max", u64::from(self.block_transactions_max)),
+            ("queue_weight_per_block", self.queue_weight_per_block),
+        ];
+        for (name, got) in bounded {
+            check(got >= 1 && got <= EPOCHS_MAX, name, got, "must be at least 1 and at most 2^40")?;
+        }
+        check(
+            self.post_challenge_lead <= EPOCHS_MAX && self.post_window() < self.proving_period(),
+            "post_challenge_lead",
+            self.post_challenge_lead,
+            "lead and slot must be shorter than a proving period",
+        )?;
+        check(
+            self.beacon_window > self.challenge_delay + self.prove_commit_window,
+            "beacon_window",
+            self.beacon_window,
+            "a seed must stay readable until its pre-commit expires",
+        )?;
+        check(
+            self.beacon_window > self.ticket_age_max && self.beacon_window > self.post_window(),
+            "beacon_window",
+            self.beacon_window,
+            "tickets and challenges must stay readable while they may be used",
+        )?;
+        check(
+            self.deal_epochs_min <= self.deal_epochs_max,
+            "deal_epochs_min",
+            self.deal_epochs_min,
+            "must not exceed deal_epochs_max",
+        )?;
+        check(
+            self.sector_epochs_max >= self.sector_epochs_min(self.deal_epochs_min),
+            "sector_epochs_max",
+            self.sector_epochs_max,
+            "must hold the shortest deal",
+        )?;
+        check(
+            self.block_bytes_max >= self.transaction_bytes_max && self.block_bytes_max <= 1 << 30,
+            "block_bytes_max",
+            self.block_bytes_max,
+            "must hold the largest transaction and be at most 1 GiB",
+        )
+    }
+
+    /// Least life of a sector, from pre-commit, that a deal of `deal_epochs` fits into: the latest activation, the
+    /// deal, and the last challenge after it.
+    pub const fn sector_epochs_min(&self, deal_epochs: u64) -> u64 {
+        self.challenge_delay + self.prove_commit_window + deal_epochs + self.post_window()
+    }
+}
+
+fn check(holds: bool, name: &'static str, got: u64, rule: &'static str) -> Result<(), ParamsRejection> {
+    if holds { Ok(()) } else { Err(ParamsRejection { name, got, rule }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_valid_and_round_trip_through_json() {
+        for params in [LedgerParams::devnet(), LedgerParams::mainnet()] {
+            assert_eq!(params.validate(), Ok(()));
+            let text = serde_json::to_string(&params).unwrap();
+            assert_eq!(serde_json::from_str::<LedgerParams>(&text).unwrap(), params);
+        }
+        assert_eq!(LedgerParams::mainnet().proving_period(), 2_880);
+    }
+
+    #[test]
+    fn parameters_that_do_not_fit_are_named() {
+        let broken = |change: fn(&mut LedgerParams)| {
+            let mut params = LedgerParams::devnet();
+            change(&mut params);
+            params.validate().unwrap_err().name
+        };
+        assert_eq!(broken(|p| p.epochs_per_deadline = 0), "epochs_per_deadline");
+        assert_eq!(broken(|p| p.post_challenge_lead = 95), "post_challenge_lead");
+        assert_eq!(broken(|p| p.beacon_window = 10), "beacon_window");
+        assert_eq!(broken(|p| p.block_bytes_max = 1), "block_bytes_max");
+        assert_eq!(broken(|p| p.sector_epochs_max = u64::MAX), "sector_epochs_max");
+        assert_eq!(broken(|p| p.deal_epochs_min = p.deal_epochs_max + 1), "deal_epochs_min");
+    }
+}

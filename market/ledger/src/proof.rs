@@ -1,0 +1,82 @@
+//! What the ledger asks about proofs, and who answers.
+//!
+//! The ledger knows no curve and no tree: it builds a statement from its own state and hands it, with the bytes that
+//! arrived, to a [`ProofVerifier`]. The statement holds everything that a proof binds, so a verifier needs no state.
+
+use cairn_protocol::{
+    CommD, CommR, PieceInfo, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
+};
+use serde::{Deserialize, Serialize};
+
+/// A replica of `comm_d` exists under `comm_r`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PorepStatement {
+    /// Sector size.
+    pub sector_size: SectorSize,
+    /// Seal proof.
+    pub seal_proof: SealProof,
+    /// The prover.
+    pub prover_id: ProverId,
+    /// Sector number.
+    pub sector_number: SectorNumber,
+    /// Sealing randomness.
+    pub ticket: Ticket,
+    /// Interactive randomness; variants without interaction ignore it.
+    pub seed: Seed,
+    /// Commitment to the data, recomputed from the piece manifest.
+    pub comm_d: CommD,
+    /// Commitment to the replica.
+    pub comm_r: CommR,
+}
+
+/// The replicas of one partition are still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowPostStatement {
+    /// Sector size.
+    pub sector_size: SectorSize,
+    /// The prover.
+    pub prover_id: ProverId,
+    /// Challenge randomness of the deadline.
+    pub randomness: PostRandomness,
+    /// The sectors, ascending by number; at most `SectorParams::window_sectors_per_partition`.
+    pub sectors: Vec<(SectorNumber, CommR)>,
+}
+
+/// A proof is wrong, or a manifest makes no sector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub struct ProofRejection {
+    /// Which challenge, layer, opening or piece; expected and got.
+    pub reason: String,
+}
+
+impl ProofRejection {
+    /// Most characters of a reason that the ledger keeps.
+    pub const REASON_CHARS_MAX: usize = 500;
+
+    /// A rejection, its reason cut to what the ledger keeps.
+    pub fn new(reason: impl AsRef<str>) -> Self {
+        Self { reason: reason.as_ref().chars().take(Self::REASON_CHARS_MAX).collect() }
+    }
+}
+
+/// Proof checks that the ledger asks for. Answers must depend on the arguments alone: every node gets the same ones.
+pub trait ProofVerifier {
+    /// The data commitment of a sector of `size` that holds `pieces` in this order, with alignment and zero padding.
+    ///
+    /// # Errors
+    /// [`ProofRejection`] if the pieces do not fit.
+    fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection>;
+
+    /// Checks a proof of replication.
+    ///
+    /// # Errors
+    /// [`ProofRejection`] says what is wrong.
+    fn verify_porep(&self, statement: &PorepStatement, proof: &[u8]) -> Result<(), ProofRejection>;
+
+    /// Checks a window proof-of-spacetime of one partition.
+    ///
+    /// # Errors
+    /// [`ProofRejection`] says what is wrong.
+    fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection>;
+}

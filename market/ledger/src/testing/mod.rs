@@ -1,0 +1,7 @@
+//! For tests of this crate and those above it: a verifier without curves, a small network, strategies.
+
+mod network;
+mod strategies;
+
+pub use network::{HashVerifier, Network, order_terms, piece};
+pub use strategies::{Action, arb_action, arb_command};

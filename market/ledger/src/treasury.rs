@@ -1,0 +1,118 @@
+//! Where money is that is not free, and the only ways to move it.
+//!
+//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of four pots, on
+//! behalf of one order, bid, deal, provider or sector that records the amount), or burnt. Each move takes from one place
+//! and gives to another, so the sum cannot change; a move that a rule got wrong stops the ledger instead of minting.
+
+use cairn_protocol::Amount;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Address;
+use crate::rejection::Rejection;
+use crate::state::State;
+
+/// What locked money is locked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pot {
+    /// Deposits of open orders and escrow of deals.
+    Escrow,
+    /// Deposits of bids.
+    BidDeposits,
+    /// Collateral of providers.
+    Collateral,
+    /// Deposits of pre-committed and live sectors.
+    SectorDeposits,
+}
+
+/// Totals of everything that is not free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Treasury {
+    /// All money there is.
+    pub supply: Amount,
+    /// Fees and lost deposits.
+    pub burnt: Amount,
+    /// See [`Pot::Escrow`].
+    pub escrow: Amount,
+    /// See [`Pot::BidDeposits`].
+    pub bid_deposits: Amount,
+    /// See [`Pot::Collateral`].
+    pub collateral: Amount,
+    /// See [`Pot::SectorDeposits`].
+    pub sector_deposits: Amount,
+}
+
+impl Treasury {
+    fn pot_mut(&mut self, pot: Pot) -> &mut Amount {
+        match pot {
+            Pot::Escrow => &mut self.escrow,
+            Pot::BidDeposits => &mut self.bid_deposits,
+            Pot::Collateral => &mut self.collateral,
+            Pot::SectorDeposits => &mut self.sector_deposits,
+        }
+    }
+}
+
+/// Adds where the sum is at most the supply, which fits.
+fn credit(place: &mut Amount, amount: Amount) {
+    *place = place.checked_add(amount).expect("no place holds more than the supply");
+}
+
+/// Takes what is known to be there.
+fn debit(place: &mut Amount, amount: Amount) {
+    *place = place.checked_sub(amount).expect("a pot holds what was locked in it");
+}
+
+impl State {
+    /// Locks free money of `from`.
+    pub(crate) fn lock(&mut self, from: Address, pot: Pot, amount: Amount) -> Result<(), Rejection> {
+        self.take_free(from, amount)?;
+        credit(self.meta.treasury.pot_mut(pot), amount);
+        Ok(())
+    }
+
+    /// Gives locked money to `to`.
+    pub(crate) fn release(&mut self, pot: Pot, to: Address, amount: Amount) {
+        debit(self.meta.treasury.pot_mut(pot), amount);
+        self.give_free(to, amount);
+    }
+
+    /// Burns locked money.
+    pub(crate) fn burn(&mut self, pot: Pot, amount: Amount) {
+        debit(self.meta.treasury.pot_mut(pot), amount);
+        credit(&mut self.meta.treasury.burnt, amount);
+    }
+
+    /// Burns free money of `from`.
+    pub(crate) fn burn_free(&mut self, from: Address, amount: Amount) -> Result<(), Rejection> {
+        self.take_free(from, amount)?;
+        credit(&mut self.meta.treasury.burnt, amount);
+        Ok(())
+    }
+
+    /// Moves free money.
+    pub(crate) fn transfer(&mut self, from: Address, to: Address, amount: Amount) -> Result<(), Rejection> {
+        self.take_free(from, amount)?;
+        self.give_free(to, amount);
+        Ok(())
+    }
+
+    fn take_free(&mut self, from: Address, amount: Amount) -> Result<(), Rejection> {
+        let mut account = self.account(&from);
+        let Some(rest) = account.balance.checked_sub(amount) else {
+            return Err(Rejection::InsufficientFunds { account: from, needed: amount, available: account.balance });
+        };
+        if !amount.is_zero() {
+            account.balance = rest;
+            self.accounts.insert(from, account);
+        }
+        Ok(())
+    }
+
+    fn give_free(&mut self, to: Address, amount: Amount) {
+        if !amount.is_zero() {
+            let mut account = self.account(&to);
+            credit(&mut account.balance, amount);
+            self.accounts.insert(to, account);
+        }
+    }
+}
