@@ -1,0 +1,55 @@
+//! Proof of spacetime, in the plain: that sealed sectors are still there (`spec/proofs.md` 1.14).
+//!
+//! Randomness picks leaves of tree R-last; the proof opens them. A *window* proof opens ten leaves in each of up to a
+//! partition of sectors; a *winning* proof opens 66 in one. Only the replica and the upper rows of its tree are needed,
+//! so layers and the other trees may be gone.
+//!
+//! Proof, statement and challenges are one file each: [`proof`], this one, [`challenges`].
+
+pub mod challenges;
+pub mod proof;
+mod prove;
+pub mod rejection;
+mod verify;
+
+use cairn_protocol::{CommR, PostRandomness, ProverId, SectorNumber, SectorSize};
+use serde::{Deserialize, Serialize};
+
+pub use proof::PostProof;
+pub use prove::{PostProveError, prove};
+pub use rejection::PostRejection;
+pub use verify::verify;
+
+/// Which of the two proofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PostKind {
+    /// Every sector of a partition, once in a proving period.
+    Window,
+    /// One sector, to earn the right to make a block.
+    Winning,
+}
+
+/// A sector that a proof is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostSector {
+    /// Its number.
+    pub sector_number: SectorNumber,
+    /// Its replica.
+    pub comm_r: CommR,
+}
+
+/// What a proof of spacetime is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostStatement {
+    /// Window or winning.
+    pub kind: PostKind,
+    /// Size of all its sectors.
+    pub sector_size: SectorSize,
+    /// Whose sectors they are.
+    pub prover_id: ProverId,
+    /// What the challenges come from; the two top bits of the last byte do not count.
+    pub randomness: PostRandomness,
+    /// The sectors, in the order in which they are proven.
+    pub sectors: Vec<PostSector>,
+}

@@ -1,0 +1,116 @@
+//! Getting the client's bytes back from a replica.
+//!
+//! The data is the replica minus the labels of the last layer. If that layer's file is still there it is read; otherwise
+//! all layers are computed again, which takes as long as labelling did and is why Cairn keeps a hot copy for reading.
+//! Only the quads that the range touches are decoded.
+
+use std::io::Write;
+
+use cairn_compute::{Node, Workers};
+use cairn_protocol::CommD;
+
+use crate::error::{Progress, SealError};
+use crate::files::SectorFiles;
+use crate::fr32::{QUAD_UNPADDED_BYTES, unpad_quad};
+use crate::identity::SectorIdentity;
+use crate::labels::Labeller;
+use crate::nodes::{NodeFile, chunks_of};
+use crate::parent_cache::parents_of;
+use crate::seal::decode_node;
+
+/// Nodes of a quad.
+const QUAD_NODES: u64 = 4;
+/// Quads decoded at once.
+const CHUNK_QUADS: u64 = 1 << 12;
+/// Nodes whose parents are computed at once when labels must be made again.
+const PARENT_CHUNK_NODES: u64 = 1 << 14;
+
+/// Writes `length` unpadded bytes of the sector from `offset` on to `out`.
+///
+/// # Errors
+/// [`SealError::Range`] if the sector has no such bytes; others if a file is missing, short or damaged, or `out` fails.
+#[allow(clippy::too_many_arguments)]
+pub fn unseal_range(
+    files: &SectorFiles,
+    identity: &SectorIdentity,
+    comm_d: &CommD,
+    offset: u64,
+    length: u64,
+    out: &mut dyn Write,
+    workers: &Workers,
+    progress: Progress<'_>,
+) -> Result<(), SealError> {
+    let sector = identity.sector_size.unpadded().0;
+    if offset.checked_add(length).is_none_or(|end| end > sector) {
+        return Err(SealError::Range { offset, length, sector });
+    }
+    if length == 0 {
+        return Ok(());
+    }
+    let replica = NodeFile::open(&files.sealed(), identity.sector_size.nodes())?;
+    let labels = last_layer(files, identity, comm_d, workers, progress)?;
+    let quad_bytes = QUAD_UNPADDED_BYTES as u64;
+    let (first_quad, end_quad) = (offset / quad_bytes, (offset + length).div_ceil(quad_bytes));
+    for (chunk, count) in chunks_of(end_quad - first_quad, CHUNK_QUADS) {
+        let quad = first_quad + chunk;
+        let bytes = decode_quads(&replica, &labels, quad, count)?;
+        let start = quad * quad_bytes;
+        let from = offset.saturating_sub(start) as usize;
+        let to = bytes.len().min((offset + length - start) as usize);
+        out.write_all(&bytes[from..to]).map_err(|source| SealError::Output { source })?;
+    }
+    Ok(())
+}
+
+/// Labels of the last layer, stored or made again.
+enum LastLayer {
+    Stored(NodeFile),
+    Computed(Vec<Node>),
+}
+
+impl LastLayer {
+    fn range(&self, first: u64, count: usize) -> Result<Vec<Node>, SealError> {
+        match self {
+            Self::Stored(file) => file.range(first, count),
+            Self::Computed(labels) => Ok(labels[first as usize..][..count].to_vec()),
+        }
+    }
+}
+
+fn last_layer(
+    files: &SectorFiles,
+    identity: &SectorIdentity,
+    comm_d: &CommD,
+    workers: &Workers,
+    progress: Progress<'_>,
+) -> Result<LastLayer, SealError> {
+    let params = identity.params();
+    let path = files.layer(params.layers);
+    if path.exists() {
+        return NodeFile::open(&path, params.nodes()).map(LastLayer::Stored);
+    }
+    let graph = identity.graph();
+    let replica_id = identity.replica_id(comm_d);
+    let total = params.nodes() * params.layers as u64 * 32;
+    let mut previous: Option<Vec<Node>> = None;
+    for layer in 1..=params.layers as u32 {
+        let mut labeller = Labeller::new(replica_id, layer, params.nodes(), previous.as_deref());
+        for (first, count) in chunks_of(params.nodes(), PARENT_CHUNK_NODES) {
+            parents_of(&graph, workers, first, count).iter().for_each(|parents| labeller.push(parents));
+            progress((u64::from(layer - 1) * params.nodes() + first + count as u64) * 32, total);
+        }
+        let labels = labeller.finish();
+        previous = Some(labels);
+    }
+    Ok(LastLayer::Computed(previous.expect("every sector has layers")))
+}
+
+fn decode_quads(replica: &NodeFile, labels: &LastLayer, quad: u64, count: usize) -> Result<Vec<u8>, SealError> {
+    let (first, nodes) = (quad * QUAD_NODES, count * QUAD_NODES as usize);
+    let mut data = replica.range(first, nodes)?;
+    for (index, (node, label)) in data.iter_mut().zip(labels.range(first, nodes)?).enumerate() {
+        *node = decode_node(node, &label).map_err(|source| replica.damaged(first + index as u64, source))?;
+    }
+    let padded = data.as_flattened().as_chunks::<128>().0;
+    Ok(padded.iter().flat_map(unpad_quad).collect())
+}
