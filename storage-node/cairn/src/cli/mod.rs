@@ -1,0 +1,68 @@
+//! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
+//! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
+
+mod get;
+mod piece;
+mod sector;
+
+use clap::{Parser, Subcommand};
+
+pub use get::GetArguments;
+pub use piece::PieceCommand;
+pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+
+/// Decentralised storage for AI data: seal it, prove it, serve it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cairn",
+    version,
+    before_long_help = "Examples:
+  cairn piece commit shard-000000.tar
+  cairn sector seal --size 8MiB --seal-proof v1_1 --prover-id HEX --sector-number 7 --ticket HEX --piece shard-000000.tar --dir sector-7
+  cairn sector prove --dir sector-7 --seed HEX --vanilla --json > proof.json
+  cairn sector verify proof.json"
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The roles and tools of the binary.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Work with pieces: what a client's payload is called on the network
+    #[command(subcommand)]
+    Piece(PieceCommand),
+    /// Seal, prove, verify and unseal a sector, offline
+    #[command(subcommand)]
+    Sector(SectorCommand),
+    /// Fetch a dataset or one of its files, verifying every block
+    Get(GetArguments),
+}
+
+/// A usage error as one line: clap's message without its usage and hints.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let message = text.split("\n\n").next().unwrap_or_default();
+    message.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_flag_in_one_line() {
+        let error = Arguments::try_parse_from(["cairn", "sector", "prove", "--dir", "d", "--seed", "abc", "--vanilla"])
+            .unwrap_err();
+        let expected = "invalid value 'abc' for '--seed <HEX>': expected 64 hex digits (32 bytes), got 3 characters";
+        assert_eq!(one_line(&error), expected);
+    }
+}

@@ -1,0 +1,27 @@
+//! One module for each command of the binary. Each turns typed arguments into what the libraries need, calls them, and prints.
+
+mod files;
+mod get;
+mod piece;
+mod sector;
+
+use std::time::Instant;
+
+use crate::cli::{Arguments, Command};
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// Whatever stopped it; `{:#}` of the error is one line for people.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Piece(command) => piece::run(command),
+        Command::Sector(command) => sector::run(command),
+        Command::Get(arguments) => get::run(arguments),
+    }
+}
+
+/// Seconds since `start`, to the millisecond.
+fn seconds_since(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+}
