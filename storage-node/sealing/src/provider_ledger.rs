@@ -1,0 +1,253 @@
+//! [`LedgerClient`] over the ledger's own state and a provider's signing key.
+//!
+//! The node that carries blocks is behind [`LedgerPort`], five methods, so that this crate depends on the ledger's types
+//! and not on how blocks are made. Queries read the node's latest state; sends build a command, number it, sign it and
+//! hand it in.
+//!
+//! Several parts of a provider sign with one key (bidding, sealing, proofs). Sends through one [`ProviderLedger`] take
+//! turns; a number that somebody else used in between is refused by the node and taken anew, a few times.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cairn_ledger::{
+    Address, Command, Health, ManifestPiece, Outcome, PreCommit, Proving, SectorStatus, SignedTransaction, State,
+    Transaction, TransactionId, address_of,
+};
+use cairn_protocol::{Epoch, ProviderId, SectorNumber};
+use ed25519_consensus::SigningKey;
+
+use crate::ledger_client::{
+    DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus,
+};
+use crate::state::{Assignment, Sealed};
+
+/// Times a send takes a new number before it gives up.
+const NONCE_ATTEMPTS: usize = 8;
+
+/// A running ledger node: the newest state, and a way in.
+pub trait LedgerPort: Send + Sync {
+    /// The state after the last block.
+    fn state(&self) -> Arc<State>;
+
+    /// The number that the next transaction of `address` must carry, counting those that wait for a block.
+    fn next_nonce(&self, address: &Address) -> u64;
+
+    /// Hands a transaction in.
+    ///
+    /// # Errors
+    /// The node's reason.
+    fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, PortRejection>;
+
+    /// What became of a transaction, once it is in a block.
+    fn outcome(&self, transaction: &TransactionId) -> Option<(Epoch, Outcome)>;
+
+    /// Waits until a block of `epoch` is there or `timeout` has passed; returns the last block's epoch.
+    fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch;
+}
+
+/// Why a node does not take a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortRejection {
+    /// Its number is not the next one: somebody else signed with the same key in between.
+    #[error("{0}")]
+    WrongNonce(String),
+    /// The node is full or stopping; trying again helps.
+    #[error("{0}")]
+    Busy(String),
+    /// Anything else.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// One provider's view of the ledger, with the key to act on it.
+pub struct ProviderLedger<P> {
+    port: P,
+    provider: ProviderId,
+    key: SigningKey,
+    sending: Mutex<()>,
+}
+
+impl<P: LedgerPort> ProviderLedger<P> {
+    /// Acts for `provider`, whose owner's key is `key`.
+    pub fn new(port: P, provider: ProviderId, key: SigningKey) -> Self {
+        Self { port, provider, key, sending: Mutex::new(()) }
+    }
+
+    /// The owner's address.
+    pub fn address(&self) -> Address {
+        address_of(&self.key)
+    }
+
+    /// Numbers, signs and hands in `command`; `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`LedgerClientError`] with the node's reason.
+    pub fn send(&self, what: &'static str, command: &Command) -> Result<TransactionId, LedgerClientError> {
+        let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = self.address();
+        let mut last = String::new();
+        for _ in 0..NONCE_ATTEMPTS {
+            let chain = self.port.state().chain();
+            let nonce = self.port.next_nonce(&sender);
+            let signed = Transaction { chain, sender, nonce, command: command.clone() }.sign(&self.key);
+            match self.port.submit(signed) {
+                Ok(transaction) => return Ok(transaction),
+                Err(PortRejection::WrongNonce(reason)) => last = reason,
+                Err(PortRejection::Busy(detail)) => return Err(LedgerClientError::Unavailable { detail }),
+                Err(PortRejection::Refused(reason)) => return Err(LedgerClientError::Refused { what, reason }),
+            }
+        }
+        Err(LedgerClientError::Unavailable { detail: format!("no free transaction number: {last}") })
+    }
+
+    /// Whether the challenge of a sector's partition is drawn by the next block, and not answered.
+    fn is_locked(&self, state: &State, proving: &Proving) -> bool {
+        let Some(partition) = state.partition(self.provider, proving.deadline, proving.partition) else { return false };
+        let instance = state.calendar(self.provider).closing_at(proving.deadline, partition.closes_at);
+        let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
+        !answered && state.epoch().0.saturating_add(1) >= instance.challenge_epoch.0
+    }
+
+    /// Life of a sector that its deals fit into wherever in its windows they start, and one proving period to spare.
+    fn expiration(&self, state: &State, assignment: &Assignment) -> Epoch {
+        let params = state.params();
+        let longest = assignment
+            .deals()
+            .iter()
+            .filter_map(|deal| state.deal(*deal))
+            .map(|deal| deal.duration_epochs)
+            .max()
+            .unwrap_or(params.deal_epochs_min);
+        let life = params.sector_epochs_min(longest).saturating_add(params.proving_period());
+        Epoch(state.epoch().0.saturating_add(life.min(params.sector_epochs_max)))
+    }
+}
+
+impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
+    fn head(&self) -> Result<Epoch, LedgerClientError> {
+        Ok(self.port.state().epoch())
+    }
+
+    fn wait_for(&self, epoch: Epoch, timeout: Duration) -> Result<Epoch, LedgerClientError> {
+        Ok(self.port.wait_for_height(epoch, timeout))
+    }
+
+    fn draw_ticket(&self) -> Result<DrawnTicket, LedgerClientError> {
+        let state = self.port.state();
+        let epoch = state.epoch();
+        let ticket = state.ticket(self.provider, epoch).ok_or_else(|| LedgerClientError::Unavailable {
+            detail: format!("no beacon at epoch {epoch}; the first block has the first one"),
+        })?;
+        Ok(DrawnTicket { epoch, ticket })
+    }
+
+    fn is_ticket_usable(&self, epoch: Epoch) -> Result<bool, LedgerClientError> {
+        let state = self.port.state();
+        // The pre-commit enters the next block at the earliest, so its age then is what counts.
+        let age = state.epoch().0.saturating_add(1).saturating_sub(epoch.0);
+        Ok(age <= state.params().ticket_age_max && state.beacon(epoch).is_some())
+    }
+
+    fn sector(&self, number: SectorNumber) -> Result<LedgerSector, LedgerClientError> {
+        let state = self.port.state();
+        let Some(sector) = state.sector(self.provider, number) else { return Ok(LedgerSector::Unknown) };
+        Ok(match &sector.status {
+            SectorStatus::PreCommitted { expires_at } => LedgerSector::PreCommitted {
+                comm_r: sector.comm_r,
+                seed_epoch: sector.seed_epoch,
+                expires_at: *expires_at,
+                seed: state.seed(self.provider, number),
+            },
+            SectorStatus::Proving(proving) => LedgerSector::Proving {
+                comm_r: sector.comm_r,
+                activated_at: proving.activated_at,
+                health: match proving.health {
+                    Health::Active => LedgerHealth::Active,
+                    Health::Faulty { .. } => LedgerHealth::Faulty,
+                    Health::Recovering { .. } => LedgerHealth::Recovering,
+                },
+                is_locked: self.is_locked(&state, proving),
+            },
+            SectorStatus::Closed(closure) => LedgerSector::Closed { reason: closure.reason.text().to_owned() },
+        })
+    }
+
+    fn send_pre_commit(&self, assignment: &Assignment, sealed: &Sealed) -> Result<TransactionId, LedgerClientError> {
+        let expiration = self.expiration(&self.port.state(), assignment);
+        let pre_commit = PreCommit {
+            provider: self.provider,
+            sector: assignment.sector,
+            seal_proof: assignment.seal_proof,
+            comm_r: sealed.comm_r,
+            comm_d: sealed.inputs.comm_d,
+            ticket_epoch: sealed.inputs.ticket_epoch,
+            expiration,
+            deals: assignment.deals(),
+        };
+        self.send("pre-commit", &Command::PreCommit(pre_commit))
+    }
+
+    fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
+        let pieces =
+            assignment.pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect();
+        let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
+        self.send("prove-commit", &command)
+    }
+
+    fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
+        Ok(match self.port.outcome(transaction) {
+            None => SubmissionStatus::Pending,
+            Some((epoch, Outcome::Applied)) => SubmissionStatus::Applied(epoch),
+            Some((_, Outcome::Failed(rejection))) => SubmissionStatus::Failed(rejection.to_string()),
+            Some((_, Outcome::Refused(rejection))) => SubmissionStatus::Failed(rejection.to_string()),
+        })
+    }
+
+    fn post_duties(&self) -> Result<Vec<PostDuty>, LedgerClientError> {
+        let state = self.port.state();
+        let head = state.epoch();
+        let with_status = |duty: cairn_ledger::PostDuty| {
+            let info = duty.deadline;
+            let statement = || state.window_post_statement(self.provider, info.deadline, duty.partition);
+            let status = match duty.proven {
+                true => DutyStatus::Proven,
+                false if info.is_open_at(Epoch(head.0 + 1)) => {
+                    statement().map_or(DutyStatus::Upcoming, DutyStatus::Open)
+                }
+                false => DutyStatus::Upcoming,
+            };
+            PostDuty {
+                deadline: info.deadline,
+                partition: duty.partition,
+                challenge_epoch: info.challenge_epoch,
+                closes_at: info.closes_at,
+                sectors: duty.sectors,
+                status,
+            }
+        };
+        Ok(state.post_duties(self.provider).into_iter().map(with_status).collect())
+    }
+
+    fn send_window_post(&self, duty: &PostDuty, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
+        let command = Command::SubmitWindowPost {
+            provider: self.provider,
+            deadline: duty.deadline,
+            partition: duty.partition,
+            challenge_epoch: duty.challenge_epoch,
+            proof,
+        };
+        self.send("window PoSt", &command)
+    }
+
+    fn send_faults(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
+        let command = Command::DeclareFaults { provider: self.provider, sectors: sectors.to_vec() };
+        self.send("declaration of faults", &command)
+    }
+
+    fn send_recovery(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
+        let command = Command::DeclareRecovery { provider: self.provider, sectors: sectors.to_vec() };
+        self.send("declaration of recovery", &command)
+    }
+}
