@@ -42,7 +42,7 @@ impl UnpaddedBytes {
 
     /// Whether this is 127·2^k.
     pub const fn is_piece_size(self) -> bool {
-        self.0 >= PIECE_UNPADDED_BYTES_MIN && self.0 % 127 == 0 && (self.0 / 127).is_power_of_two()
+        self.0 >= PIECE_UNPADDED_BYTES_MIN && self.0.is_multiple_of(127) && (self.0 / 127).is_power_of_two()
     }
 }
 

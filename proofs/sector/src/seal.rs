@@ -29,7 +29,7 @@ use crate::merkle::{Levels, Tree};
 use crate::nodes::{NodeFile, chunks_of};
 use crate::parent_cache::parents_of;
 use crate::pieces::{PieceHasher, piece_offsets};
-use crate::trees::{NodeProgress, build_upper_tree, build_whole_tree, rows_above_bases, whole_tree_nodes};
+use crate::trees::{NodeProgress, build_upper_tree, build_whole_tree, rows_above_bases, tree_nodes};
 
 /// Nodes whose parents are computed ahead of the labelling thread at once.
 const PARENT_CHUNK_NODES: u64 = 1 << 14;
@@ -176,7 +176,7 @@ pub fn build_tree_d(
 ) -> Result<CommD, SealError> {
     let nodes = sector_size.nodes();
     let staged = NodeFile::open(&files.staged(), nodes)?;
-    let mut step = NodeProgress::new(whole_tree_nodes(nodes, TREE_D_ARITY), progress);
+    let mut step = NodeProgress::new(tree_nodes(nodes, TREE_D_ARITY), progress);
     let mut leaves = |first, count| staged.range(first, count);
     build_whole_tree(Tree::D, TREE_D_ARITY, &files.tree_d(), nodes, workers, &mut leaves, &mut |n| step.add(n))
         .map(CommD)
@@ -246,7 +246,7 @@ pub fn build_tree_c(
     let leaves = params.base_tree_leaves();
     let trees = files.tree_c(params);
     let arity = params.tree_shape.base;
-    let mut step = NodeProgress::new(whole_tree_nodes(leaves, arity) * trees.len() as u64, progress);
+    let mut step = NodeProgress::new(tree_nodes(leaves, arity) * trees.len() as u64, progress);
     let mut roots = Vec::with_capacity(trees.len());
     for (index, path) in trees.iter().enumerate() {
         let start = index as u64 * leaves;
@@ -284,11 +284,24 @@ pub fn build_replica(
     workers: &Workers,
     progress: Progress<'_>,
 ) -> Result<CommRLast, SealError> {
-    let nodes = params.nodes();
-    let mut step = NodeProgress::new(nodes * 2, progress);
-    encode_replica(files, params, workers, &mut |n| step.add(n))?;
+    let total = params.sector_size.bytes() * 2;
+    encode_replica(files, params, workers, &|done, _| progress(done, total))?;
+    build_tree_r_last(files, params, workers, &|done, _| progress(total / 2 + done, total))
+}
+
+/// Builds tree R-last over `sealed` alone, which repairs a damaged tree of a sector whose layers are gone.
+///
+/// # Errors
+/// [`SealError`] if `sealed` is missing, short or damaged, or the disk refuses.
+pub fn build_tree_r_last(
+    files: &SectorFiles,
+    params: &SectorParams,
+    workers: &Workers,
+    progress: Progress<'_>,
+) -> Result<CommRLast, SealError> {
     let sealed_path = files.sealed();
-    let sealed = NodeFile::open(&sealed_path, nodes)?;
+    let sealed = NodeFile::open(&sealed_path, params.nodes())?;
+    let mut step = NodeProgress::new(params.nodes(), progress);
     let levels = Levels::of(Tree::RLast, params);
     let leaves = params.base_tree_leaves();
     let arity = params.tree_shape.base;
@@ -306,9 +319,10 @@ fn encode_replica(
     files: &SectorFiles,
     params: &SectorParams,
     workers: &Workers,
-    progress: &mut dyn FnMut(u64),
+    progress: Progress<'_>,
 ) -> Result<(), SealError> {
     let nodes = params.nodes();
+    let mut step = NodeProgress::new(nodes, progress);
     let staged = NodeFile::open(&files.staged(), nodes)?;
     let labels = NodeFile::open(&files.layer(params.layers), nodes)?;
     let mut sealed = NewFile::create(&files.sealed())?;
@@ -325,7 +339,7 @@ fn encode_replica(
                 .collect::<Result<_, SealError>>()
         })?;
         sealed.write(replica.as_flattened())?;
-        progress(count as u64);
+        step.add(count as u64);
     }
     sealed.finish()
 }
@@ -369,7 +383,7 @@ pub fn read_p_aux(files: &SectorFiles) -> Result<(CommC, CommRLast), SealError> 
     Ok((CommC(file.node(0)?), CommRLast(file.node(1)?)))
 }
 
-/// What [`seal`] reports: a stage and how far it is.
+/// What [`seal`] reports: a stage and how far it is; each begins with a report of 0.
 pub type StageProgress<'a> = &'a (dyn Fn(Stage, u64, u64) + Sync);
 
 /// The two long parts of sealing.
@@ -393,6 +407,8 @@ pub fn seal(
 ) -> Result<SealedCommitments, SealError> {
     let params = identity.params();
     let layers = params.layers as u64;
+    let bytes = identity.sector_size.bytes();
+    progress(Stage::Labels, 0, bytes * (layers + 1));
     let comm_d = build_tree_d(files, identity.sector_size, workers, &|done, total| {
         progress(Stage::Labels, done, total * (layers + 1));
     })?;
@@ -401,6 +417,7 @@ pub fn seal(
             progress(Stage::Labels, done + total * layer as u64, total * (layers + 1));
         })?;
     }
+    progress(Stage::Trees, 0, bytes * 2);
     let comm_c = build_tree_c(files, &params, workers, &|done, total| progress(Stage::Trees, done, total * 2))?;
     let comm_r_last = build_replica(files, &params, workers, &|done, total| {
         progress(Stage::Trees, done + total, total * 2);

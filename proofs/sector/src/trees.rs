@@ -32,7 +32,7 @@ fn row_lengths(leaves: u64, arity: usize) -> Vec<u64> {
 }
 
 /// Nodes in all rows of such a tree.
-fn tree_nodes(leaves: u64, arity: usize) -> u64 {
+pub(crate) fn tree_nodes(leaves: u64, arity: usize) -> u64 {
     row_lengths(leaves, arity).iter().sum()
 }
 
@@ -273,11 +273,6 @@ impl BaseTree {
 fn step(mut children: Vec<Node>, position: usize) -> PathElement {
     children.remove(position);
     PathElement { hashes: children, index: position as u64 }
-}
-
-/// Bytes of all files that a tree's building writes or reads, for progress.
-pub(crate) fn whole_tree_nodes(leaves: u64, arity: usize) -> u64 {
-    tree_nodes(leaves, arity)
 }
 
 /// Turns steps of nodes into [`Progress`] calls in bytes.

@@ -1,36 +1,20 @@
 //! Whole seals against the reference implementation: every commitment and the digest of every file.
 
+mod common;
+
 use std::fs;
 
 use cairn_compute::Workers;
 use cairn_fixtures::PorepVector;
-use cairn_protocol::{CommD, PorepId, ProverId, SealProof, SectorNumber, SectorSize, Ticket};
+use cairn_protocol::{CommD, SealProof, SectorNumber, SectorSize, Ticket};
 use cairn_sector::seal::{self, PieceSource};
 use cairn_sector::unseal::unseal_range;
 use cairn_sector::{SectorFiles, SectorIdentity, pieces};
+use common::{identity, payloads};
 use sha2::{Digest, Sha256};
-
-fn identity(vector: &PorepVector) -> SectorIdentity {
-    SectorIdentity {
-        sector_size: SectorSize::from_bytes(vector.sector_size).unwrap(),
-        seal_proof: vector.proof_variant.parse::<SealProof>().unwrap(),
-        porep_id: PorepId(vector.porep_id),
-        prover_id: ProverId(vector.prover_id),
-        sector_number: SectorNumber(vector.sector_number),
-        ticket: Ticket(vector.ticket),
-    }
-}
 
 fn sha256_of(path: &std::path::Path) -> [u8; 32] {
     Sha256::digest(fs::read(path).unwrap()).into()
-}
-
-fn payloads(vector: &PorepVector) -> Vec<Vec<u8>> {
-    vector
-        .pieces
-        .iter()
-        .map(|piece| cairn_fixtures::labelled_data(&piece.label, piece.unpadded_bytes as usize))
-        .collect()
 }
 
 fn seal_and_compare(vector: &PorepVector) {
