@@ -186,7 +186,7 @@ impl LedgerParams {
             ("queue_weight_per_block", self.queue_weight_per_block),
         ];
         for (name, got) in bounded {
-            check(got >= 1 && got <= EPOCHS_MAX, name, got, "must be at least 1 and at most 2^40")?;
+            check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }
         check(
             self.post_challenge_lead <= EPOCHS_MAX && self.post_window() < self.proving_period(),

@@ -1,0 +1,176 @@
+//! What a network starts from. Its hash names the network.
+
+use cairn_ledger::{Address, Beacon, ChainId, LedgerParams, State, codec};
+use cairn_protocol::Amount;
+use cairn_protocol::bytes32::serde32;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
+
+/// What a network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// To try things; predictable randomness is accepted.
+    Development,
+    /// For real data and money.
+    Production,
+}
+
+/// Money that somebody has at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allocation {
+    /// Who.
+    pub address: Address,
+    /// How much, in micro-units.
+    pub amount: Amount,
+}
+
+/// Where randomness comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum BeaconConfig {
+    /// See [`DevelopmentBeacon`].
+    DevelopmentHashChain {
+        /// Start of the chain.
+        #[serde(with = "serde32")]
+        secret: [u8; 32],
+    },
+}
+
+impl BeaconConfig {
+    /// The source.
+    pub fn source(&self) -> Box<dyn BeaconSource> {
+        match self {
+            Self::DevelopmentHashChain { secret } => Box::new(DevelopmentBeacon::new(*secret)),
+        }
+    }
+}
+
+/// The start of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// What the network is for.
+    pub network: Network,
+    /// A name for people.
+    pub name: String,
+    /// When it starts, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The numbers of the ledger.
+    pub params: LedgerParams,
+    /// Who has what.
+    pub allocations: Vec<Allocation>,
+    /// Where randomness comes from.
+    pub beacon: BeaconConfig,
+}
+
+/// Why a genesis starts no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenesisError {
+    /// The ledger refuses it.
+    #[error(transparent)]
+    Ledger(#[from] cairn_ledger::GenesisRejection),
+    /// A production network with a beacon that its operator can predict.
+    #[error("genesis of {name:?} is for a production network but its beacon is of development grade")]
+    DevelopmentBeacon {
+        /// Name of the network.
+        name: String,
+    },
+    /// Not the JSON of a genesis.
+    #[error("genesis is not valid: {detail}")]
+    Json {
+        /// What the parser said.
+        detail: String,
+    },
+}
+
+impl Genesis {
+    /// A development network with the devnet parameters.
+    pub fn devnet(time_ms: u64, secret: [u8; 32], allocations: Vec<Allocation>) -> Self {
+        Self {
+            network: Network::Development,
+            name: "devnet".to_owned(),
+            time_ms,
+            params: LedgerParams::devnet(),
+            allocations,
+            beacon: BeaconConfig::DevelopmentHashChain { secret },
+        }
+    }
+
+    /// The network's name for machines: SHA-256 of the genesis in canonical DAG-CBOR.
+    pub fn chain(&self) -> ChainId {
+        ChainId(Sha256::digest(codec::encode(self)).into())
+    }
+
+    /// The beacon before the first block.
+    pub fn first_beacon(&self) -> Beacon {
+        Beacon(self.chain().0)
+    }
+
+    /// The first state.
+    ///
+    /// # Errors
+    /// [`GenesisError`] if parameters or allocations cannot be, or the beacon is not good enough for the network.
+    pub fn state(&self) -> Result<State, GenesisError> {
+        if self.network == Network::Production && self.beacon.source().grade() == BeaconGrade::Development {
+            return Err(GenesisError::DevelopmentBeacon { name: self.name.clone() });
+        }
+        let allocations: Vec<_> = self.allocations.iter().map(|a| (a.address, a.amount)).collect();
+        Ok(State::genesis(self.chain(), self.params.clone(), self.time_ms, &allocations)?)
+    }
+
+    /// As JSON, for people.
+    ///
+    /// # Panics
+    /// Never: a genesis has no map with other than text keys.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a genesis always serialises")
+    }
+
+    /// From JSON.
+    ///
+    /// # Errors
+    /// [`GenesisError::Json`] says where it is wrong.
+    pub fn from_json(text: &str) -> Result<Self, GenesisError> {
+        serde_json::from_str(text).map_err(|error| GenesisError::Json { detail: error.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devnet() -> Genesis {
+        Genesis::devnet(5, [1; 32], vec![Allocation { address: Address([2; 32]), amount: Amount(7) }])
+    }
+
+    #[test]
+    fn round_trips_as_json_and_names_the_chain() {
+        let genesis = devnet();
+        assert_eq!(Genesis::from_json(&genesis.to_json()), Ok(genesis.clone()));
+        let mut other = genesis.clone();
+        other.time_ms += 1;
+        assert_ne!(genesis.chain(), other.chain());
+        assert_eq!(genesis.state().unwrap().chain(), genesis.chain());
+        assert!(matches!(Genesis::from_json("{}"), Err(GenesisError::Json { .. })));
+    }
+
+    #[test]
+    fn production_refuses_a_development_beacon() {
+        let mut genesis = devnet();
+        genesis.network = Network::Production;
+        assert!(matches!(genesis.state(), Err(GenesisError::DevelopmentBeacon { .. })));
+    }
+
+    #[test]
+    fn the_ledger_has_its_say() {
+        let mut genesis = devnet();
+        genesis.allocations.push(genesis.allocations[0]);
+        assert!(matches!(genesis.state(), Err(GenesisError::Ledger(_))));
+    }
+}
