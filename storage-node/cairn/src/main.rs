@@ -13,20 +13,33 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => return fail(&cli::one_line(&error)),
-        Err(help) => {
-            // Help and version are what was asked for; a reader that went away (`cairn --help | head`) is no failure.
-            let _ = help.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(answer) => return explain(&answer),
     };
     match commands::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+/// Answers a command line that names no work: help and version where they were asked for, help as well where nothing was
+/// typed, one line otherwise.
+fn explain(answer: &clap::Error) -> ExitCode {
+    match answer.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that went away (`cairn --help | head`) is no failure.
+            let _ = answer.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = answer.print();
+            ExitCode::FAILURE
+        }
+        _ => fail(&cli::one_line(answer)),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct GetArguments {
     /// Ranges in flight at once
     #[arg(long, value_name = "N")]
     pub parallel: Option<usize>,
+    /// Failures in a row, per gateway, after which it is given up
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
     /// Replace files that are there and different
     #[arg(long)]
     pub replace: bool,

@@ -105,6 +105,7 @@ pub fn run(arguments: GetArguments) -> anyhow::Result<()> {
     let defaults = FetchOptions::default();
     let options = FetchOptions {
         parallel: arguments.parallel.unwrap_or(defaults.parallel),
+        retries: arguments.retries.unwrap_or(defaults.retries),
         overwrite: arguments.replace,
         ..defaults
     };

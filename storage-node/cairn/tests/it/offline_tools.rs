@@ -1,15 +1,13 @@
 //! The offline tools through the real binary: golden data in, the same values out, and one clear line for everything wrong.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{Ran, cairn, seal, seal_arguments, sha256, write_pieces};
 use cairn_fixtures::{PorepVector, labelled_data, porep_vector, porep_vectors};
 use serde_json::{Value, json};
-use support::{Ran, cairn, seal, seal_arguments, sha256, write_pieces};
 
-/// Sectors above this take seconds and run with `make test-slow`.
+/// Sectors above this take seconds and have a test of their own, so that both run at once.
 const SMALL_SECTOR_BYTES: u64 = 32 << 10;
 
 fn assert_field(report: &Value, name: &str, expected: impl Into<Value>, context: &str) {
@@ -76,7 +74,6 @@ fn every_small_vector_seals_to_the_reference_values() {
 }
 
 #[test]
-#[ignore = "seals 8 MiB, some seconds"]
 fn the_8_mib_vector_seals_to_the_reference_values() {
     assert_seals_to(&porep_vector("8MiB-v1_1-fixture-b.json"));
 }

@@ -1,0 +1,42 @@
+//! Arguments of `cairn devnet`.
+
+use std::path::PathBuf;
+
+use cairn_protocol::SectorSize;
+use clap::Args;
+
+/// What `cairn devnet` takes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cairn devnet --dir ~/cairn-devnet
+  cairn devnet --dir ~/cairn-devnet --store ~/datasets/photos
+  cairn devnet --dir demo --demo --exit --dataset fixtures/dataset
+
+A network on one machine: ledger, one provider and its gateway, and a client that orders storage. Everything is kept under
+--dir; started again, it continues where it was. Its keys and its randomness are of development grade.")]
+pub struct DevnetArguments {
+    /// Folder of the network; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = ".devnet")]
+    pub dir: PathBuf,
+    /// Sector size of the provider, decided when the network is made
+    #[arg(long, value_name = "SIZE", default_value = "8MiB")]
+    pub sector_size: SectorSize,
+    /// A file or folder to store, ordered at the start unless it was before; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub store: Vec<PathBuf>,
+    /// Threads for sealing; 0 means one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Store a dataset, prove it through two window PoSts, fetch it back, compare, and print what happened
+    #[arg(long)]
+    pub demo: bool,
+    /// Leave when the demo is done; exit code 0 means that every step succeeded
+    #[arg(long, requires = "demo")]
+    pub exit: bool,
+    /// The dataset of the demo
+    #[arg(long, value_name = "PATH", default_value = "fixtures/dataset", requires = "demo")]
+    pub dataset: PathBuf,
+    /// Print the demo's table as JSON
+    #[arg(long, requires = "demo")]
+    pub json: bool,
+}

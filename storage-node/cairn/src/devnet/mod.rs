@@ -1,0 +1,173 @@
+//! `cairn devnet`: every role in one process, on loopback, with development keys.
+//!
+//! ```text
+//! client --order--> ledger <--bid, pre-commit, proofs-- provider
+//!   |                                                     |
+//!   +--- transfer gateway ---- dataset by root CID -----> hot copy --> sealing pipeline
+//!                                                         |
+//!                                                      gateway --> readers
+//! ```
+//!
+//! 1. [`home`] makes or opens the folder: genesis, keys, ports; written once, whole.
+//! 2. [`Devnet::start`] opens the ledger and starts block production and both gateways, then the provider: [`provider`]
+//!    bids for orders, fetches what it won and hands sectors to the pipeline of `cairn-sealing`.
+//! 3. [`client`] imports datasets and orders storage. [`demo`] watches one of them all the way and fetches it back.
+//!
+//! Nothing here remembers anything that is not on the ledger, in the pipeline's journal or in a hot store, so stopping
+//! and starting is the same as not having stopped.
+
+pub mod client;
+pub mod console;
+pub mod demo;
+pub mod home;
+mod ledger_port;
+pub mod provider;
+mod report;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cairn_compute::Workers;
+use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
+use cairn_content::HotStore;
+use cairn_gateway::{GatewayOptions, serve};
+use cairn_protocol::SectorSize;
+use cairn_sealing::VanillaProofVerifier;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use client::Client;
+use console::Console;
+use home::Home;
+use provider::Provider;
+
+/// How long gateways may finish what they are sending when the network stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// A running network.
+pub struct Devnet {
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    services: Vec<JoinHandle<anyhow::Result<()>>>,
+    /// Whose ledger and provider these are.
+    pub ledger: LedgerHandle,
+    /// The storage side.
+    pub provider: Provider,
+    /// The paying side.
+    pub client: Client,
+    /// Where readers fetch.
+    pub gateway: SocketAddr,
+}
+
+impl Devnet {
+    /// Opens `home` and starts everything.
+    ///
+    /// # Errors
+    /// Whatever keeps a part from starting; what runs already is stopped.
+    pub fn start(home: &Home, threads: usize, console: Arc<Console>) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let (stop, stopping) = watch::channel(false);
+        let mut services = vec![];
+
+        let verifier = Arc::new(VanillaProofVerifier);
+        let node = LedgerNode::open(&home.ledger_dir(), home.genesis(), NodeOptions::default(), verifier)
+            .context("the ledger")?;
+        let ledger = node.handle();
+        let stopped = stopped(stopping.clone());
+        services.push(runtime.spawn(async move { node.run(stopped).await.context("the ledger") }));
+
+        let hot = open_store(home, "provider")?;
+        let own = open_store(home, "client")?;
+        let gateway = start_gateway(&runtime, home.gateway(), hot.clone(), &stopping, &mut services)?;
+        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
+
+        let sealing_workers = Workers::new(threads)?;
+        let provider = Provider::start(home, ledger.clone(), hot, sealing_workers, gateway, console)?;
+        let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
+        Ok(Self { runtime, stop, services, ledger, provider, client, gateway })
+    }
+
+    /// Waits until somebody wants the process to end (Ctrl-C, SIGTERM), or the ledger or a gateway ends by itself.
+    ///
+    /// # Errors
+    /// Why a service ended.
+    pub fn wait(&mut self) -> anyhow::Result<()> {
+        let services = &mut self.services;
+        self.runtime.block_on(async {
+            tokio::select! {
+                signal = ended_by_signal() => signal.context("cannot listen for signals"),
+                (ended, _, _) = futures_util::future::select_all(services.iter_mut()) => match ended? {
+                    Ok(()) => anyhow::bail!("a service ended although nobody asked it to"),
+                    Err(error) => Err(error),
+                },
+            }
+        })
+    }
+
+    /// Whether the ledger has failed, and why.
+    pub fn failure(&self) -> Option<String> {
+        self.ledger.stopped()
+    }
+
+    /// Stops the parts in order: provider, gateways, ledger.
+    pub fn stop(self) {
+        self.provider.stop();
+        self.stop.send_replace(true);
+        self.runtime.block_on(async {
+            for service in self.services {
+                if !service.is_finished() {
+                    let _ = tokio::time::timeout(SHUTDOWN_GRACE * 2, service).await;
+                }
+            }
+        });
+        self.runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    }
+}
+
+async fn ended_by_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn open_store(home: &Home, role: &str) -> anyhow::Result<Arc<HotStore>> {
+    let store = HotStore::open(&home.hot_dir(role)).with_context(|| format!("the hot store of the {role}"))?;
+    for damaged in store.damaged() {
+        tracing::error!(path = %damaged.path.display(), reason = damaged.reason, "a dataset is damaged and not served");
+    }
+    Ok(Arc::new(store))
+}
+
+fn start_gateway(
+    runtime: &Runtime,
+    address: SocketAddr,
+    store: Arc<HotStore>,
+    stopping: &watch::Receiver<bool>,
+    services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
+) -> anyhow::Result<SocketAddr> {
+    let listener = runtime
+        .block_on(TcpListener::bind(address))
+        .with_context(|| format!("cannot listen on {address}; if another program has this port, stop it"))?;
+    let address = listener.local_addr()?;
+    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
+    let stopped = stopped(stopping.clone());
+    services.push(runtime.spawn(async move { serve(listener, store, options, stopped).await.context("the gateway") }));
+    Ok(address)
+}
+
+/// What a sector of this size can take.
+pub(crate) fn piece_max(size: SectorSize) -> cairn_protocol::UnpaddedBytes {
+    size.unpadded()
+}

@@ -1,0 +1,125 @@
+//! `cairn get` through the real binary, from a gateway in this process that serves the demo dataset.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::support::{Ran, cairn, sha256};
+use cairn_content::{HotStore, ImportOptions, Placement};
+use cairn_gateway::GatewayOptions;
+use tokio::sync::oneshot;
+
+/// A gateway over the demo dataset; it stops when dropped.
+struct Gateway {
+    root: String,
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _store: tempfile::TempDir,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(HotStore::open(folder.path()).unwrap());
+        let dataset = store
+            .import(&cairn_fixtures::dataset_dir(), None, Placement::Reference, &ImportOptions::default())
+            .unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, address) = std::sync::mpsc::channel::<SocketAddr>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                started.send(listener.local_addr().unwrap()).unwrap();
+                let shutdown = async { stopped.await.unwrap_or_default() };
+                cairn_gateway::serve(listener, store, GatewayOptions::default(), shutdown).await.unwrap();
+            });
+        });
+        let url = format!("http://{}", address.recv().unwrap());
+        Self { root: dataset.root().to_string(), url, stop: Some(stop), thread: Some(thread), _store: folder }
+    }
+
+    fn get(&self, what: &str, out: &Path, more: &[&str]) -> Ran {
+        let what = format!("{}{what}", self.root);
+        let out = out.display().to_string();
+        let arguments = ["get", &what, "--json", "--from", &self.url, "--out", &out];
+        cairn(arguments.iter().chain(more))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.take().map(|stop| stop.send(()));
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// An address where nobody listens.
+fn dead_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_dataset_comes_back_byte_for_byte() {
+    let gateway = Gateway::start();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("copy");
+    let report = gateway.get("", &out, &[]).json();
+    let sums = fs::read_to_string(cairn_fixtures::fixtures_dir().join("dataset/SHA256SUMS")).unwrap();
+    let mut bytes = 0;
+    for line in sums.lines() {
+        let (digest, name) = line.split_once("  data/").unwrap();
+        assert_eq!(hex::encode(sha256(&out.join(name))), digest, "{name}");
+        bytes += fs::metadata(out.join(name)).unwrap().len();
+    }
+    assert_eq!(report["files"].as_array().unwrap().len(), sums.lines().count());
+    assert_eq!((report["bytes_total"].as_u64(), report["bytes_fetched"].as_u64()), (Some(bytes), Some(bytes)));
+
+    let again = gateway.get("", &out, &[]).json();
+    assert_eq!(again["bytes_fetched"], 0, "what is there and correct is kept");
+}
+
+#[test]
+fn one_file_comes_from_the_gateway_that_answers() {
+    let gateway = Gateway::start();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("flights");
+    let dead = dead_address();
+    let report = gateway.get("/tables/flights-2013-q1.parquet", &out, &["--from", &dead]).json();
+    assert_eq!(sha256(&out), sha256(&cairn_fixtures::dataset_dir().join("tables/flights-2013-q1.parquet")));
+    assert_eq!(report["files"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_different_file_at_the_destination_is_kept_unless_told_otherwise() {
+    let gateway = Gateway::start();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("README.md");
+    fs::write(&out, "mine").unwrap();
+    assert!(gateway.get("/README.md", &out, &[]).failure().contains("exists and differs"));
+    assert_eq!(fs::read(&out).unwrap(), b"mine");
+    gateway.get("/README.md", &out, &["--replace"]).json();
+    assert_eq!(sha256(&out), sha256(&cairn_fixtures::dataset_dir().join("README.md")));
+}
+
+#[test]
+fn what_cannot_be_fetched_is_one_clear_line() {
+    let gateway = Gateway::start();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let to = out.display().to_string();
+    let dead = dead_address();
+    let root = gateway.root.clone();
+    assert!(gateway.get("/no/such/file", &out, &[]).failure().contains("\"no/such/file\" does not exist in dataset"));
+    assert!(gateway.get("/../etc", &out, &[]).failure().contains("no path in a dataset"));
+    assert!(gateway.get("", &out, &["--parallel", "0"]).failure().contains("parallel: expected 1 to 256"));
+    assert!(cairn(["get", "hello", "--from", &gateway.url, "--out", &to]).failure().contains("\"hello\" is no CID"));
+    assert!(cairn(["get", &root, "--from", "ftp://x", "--out", &to]).failure().contains("--from"));
+    assert!(cairn(["get", &root, "--out", &to]).failure().contains("--from"));
+    let unreachable = cairn(["get", &root, "--from", &dead, "--out", &to, "--retries", "1"]);
+    assert!(unreachable.failure().contains(&dead), "{}", unreachable.stderr);
+    assert!(!out.exists());
+}

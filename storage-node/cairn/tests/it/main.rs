@@ -1,0 +1,5 @@
+//! The real binary, run as a person runs it.
+
+mod get;
+mod offline_tools;
+mod support;
