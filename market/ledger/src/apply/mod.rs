@@ -321,3 +321,8 @@ fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
         Err(Rejection::NotAscending { what: what.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Random lives: whatever is asked, money is conserved, promises hold, and a replay gives the same roots.
+//!
+//! `Network::block` checks the invariants and the stored changes after every block.
+
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use proptest::prelude::*;
+
+use crate::testing::{Action, HashVerifier, Network, arb_action};
+use crate::*;
+
+/// Everything runs out quickly, and the queue is tight enough to fall behind.
+fn params() -> LedgerParams {
+    LedgerParams {
+        epochs_per_deadline: 1,
+        post_challenge_lead: 6,
+        prove_commit_window: 30,
+        ticket_age_max: 60,
+        beacon_window: 100,
+        bid_window: 3,
+        activation_window: 60,
+        record_retention: 40,
+        deal_epochs_min: 48,
+        fault_periods_max: 3,
+        queue_weight_per_block: 4,
+        ..LedgerParams::devnet()
+    }
+}
+
+/// The transactions of an action; those that need what is not there become nothing.
+fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
+    match action {
+        Action::Command(n, command) => vec![network.transaction(*n, 0, command.clone())],
+        Action::PreCommit(n, provider, sector) if network.state.provider(*provider).is_some() => {
+            let size = network.state.provider(*provider).map(|p| p.sector_size.bytes()).unwrap_or(0);
+            let mut room = size;
+            let waiting = network.state.deals_of(*provider).filter(|(_, deal)| {
+                let fits = matches!(deal.status, DealStatus::Assigned { .. }) && deal.piece.piece.size.0 <= room;
+                room -= if fits { deal.piece.piece.size.0 } else { 0 };
+                fits
+            });
+            let deals: Vec<DealId> = waiting.map(|(id, _)| id).collect();
+            let pre_commit = network.pre_commit(*provider, *sector, &deals);
+            vec![network.transaction(*n, 0, Command::PreCommit(pre_commit))]
+        }
+        Action::ProveCommit(n, provider, sector) => {
+            match network.state.porep_statement(*provider, SectorNumber(*sector)) {
+                Some(_) => {
+                    let deals = network.state.sector(*provider, SectorNumber(*sector)).unwrap().deals.clone();
+                    vec![network.transaction(*n, 0, network.prove_commit(*provider, *sector, &deals))]
+                }
+                None => Vec::new(),
+            }
+        }
+        Action::Prove(n, provider) => open_posts(network, *n, *provider),
+        Action::PreCommit(..) | Action::Wait(_) => Vec::new(),
+    }
+}
+
+fn open_posts(network: &Network, n: u8, provider: ProviderId) -> Vec<SignedTransaction> {
+    let next = Epoch(network.state.epoch().0 + 1);
+    let open = network.state.post_duties(provider).into_iter().filter(|duty| duty.deadline.is_open_at(next));
+    let posts = open.map(|duty| network.window_post(provider, &duty));
+    posts.enumerate().map(|(ahead, command)| network.transaction(n, ahead as u64, command)).collect()
+}
+
+/// Accounts 2 to 4 are providers, there is an order with a bid, and account 1 orders.
+fn started() -> Network {
+    let mut network = Network::new(params(), 4);
+    for n in 2..5 {
+        network.register(n);
+    }
+    network
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn random_lives_keep_every_promise(actions in prop::collection::vec(arb_action(&params()), 1..60)) {
+        let mut network = started();
+        let genesis = network.state.clone();
+        let mut blocks: Vec<(BlockContext, Vec<SignedTransaction>, StateRoot)> = Vec::new();
+        for action in &actions {
+            let count = if let Action::Wait(epochs) = action { *epochs } else { 1 };
+            for _ in 0..count {
+                let (context, transactions) = (network.next_context(), transactions(&network, action));
+                let outcome = network.block(&transactions);
+                blocks.push((context, transactions, outcome.state_root));
+            }
+        }
+        let mut replay = genesis;
+        for (index, (context, transactions, root)) in blocks.iter().enumerate() {
+            if index == blocks.len() / 2 {
+                // Go on from what a store or a snapshot would hold.
+                let bytes = codec::encode(&replay);
+                replay = codec::decode_strict(&bytes, usize::MAX).unwrap();
+            }
+            let outcome = replay.apply_block(context, transactions, &HashVerifier).unwrap();
+            prop_assert_eq!(outcome.state_root, *root);
+        }
+    }
+}
+
+/// A life in which everything works most of the time: two providers that order, seal, prove, fail and recover.
+#[test]
+fn a_busy_year_keeps_every_promise() {
+    let mut network = started();
+    let providers: Vec<ProviderId> = network.state.providers().map(|(id, _)| id).collect();
+    let mut next_sector = [10u64; 3];
+    for round in 0u64..250 {
+        let mut block = Vec::new();
+        if round % 9 == 0 {
+            let mut terms =
+                testing::order_terms(network.state.params(), vec![testing::piece(round as u8, 1 << 20)], 500);
+            terms.copies = 1 + (round % 3) as u32;
+            block.push(network.transaction(1, 0, Command::PlaceOrder(terms)));
+        }
+        for (index, &provider) in providers.iter().enumerate() {
+            let n = index as u8 + 2;
+            let mut ahead = 0;
+            let mut push = |network: &Network, command| {
+                block.push(network.transaction(n, ahead, command));
+                ahead += 1;
+            };
+            // The first provider sleeps now and then, misses deadlines, and declares recovery when it wakes.
+            let asleep = index == 0 && round % 80 > 40;
+            if asleep {
+                continue;
+            }
+            for (order, _) in network.state.open_orders() {
+                let price_per_epoch = Amount(100 + index as u64);
+                push(&network, Command::PlaceBid { provider, order, price_per_epoch });
+            }
+            let waiting: Vec<DealId> = network
+                .state
+                .deals_of(provider)
+                .filter(|(_, deal)| matches!(deal.status, DealStatus::Assigned { .. }))
+                .map(|(id, _)| id)
+                .take(8)
+                .collect();
+            if !waiting.is_empty() {
+                next_sector[index] += 1;
+                push(&network, Command::PreCommit(network.pre_commit(provider, next_sector[index], &waiting)));
+            }
+            for (number, sector) in network.state.sectors_of(provider) {
+                if matches!(sector.status, SectorStatus::PreCommitted { .. })
+                    && sector.seed_epoch <= network.state.epoch()
+                {
+                    push(&network, network.prove_commit(provider, number.0, &sector.deals));
+                }
+            }
+            let faulty: Vec<SectorNumber> = network.state.faulty_sectors(provider).collect();
+            if !faulty.is_empty() {
+                push(&network, Command::DeclareRecovery { provider, sectors: faulty });
+            }
+            let next = Epoch(network.state.epoch().0 + 1);
+            for duty in network.state.post_duties(provider) {
+                if duty.deadline.is_open_at(next) && !duty.proven && !duty.sectors.is_empty() {
+                    push(&network, network.window_post(provider, &duty));
+                }
+            }
+        }
+        network.block(&block);
+    }
+    let count = |wanted: fn(&Event) -> bool| network.events.iter().filter(|event| wanted(event)).count();
+    assert!(count(|e| matches!(e, Event::DealActivated { .. })) > 20);
+    assert!(count(|e| matches!(e, Event::DealClosed { closure, .. } if closure.reason == CloseReason::Completed)) > 10);
+    assert!(count(|e| matches!(e, Event::SectorFaulted { .. })) > 3);
+    assert!(count(|e| matches!(e, Event::SectorRecovered { .. })) > 0);
+    assert!(count(|e| matches!(e, Event::SectorClosed { .. })) > 3);
+}
