@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that must hold before a change lands: format, lints, tests, and the demo through the real binary.
+# Everything that must hold before a change lands: documents, format, lints, tests, and the demo through the real binary.
 #
 # One build profile (release) for all of it, so that nothing is compiled twice. A check whose tool this Rust lacks is skipped loudly and counted.
 set -eu
@@ -10,6 +10,9 @@ skip() {
     printf '\n!!!! %s is not part of this Rust installation: its check is SKIPPED. To have it: rustup component add %s\n\n' "$1" "$1"
     printf 'check skipped: %s\n' "$1"
 }
+
+printf '== documents\n'
+scripts/check-docs.sh
 
 if cargo fmt --version >/dev/null 2>&1; then
     printf '== format\n'
