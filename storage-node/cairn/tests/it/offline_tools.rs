@@ -78,6 +78,21 @@ fn the_8_mib_vector_seals_to_the_reference_values() {
     assert_seals_to(&porep_vector("8MiB-v1_1-fixture-b.json"));
 }
 
+/// An empty sector of provider t01000, sealed by another implementation and published with its CommR.
+#[test]
+fn the_seal_published_by_lotus_comes_out() {
+    let lotus = cairn_fixtures::lotus_2kib();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("sector").display().to_string();
+    let prover_id = format!("e807{}", "00".repeat(30));
+    let (number, ticket) = (lotus.sector_number.to_string(), hex::encode(lotus.ticket));
+    let who = ["--prover-id", &prover_id, "--sector-number", &number, "--ticket", &ticket, "--dir", &dir, "--json"];
+    let what = ["sector", "seal", "--size", "2KiB", "--seal-proof", &lotus.proof_variant];
+    let report = cairn(what.iter().chain(&who)).json();
+    assert_field(&report, "comm_d", hex::encode(lotus.comm_d), "lotus");
+    assert_field(&report, "comm_r", hex::encode(lotus.comm_r), "lotus");
+}
+
 #[test]
 fn pieces_commit_to_the_reference_values() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,6 +251,24 @@ fn unsealing_gives_the_original_bytes() {
     let past_the_end = unseal(&dir, 1, original.len() as u64, &folder.path().join("other"));
     assert!(past_the_end.failure().contains("16256 unpadded bytes"), "{}", past_the_end.stderr);
     assert!(!folder.path().join("other").exists() && !folder.path().join("other.part").exists());
+}
+
+#[test]
+fn a_damaged_sector_names_its_file() {
+    let vector = porep_vector("2KiB-v1_1-fixture-a.json");
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, _) = seal(&vector, folder.path());
+    let layer = dir.join("cache/sc-02-data-layer-1.dat");
+    let whole = fs::read(&layer).unwrap();
+    fs::write(&layer, &whole[..2000]).unwrap();
+    let short = prove(&dir, &vector);
+    assert!(short.failure().contains("sc-02-data-layer-1.dat: expected 2048 bytes, got 2000"), "{}", short.stderr);
+    fs::remove_file(&layer).unwrap();
+    assert!(prove(&dir, &vector).failure().contains("sc-02-data-layer-1.dat: No such file"));
+    fs::write(&layer, whole).unwrap();
+    prove(&dir, &vector).json();
+    fs::write(dir.join("sector.json"), "{").unwrap();
+    assert!(prove(&dir, &vector).failure().contains("sector.json is damaged"));
 }
 
 fn unseal(dir: &Path, offset: u64, length: u64, out: &Path) -> Ran {
