@@ -1,0 +1,175 @@
+//! From an object to an answer: conditions, range, headers, first chunk.
+//!
+//! This is the part of a request that may block, and it knows nothing of sockets: it takes the head of a request and
+//! a source, and gives a status, headers and where the body comes from. The order is that of RFC 9110 13.2.2:
+//!
+//! 1. find the object (404 before any condition);
+//! 2. `If-Match`, then `If-None-Match`;
+//! 3. `Range`, for GET alone and only if `If-Range` agrees; other methods ignore it (RFC 9110 14.2);
+//! 4. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, StatusCode};
+
+use super::body::read_chunk;
+use super::rejection::RequestRejection;
+use crate::conditional::{self, ETag, Precondition};
+use crate::range::{self, ByteRange, Selection};
+use crate::source::{RangeReader, Resource, SourceError};
+
+/// For names that always mean the same bytes.
+pub(crate) const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
+/// For names that may be given to other bytes.
+pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
+/// For what must be asked anew every time.
+pub(crate) const CACHE_NEVER: &str = "no-store";
+
+const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After, X-Content-Cid, X-Piece-Cid";
+
+/// The head of a request, as far as answers depend on it.
+pub(crate) struct RequestHead {
+    pub(crate) method: Method,
+    /// Raw path, still percent-encoded.
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// An object that was found, with what its answer says about it.
+pub(crate) struct Found {
+    pub(crate) etag: ETag,
+    pub(crate) cache_control: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) more: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) resource: Resource,
+}
+
+/// Where the body of an answer comes from.
+pub(crate) enum Payload {
+    None,
+    Text(Bytes),
+    Stream { range: ByteRange, first: Bytes, reader: Box<dyn RangeReader> },
+}
+
+/// An answer before it is tied to a connection.
+pub(crate) struct Prepared {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+}
+
+/// A header value from text of this crate, which is always printable ASCII.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("header text of this crate is printable ASCII")
+}
+
+/// Headers that every answer carries.
+fn common_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers
+}
+
+/// Answers a request for an object that exists.
+///
+/// # Errors
+/// A failed precondition, an unsatisfiable range, or a first chunk that cannot be read.
+pub(crate) fn object(head: &RequestHead, found: Found, chunk_bytes: usize) -> Result<Prepared, RequestRejection> {
+    let mut headers = common_headers();
+    headers.insert(ETAG, value(&found.etag.to_string()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(found.cache_control));
+    headers.extend(found.more);
+    match conditional::evaluate(&head.headers, &found.etag) {
+        Precondition::Failed => return Err(RequestRejection::Precondition { etag: found.etag.to_string() }),
+        Precondition::NotModified => {
+            return Ok(Prepared { status: StatusCode::NOT_MODIFIED, headers, payload: Payload::None });
+        }
+        Precondition::Proceed => {}
+    }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
+    let bytes = found.resource.bytes;
+    let (status, range) = match requested_range(head, &found.etag, bytes) {
+        Selection::Unsatisfiable => return Err(RequestRejection::Range { bytes }),
+        Selection::Whole if bytes == 0 => (StatusCode::OK, None),
+        Selection::Whole => (StatusCode::OK, Some(ByteRange { first: 0, last: bytes - 1 })),
+        Selection::Part(range) => {
+            headers.insert(CONTENT_RANGE, value(&format!("bytes {}-{}/{bytes}", range.first, range.last)));
+            (StatusCode::PARTIAL_CONTENT, Some(range))
+        }
+    };
+    headers.insert(CONTENT_LENGTH, range.map_or(0, |range| range.len()).into());
+    let payload = match range {
+        Some(range) if head.method == Method::GET => start_stream(range, found.resource.reader, chunk_bytes)?,
+        _ => Payload::None,
+    };
+    Ok(Prepared { status, headers, payload })
+}
+
+fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
+    let mut lines = head.headers.get_all(RANGE).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) if head.method == Method::GET && conditional::range_is_current(&head.headers, etag) => {
+            range::select(line.as_bytes(), bytes)
+        }
+        // None, or two headers that contradict each other.
+        _ => Selection::Whole,
+    }
+}
+
+fn start_stream(
+    range: ByteRange,
+    mut reader: Box<dyn RangeReader>,
+    chunk_bytes: usize,
+) -> Result<Payload, RequestRejection> {
+    let count = range.len().min(chunk_bytes as u64) as usize;
+    let first = read_chunk(reader.as_mut(), range.first, count).map_err(|source| {
+        let detail = format!("bytes {} to {}: {source}", range.first, range.last);
+        SourceError::Damaged { what: "an object of the store".into(), detail }
+    })?;
+    Ok(Payload::Stream { range, first, reader })
+}
+
+/// Answers with JSON that is made at this moment.
+pub(crate) fn json(head: &RequestHead, status: StatusCode, body: &serde_json::Value) -> Prepared {
+    let text = Bytes::from(body.to_string());
+    let mut headers = common_headers();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHE_NEVER));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, (text.len() as u64).into());
+    let payload = if head.method == Method::HEAD { Payload::None } else { Payload::Text(text) };
+    Prepared { status, headers, payload }
+}
+
+/// Answers a request that is refused.
+pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepared {
+    if let RequestRejection::Store(error) = rejection {
+        tracing::error!(%error, "the store failed");
+    }
+    let what: String = head.path.chars().take(256).collect();
+    let body = serde_json::json!({ "error": rejection.code(), "message": rejection.to_string(), "what": what });
+    let mut prepared = json(head, rejection.status(), &body);
+    match rejection {
+        RequestRejection::Method => {
+            prepared.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        RequestRejection::Range { bytes } => {
+            prepared.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            prepared.headers.insert(CONTENT_RANGE, value(&format!("bytes */{bytes}")));
+        }
+        RequestRejection::Precondition { etag } => {
+            prepared.headers.insert(ETAG, value(etag));
+        }
+        RequestRejection::Busy { retry_after_seconds, .. } => {
+            prepared.headers.insert(RETRY_AFTER, (*retry_after_seconds).into());
+        }
+        _ => {}
+    }
+    prepared
+}

@@ -1,0 +1,199 @@
+//! One TCP connection: how long a stuck peer may hold it, and how many bytes truly left.
+//!
+//! A reader may be as slow as it likes, as long as it takes a byte now and then: the timer runs only while the socket
+//! refuses bytes, and starts anew with every byte that it takes. The same wrapper counts what the socket accepted, so that
+//! the log, the metrics and whoever charges for traffic see bytes sent and not bytes promised.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::{HeaderMap, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::Observer;
+use super::body::Handed;
+
+/// A finished request, as the observer sees it.
+#[derive(Debug, Clone)]
+pub struct ServedRequest {
+    /// Who asked.
+    pub peer: SocketAddr,
+    /// Method of the request.
+    pub method: Method,
+    /// Path without the query, shortened to 256 characters.
+    pub path: String,
+    /// Status that was answered.
+    pub status: StatusCode,
+    /// Body bytes that the answer promised.
+    pub bytes_promised: u64,
+    /// Body bytes that the socket accepted.
+    pub bytes_sent: u64,
+    /// From the end of the request head to the end of the answer.
+    pub elapsed: Duration,
+}
+
+/// The answer that is on its way.
+pub(crate) struct InFlight {
+    pub(crate) span: tracing::Span,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) status: StatusCode,
+    pub(crate) head_bytes: u64,
+    pub(crate) bytes_promised: u64,
+    pub(crate) handed: Arc<Handed>,
+}
+
+/// Counts of one connection, shared by its socket and its service.
+pub(crate) struct Meter {
+    written: AtomicU64,
+    current: Mutex<Option<(InFlight, u64)>>,
+    observer: Option<Observer>,
+    peer: SocketAddr,
+}
+
+impl Meter {
+    pub(crate) fn new(observer: Option<Observer>, peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { written: AtomicU64::new(0), current: Mutex::new(None), observer, peer })
+    }
+
+    /// The answer's head is about to be written.
+    pub(crate) fn begin(&self, in_flight: InFlight) {
+        self.finish();
+        let written = self.written.load(Ordering::Relaxed);
+        *self.current.lock().expect("no panic under this lock") = Some((in_flight, written));
+    }
+
+    /// The answer is over: the next request has come, or the connection has ended.
+    pub(crate) fn finish(&self) {
+        let Some((request, written_before)) = self.current.lock().expect("no panic under this lock").take() else {
+            return;
+        };
+        let left_socket = self.written.load(Ordering::Relaxed) - written_before;
+        let served = ServedRequest {
+            peer: self.peer,
+            bytes_sent: left_socket.saturating_sub(request.head_bytes).min(request.handed.bytes()),
+            elapsed: request.started.elapsed(),
+            method: request.method,
+            path: request.path,
+            status: request.status,
+            bytes_promised: request.bytes_promised,
+        };
+        request.span.record("bytes", served.bytes_sent);
+        if served.bytes_sent < served.bytes_promised {
+            request.span.record("error", "the transfer ended early");
+        }
+        let _entered = request.span.enter();
+        tracing::debug!(seconds = served.elapsed.as_secs_f64(), "served");
+        if let Some(observer) = &self.observer {
+            observer(&served);
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Bytes of a response head as hyper writes it, the `date` it adds included.
+pub(crate) fn head_bytes(status: StatusCode, headers: &HeaderMap) -> u64 {
+    let reason = status.canonical_reason().map_or(0, str::len);
+    let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
+    ("HTTP/1.1 200 \r\n".len() + reason + lines + date + 2) as u64
+}
+
+/// A socket that gives up when its peer takes nothing for too long, and counts what it took.
+pub(crate) struct MeteredStream {
+    inner: TcpStream,
+    meter: Arc<Meter>,
+    write_stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl MeteredStream {
+    pub(crate) fn new(inner: TcpStream, meter: Arc<Meter>, write_stall: Duration) -> Self {
+        Self { inner, meter, write_stall, stalled: None }
+    }
+
+    fn after_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(count)) => {
+                self.meter.written.fetch_add(count as u64, Ordering::Relaxed);
+                self.stalled = None;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let stall = self.write_stall;
+                let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+                match timer.as_mut().poll(cx) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("the peer took no byte for {} s", stall.as_secs()),
+                    ))),
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for MeteredStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for MeteredStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.after_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.after_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{CONTENT_LENGTH, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn head_is_counted_as_written() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        let text = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+        assert_eq!(head_bytes(StatusCode::OK, &headers), text.len() as u64);
+    }
+}

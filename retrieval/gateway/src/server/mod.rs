@@ -1,0 +1,372 @@
+//! The HTTP/1.1 server: accepts, limits, answers, and stops cleanly.
+//!
+//! What always holds:
+//! - Every answer says its exact length; HEAD says the same one. Nothing is ever compressed.
+//! - An answer of bytes is complete or the connection is cut. There is no short 200.
+//! - Memory per transfer is constant (three chunks), and transfers, connections, request heads and waiting times are
+//!   bounded by [`GatewayOptions`]. Over a limit the answer is 503 with `Retry-After`.
+//! - A slow reader lives as long as it takes a byte now and then; a slow writer of a request head does not.
+//! - Every request is one `gateway.request` span with the bytes that the socket truly accepted.
+
+mod answer;
+mod body;
+mod connection;
+mod content_type;
+mod rejection;
+mod routes;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use self::answer::{Payload, Prepared, RequestHead};
+use self::body::{GatewayBody, Handed, StreamBody};
+pub use self::connection::ServedRequest;
+use self::connection::{InFlight, Meter, MeteredStream, head_bytes};
+pub use self::rejection::RequestRejection;
+use crate::source::{ContentSource, SourceError};
+
+/// Called once for every finished request, with what it moved. Metrics and payment hang here; it must be quick.
+pub type Observer = Arc<dyn Fn(&ServedRequest) + Send + Sync>;
+
+/// Limits of a gateway. The defaults fit a small machine; each field says what it costs.
+#[derive(Clone)]
+pub struct GatewayOptions {
+    /// Connections at a time; each costs a socket and some KiB. Default 1024.
+    pub connections_max: usize,
+    /// Transfers at a time; each costs three chunks of memory and at times one thread. Default 256.
+    pub transfers_max: usize,
+    /// Longest wait for a complete request head, also between requests of one connection. Default 30 s.
+    pub head_timeout: Duration,
+    /// Most bytes of a request head; more gives 431. At least 8 KiB. Default 16 KiB.
+    pub head_bytes_max: usize,
+    /// Most header lines of a request; more gives 431. Default 64.
+    pub headers_max: usize,
+    /// Most bytes of path and query; more gives 414. Default 8 KiB.
+    pub target_bytes_max: usize,
+    /// How long a reader may take no byte at all before it is cut. Below 60 s slow disks of clients suffer. Default 120 s.
+    pub write_stall: Duration,
+    /// Bytes per read from the store. Smaller costs processor time, larger costs memory. Default 256 KiB.
+    pub chunk_bytes: usize,
+    /// How long transfers may go on after a shutdown is asked for. Default 30 s.
+    pub shutdown_grace: Duration,
+    /// What `Retry-After` says over a limit, in whole seconds. Default 2 s.
+    pub retry_after: Duration,
+    /// Sees every finished request.
+    pub observer: Option<Observer>,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            transfers_max: 256,
+            head_timeout: Duration::from_secs(30),
+            head_bytes_max: 16 << 10,
+            headers_max: 64,
+            target_bytes_max: 8 << 10,
+            write_stall: Duration::from_secs(120),
+            chunk_bytes: 256 << 10,
+            shutdown_grace: Duration::from_secs(30),
+            retry_after: Duration::from_secs(2),
+            observer: None,
+        }
+    }
+}
+
+impl fmt::Debug for GatewayOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayOptions")
+            .field("connections_max", &self.connections_max)
+            .field("transfers_max", &self.transfers_max)
+            .field("chunk_bytes", &self.chunk_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("gateway option {option}: expected {expected}, got {got}")]
+pub struct OptionsRejection {
+    /// Name of the field.
+    pub option: &'static str,
+    /// What it must be.
+    pub expected: &'static str,
+    /// What it is.
+    pub got: usize,
+}
+
+impl GatewayOptions {
+    fn check(&self) -> Result<(), OptionsRejection> {
+        let at_least = |option, got: usize, min: usize, expected| {
+            if got >= min { Ok(()) } else { Err(OptionsRejection { option, expected, got }) }
+        };
+        at_least("connections_max", self.connections_max, 1, "at least 1")?;
+        at_least("transfers_max", self.transfers_max, 1, "at least 1")?;
+        at_least("headers_max", self.headers_max, 1, "at least 1")?;
+        at_least("target_bytes_max", self.target_bytes_max, 1024, "at least 1024 bytes")?;
+        at_least("head_bytes_max", self.head_bytes_max, 8 << 10, "at least 8192 bytes")?;
+        at_least("chunk_bytes", self.chunk_bytes, 4 << 10, "at least 4096 bytes")
+    }
+}
+
+struct Gateway {
+    source: Arc<dyn ContentSource>,
+    options: GatewayOptions,
+    connections: Arc<Semaphore>,
+    /// Connections that are only told to come back later; beyond these, a connection is dropped unanswered.
+    turned_away: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
+    started: Instant,
+}
+
+/// Serves `source` on `listener` until `shutdown` completes, then lets running transfers end within the grace time.
+///
+/// A failing `accept` (out of file descriptors, for one) is logged and tried again; it does not end the server.
+///
+/// # Errors
+/// [`OptionsRejection`] if a limit cannot work; nothing was served then.
+pub async fn serve(
+    listener: TcpListener,
+    source: Arc<dyn ContentSource>,
+    options: GatewayOptions,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), OptionsRejection> {
+    options.check()?;
+    let grace = options.shutdown_grace;
+    let gateway = Arc::new(Gateway {
+        source,
+        connections: Arc::new(Semaphore::new(options.connections_max)),
+        turned_away: Arc::new(Semaphore::new(64)),
+        transfers: Arc::new(Semaphore::new(options.transfers_max)),
+        started: Instant::now(),
+        options,
+    });
+    let (stop, stopping) = watch::channel(false);
+    let mut running = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => gateway.admit(&mut running, stream, peer, &stopping),
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed; trying again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = running.join_next() => {}
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let drained = tokio::time::timeout(grace, async { while running.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(connections = running.len(), "transfers were cut at the end of the grace time");
+    }
+    running.shutdown().await;
+    Ok(())
+}
+
+impl Gateway {
+    fn admit(
+        self: &Arc<Self>,
+        running: &mut JoinSet<()>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stopping: &watch::Receiver<bool>,
+    ) {
+        let (permit, welcome) = match self.connections.clone().try_acquire_owned() {
+            Ok(permit) => (permit, true),
+            Err(_) => match self.turned_away.clone().try_acquire_owned() {
+                Ok(permit) => (permit, false),
+                Err(_) => return,
+            },
+        };
+        let gateway = self.clone();
+        let stopping = stopping.clone();
+        running.spawn(async move {
+            let _permit: OwnedSemaphorePermit = permit;
+            gateway.run_connection(stream, peer, welcome, stopping).await;
+        });
+    }
+
+    async fn run_connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        welcome: bool,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        // Delays small answers otherwise; failing to set it costs nothing else.
+        let _ = stream.set_nodelay(true);
+        let options = &self.options;
+        let meter = Meter::new(options.observer.clone(), peer);
+        let io = TokioIo::new(MeteredStream::new(stream, meter.clone(), options.write_stall));
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(if welcome { options.head_timeout } else { options.head_timeout.min(REFUSAL_TIME) })
+            .keep_alive(welcome)
+            .max_headers(options.headers_max)
+            .max_header_size(options.head_bytes_max)
+            .max_buf_size(options.chunk_bytes.max(options.head_bytes_max));
+        let gateway = self.clone();
+        let service_meter = meter.clone();
+        let service = service_fn(move |request| {
+            let (gateway, meter) = (gateway.clone(), service_meter.clone());
+            async move { Ok::<_, Infallible>(gateway.answer(request, &meter, welcome).await) }
+        });
+        let connection = builder.serve_connection(io, service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = async { _ = stopping.wait_for(|stop| *stop).await } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended with an error");
+        }
+        meter.finish();
+    }
+
+    async fn answer(&self, request: Request<Incoming>, meter: &Meter, welcome: bool) -> Response<GatewayBody> {
+        // The answer before this one is complete once the next request is read.
+        meter.finish();
+        let started = Instant::now();
+        let version = request.version();
+        let (parts, _) = request.into_parts();
+        let head = RequestHead {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+        };
+        let path: String = head.path.chars().take(256).collect();
+        let span = tracing::info_span!(
+            "gateway.request",
+            method = %head.method,
+            path,
+            status = tracing::field::Empty,
+            bytes = tracing::field::Empty,
+            error = tracing::field::Empty,
+        );
+        let method = head.method.clone();
+        let (prepared, permit) = self.prepare(head, version, welcome).instrument(span.clone()).await;
+        span.record("status", prepared.status.as_u16());
+        let handed = Arc::new(Handed::default());
+        let mut response = respond(prepared, permit, self.options.chunk_bytes, &handed);
+        if !welcome {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let bytes_promised =
+            if method == Method::HEAD { 0 } else { hyper::body::Body::size_hint(response.body()).lower() };
+        if let GatewayBody::Text(Some(text)) = response.body() {
+            handed.add(text.len());
+        }
+        let status = response.status();
+        let head_bytes = head_bytes(status, response.headers());
+        meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed });
+        response
+    }
+
+    /// Never fails: a refusal is an answer too. The permit comes with an answer that streams.
+    async fn prepare(
+        &self,
+        head: RequestHead,
+        version: Version,
+        welcome: bool,
+    ) -> (Prepared, Option<OwnedSemaphorePermit>) {
+        if let Err(rejection) = self.check_head(&head, version, welcome) {
+            return (answer::refused(&head, &rejection), None);
+        }
+        let Ok(permit) = self.transfers.clone().try_acquire_owned() else {
+            return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
+        };
+        let (source, chunk_bytes) = (self.source.clone(), self.options.chunk_bytes);
+        let uptime = self.started.elapsed().as_secs();
+        let connections = self.options.connections_max - self.connections.available_permits();
+        let requests = self.options.transfers_max - self.transfers.available_permits();
+        let span = tracing::Span::current();
+        let head = Arc::new(head);
+        let asked = head.clone();
+        let preparing = tokio::task::spawn_blocking(move || {
+            let _entered = span.entered();
+            if head.path == "/health" {
+                return routes::health(source.as_ref(), &head, uptime, connections, requests);
+            }
+            let prepared = routes::prepare(source.as_ref(), &head, chunk_bytes);
+            prepared.unwrap_or_else(|rejection| answer::refused(&head, &rejection))
+        });
+        let prepared = preparing.await.unwrap_or_else(|lost| {
+            let lost = SourceError::Damaged { what: "the content store".into(), detail: lost.to_string() };
+            answer::refused(&asked, &lost.into())
+        });
+        let streams = matches!(prepared.payload, Payload::Stream { .. });
+        (prepared, streams.then_some(permit))
+    }
+
+    fn check_head(&self, head: &RequestHead, version: Version, welcome: bool) -> Result<(), RequestRejection> {
+        if !welcome {
+            return Err(self.busy("connections", self.options.connections_max));
+        }
+        if head.method != Method::GET && head.method != Method::HEAD {
+            return Err(RequestRejection::Method);
+        }
+        let (got, max) =
+            (head.path.len() + head.query.as_ref().map_or(0, |query| query.len() + 1), self.options.target_bytes_max);
+        if got > max {
+            return Err(RequestRejection::TargetTooLong { max, got });
+        }
+        check_host(&head.headers, version)
+    }
+
+    fn busy(&self, what: &'static str, limit: usize) -> RequestRejection {
+        let retry_after_seconds = self.options.retry_after.as_secs().max(1);
+        RequestRejection::Busy { what, limit, retry_after_seconds }
+    }
+}
+
+/// How long a connection that is turned away may take to send its request.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+
+/// RFC 9112 3.2: exactly one `Host` since HTTP/1.1.
+fn check_host(headers: &HeaderMap, version: Version) -> Result<(), RequestRejection> {
+    let count = headers.get_all(HOST).iter().count();
+    if count == 1 || (count == 0 && version < Version::HTTP_11) { Ok(()) } else { Err(RequestRejection::Host) }
+}
+
+fn respond(
+    prepared: Prepared,
+    permit: Option<OwnedSemaphorePermit>,
+    chunk_bytes: usize,
+    handed: &Arc<Handed>,
+) -> Response<GatewayBody> {
+    let body = match (prepared.payload, permit) {
+        (Payload::Text(text), _) => GatewayBody::Text(Some(text)),
+        (Payload::Stream { range, first, reader }, Some(permit)) => {
+            GatewayBody::Stream(StreamBody::new(range, first, reader, chunk_bytes, handed.clone(), permit))
+        }
+        _ => GatewayBody::Empty,
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = prepared.status;
+    *response.headers_mut() = prepared.headers;
+    response
+}

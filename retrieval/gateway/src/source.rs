@@ -1,0 +1,150 @@
+//! What the gateway needs from a content store, and nothing more.
+//!
+//! The server asks four questions (a piece, a dataset's name, a path in a dataset, a block) and gets back sizes and
+//! readers. A reader is positional and owned, so that a transfer never holds a lock of the store; it is called on the
+//! blocking pool with buffers of bounded size. Whether its bytes come from one plain file, from many files with CAR
+//! framing between them, or from memory is the store's affair.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use cairn_protocol::{CommP, PaddedBytes};
+use cid::Cid;
+
+/// Reads bytes at any offset of an immutable object.
+pub trait RangeReader: Send {
+    /// Reads up to `buffer.len()` bytes at `offset`; fewer than asked for is allowed, none means the end.
+    ///
+    /// # Errors
+    /// Those of the storage below.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// A [`RangeReader`] over anything that can seek and read. It seeks only when the reads are not consecutive.
+#[derive(Debug)]
+pub struct Seekable<R> {
+    inner: R,
+    position: Option<u64>,
+}
+
+impl<R: Read + Seek> Seekable<R> {
+    /// Wraps a reader at any position.
+    pub fn new(inner: R) -> Self {
+        Self { inner, position: None }
+    }
+}
+
+impl<R: Read + Seek + Send> RangeReader for Seekable<R> {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.position != Some(offset) {
+            self.position = None;
+            self.inner.seek(SeekFrom::Start(offset))?;
+        }
+        let count = self.inner.read(buffer)?;
+        self.position = Some(offset + count as u64);
+        Ok(count)
+    }
+}
+
+/// Bytes that can be served: how many, and where they come from.
+pub struct Resource {
+    /// Exact length in bytes.
+    pub bytes: u64,
+    /// Their reader.
+    pub reader: Box<dyn RangeReader>,
+}
+
+/// A piece, as raw unpadded bytes.
+pub struct PieceResource {
+    /// The commitment to its padded form.
+    pub comm_p: CommP,
+    /// Its size in a sector.
+    pub padded: PaddedBytes,
+    /// Its payload.
+    pub resource: Resource,
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderEntry {
+    /// Name without its folder.
+    pub name: String,
+    /// Whether it is a file, and then its root block and size in bytes.
+    pub file: Option<(Cid, u64)>,
+}
+
+/// What a path of a dataset leads to.
+pub enum DataEntry {
+    /// A file: the root block of its DAG, and its bytes.
+    File {
+        /// Its name without folders, for the content type.
+        name: String,
+        /// Root of the file's DAG; it names the bytes for ever.
+        cid: Cid,
+        /// The bytes.
+        resource: Resource,
+    },
+    /// A folder: its names in ascending order.
+    Folder(Vec<FolderEntry>),
+}
+
+/// How much a store holds, for `/health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceCounts {
+    /// Datasets.
+    pub datasets: u64,
+    /// Pieces.
+    pub pieces: u64,
+}
+
+/// The store failed, not the request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A file cannot be opened or read. Retrying helps only after someone has looked at the disk.
+    #[error("cannot read {}: {source}", path.display())]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The store found its own data damaged.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// Which object.
+        what: String,
+        /// Expected and got.
+        detail: String,
+    },
+}
+
+/// A content store as the gateway sees it. Every method may touch the disk and is called on the blocking pool.
+pub trait ContentSource: Send + Sync + 'static {
+    /// A piece by its commitment; `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it should be here but cannot be opened.
+    fn piece(&self, comm_p: &CommP) -> Result<Option<PieceResource>, SourceError>;
+
+    /// The root of a dataset by its registered name.
+    ///
+    /// # Errors
+    /// [`SourceError`] if the register cannot be read.
+    fn dataset_by_name(&self, name: &str) -> Result<Option<Cid>, SourceError>;
+
+    /// What a path in a dataset leads to; `path` holds decoded names and is empty for the root itself.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it is listed but cannot be opened.
+    fn data(&self, root: &Cid, path: &[String]) -> Result<Option<DataEntry>, SourceError>;
+
+    /// One block, interior node or leaf, by its CID.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it is listed but cannot be opened.
+    fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError>;
+
+    /// How much is held.
+    fn counts(&self) -> SourceCounts;
+}

@@ -1,0 +1,13 @@
+//! The gateway over real sockets, and the fetcher against sources that misbehave.
+//!
+//! One binary for all of it, because each would link the same crates again. Servers listen on loopback with ports that
+//! the system picks; clients are plain sockets, so that every byte of an answer is seen as it came.
+
+mod common;
+mod curl;
+mod fetching;
+mod kill;
+mod limits;
+mod pieces;
+mod proxy;
+mod serving;
