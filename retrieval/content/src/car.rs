@@ -19,7 +19,7 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 use crate::block::{BlockRejection, CID_BYTES, MAX_BLOCK_BYTES, verify_block};
-use crate::dagpb::put_varint;
+use crate::varint;
 
 const VERSION: u64 = 1;
 
@@ -35,7 +35,7 @@ pub(crate) fn header(roots: &[Cid]) -> Vec<u8> {
     let header = Header { roots: roots.to_vec(), version: VERSION };
     let body = serde_ipld_dagcbor::to_vec(&header).expect("a list of CIDs and a number can be encoded");
     let mut out = Vec::with_capacity(body.len() + 2);
-    put_varint(&mut out, body.len() as u64);
+    varint::put(&mut out, body.len() as u64);
     out.extend_from_slice(&body);
     out
 }
@@ -43,7 +43,7 @@ pub(crate) fn header(roots: &[Cid]) -> Vec<u8> {
 /// What stands before the data of a block: length and CID.
 pub(crate) fn block_head(cid_bytes: &[u8], data_bytes: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(cid_bytes.len() + 4);
-    put_varint(&mut out, cid_bytes.len() as u64 + data_bytes);
+    varint::put(&mut out, cid_bytes.len() as u64 + data_bytes);
     out.extend_from_slice(cid_bytes);
     out
 }
@@ -291,14 +291,14 @@ impl<R: Read> CarReader<R> {
     /// A length, or nothing at the end of the stream.
     fn varint(&mut self, what: &'static str) -> Result<Option<u64>, CarError> {
         let at = self.at;
-        let mut bytes = [0; 10];
+        let mut bytes = [0; varint::MAX_BYTES];
         for length in 1..=bytes.len() {
             match self.fill(&mut bytes[length - 1..length], what) {
                 Err(CarError::Rejected(CarRejection::Truncated { .. })) if length == 1 => return Ok(None),
                 other => other?,
             }
             if bytes[length - 1] < 0x80 {
-                let value = unsigned_varint::decode::u64(&bytes[..length]).map_err(|_| CarRejection::Varint { at })?.0;
+                let (value, _) = varint::take(&bytes[..length]).ok_or(CarRejection::Varint { at })?;
                 return Ok(Some(value));
             }
         }
@@ -460,7 +460,7 @@ mod tests {
         assert!(matches!(rejection(&v2, limits), CarRejection::Header { .. }));
         let mut long = header(&[]);
         let at = long.len() as u64;
-        put_varint(&mut long, MAX_BLOCK_BYTES as u64 + 37);
+        varint::put(&mut long, MAX_BLOCK_BYTES as u64 + 37);
         assert!(matches!(rejection(&long, limits), CarRejection::TooLarge { what: "section", .. }));
         let mut short = header(&[]);
         short.extend_from_slice(&[3, 1, 2, 3]);

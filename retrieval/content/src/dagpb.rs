@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cid::Cid;
 
 use crate::block::MAX_BLOCK_BYTES;
+use crate::varint;
 
 /// Most links a decoded node may have. A link takes at least 40 bytes, so a block cannot hold more than this anyway; the
 /// limit only bounds what is allocated before the end of the block is seen.
@@ -159,8 +160,8 @@ fn encode_link(link: &PbLink) -> Vec<u8> {
         put_bytes(&mut out, 0x12, name.as_bytes());
     }
     if let Some(tsize) = link.tsize {
-        put_varint(&mut out, 0x18);
-        put_varint(&mut out, tsize);
+        varint::put(&mut out, 0x18);
+        varint::put(&mut out, tsize);
     }
     out
 }
@@ -175,8 +176,7 @@ fn decode_link(outer: &mut Cursor<'_>, link: usize) -> Result<PbLink, DagPbRejec
         let at = cursor.at();
         match cursor.varint()? {
             0x0a if cid.is_none() && name.is_none() && tsize.is_none() => {
-                let parsed = Cid::try_from(cursor.bytes()?);
-                cid = Some(parsed.map_err(|reason| DagPbRejection::Cid { link, reason: reason.to_string() })?);
+                cid = Some(parse_cid(cursor.bytes()?).map_err(|reason| DagPbRejection::Cid { link, reason })?);
             }
             0x12 if name.is_none() && tsize.is_none() => {
                 let text = std::str::from_utf8(cursor.bytes()?).map_err(|_| DagPbRejection::Name { link })?;
@@ -190,16 +190,16 @@ fn decode_link(outer: &mut Cursor<'_>, link: usize) -> Result<PbLink, DagPbRejec
     Ok(PbLink { cid, name, tsize })
 }
 
-/// Appends an unsigned LEB128 number.
-pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
-    let mut buffer = unsigned_varint::encode::u64_buffer();
-    out.extend_from_slice(unsigned_varint::encode::u64(value, &mut buffer));
+/// The CID parser stops where the CID ends; here nothing may follow, and there is one form only.
+fn parse_cid(bytes: &[u8]) -> Result<Cid, String> {
+    let cid = Cid::try_from(bytes).map_err(|error| error.to_string())?;
+    if cid.to_bytes() == bytes { Ok(cid) } else { Err(format!("{cid} is not all of it, or not in its shortest form")) }
 }
 
 /// Appends a key, a length and the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, key: u64, bytes: &[u8]) {
-    put_varint(out, key);
-    put_varint(out, bytes.len() as u64);
+    varint::put(out, key);
+    varint::put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
@@ -224,7 +224,7 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn varint(&mut self) -> Result<u64, DagPbRejection> {
         let at = self.at;
-        let (value, rest) = unsigned_varint::decode::u64(self.bytes).map_err(|_| DagPbRejection::Varint { at })?;
+        let (value, rest) = varint::take(self.bytes).ok_or(DagPbRejection::Varint { at })?;
         self.at += self.bytes.len() - rest.len();
         self.bytes = rest;
         Ok(value)

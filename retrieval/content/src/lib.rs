@@ -35,9 +35,11 @@ mod source;
 mod staging;
 mod store;
 mod unixfs;
+mod varint;
 mod walk;
 
 pub use block::{BlockId, BlockRejection, Codec, LEAF_BYTES, LINKS_PER_NODE, MAX_BLOCK_BYTES, verify_block};
+pub use cairn_sector::pieces::{PieceCommitment, PieceHasher};
 pub use car::{CarBlock, CarError, CarLimits, CarReader, CarRejection, CarWriter, Section, Trailing};
 pub use dagpb::{DagPbRejection, PbLink, PbNode};
 pub use dataset::{Dataset, DatasetKind, FileEntry, ImportError, ImportOptions, VerifyError};

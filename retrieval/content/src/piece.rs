@@ -24,6 +24,7 @@ use crate::car;
 use crate::dag::{Block, Place};
 use crate::dataset::Dataset;
 use crate::source::{ByteSource, FileSlice, ReadError, open_stamped, read_exact_at};
+use crate::varint;
 
 /// Bytes that [`PieceLayout::commitment`] reads at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -105,8 +106,7 @@ pub(crate) fn plan(dataset: &Arc<Dataset>, max: UnpaddedBytes) -> Result<Vec<Pie
 /// Bytes of a block with its framing.
 fn section_bytes(block: &Block) -> u64 {
     let content = CID_BYTES as u64 + u64::from(block.len);
-    let mut buffer = unsigned_varint::encode::u64_buffer();
-    unsigned_varint::encode::u64(content, &mut buffer).len() as u64 + content
+    varint::len(content) + content
 }
 
 fn too_large(dataset: &Dataset, block: &Block, header: u64, max: UnpaddedBytes) -> LayoutRejection {

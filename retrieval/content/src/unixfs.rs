@@ -15,8 +15,8 @@ use bytes::Bytes;
 use cid::Cid;
 
 use crate::block::{BlockId, BlockRejection, Codec};
-use crate::dagpb::{Cursor, DagPbRejection, PbLink, PbNode, put_bytes, put_varint};
-use crate::hamt;
+use crate::dagpb::{Cursor, DagPbRejection, PbLink, PbNode, put_bytes};
+use crate::{hamt, varint};
 
 const TYPE_FOLDER: u64 = 1;
 const TYPE_FILE: u64 = 2;
@@ -272,10 +272,10 @@ fn shard_node(cid: Cid, message: &Message, links: &[PbLink], depth: usize) -> Re
 /// Data field of a file node: its size and the sizes below each link.
 pub(crate) fn file_data(blocksizes: &[u64]) -> Bytes {
     let mut out = vec![0x08, TYPE_FILE as u8, 0x18];
-    put_varint(&mut out, blocksizes.iter().sum());
+    varint::put(&mut out, blocksizes.iter().sum());
     for size in blocksizes {
         out.push(0x20);
-        put_varint(&mut out, *size);
+        varint::put(&mut out, *size);
     }
     out.into()
 }
@@ -290,9 +290,9 @@ pub(crate) fn shard_data(bitfield: &[u8]) -> Bytes {
     let mut out = vec![0x08, TYPE_SHARD as u8];
     put_bytes(&mut out, 0x12, bitfield);
     out.push(0x28);
-    put_varint(&mut out, hamt::HASH_TYPE);
+    varint::put(&mut out, hamt::HASH_TYPE);
     out.push(0x30);
-    put_varint(&mut out, hamt::FANOUT as u64);
+    varint::put(&mut out, hamt::FANOUT as u64);
     out.into()
 }
 

@@ -1,0 +1,7 @@
+//! Tests of the crate as its users see it: golden roots, round trips, the hot store, and inputs that must be refused.
+
+mod golden;
+mod refused;
+mod round_trip;
+mod store;
+mod support;
