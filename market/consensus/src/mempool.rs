@@ -184,7 +184,7 @@ impl Mempool {
             .filter(|waiting| {
                 let sender = waiting.transaction.transaction.sender;
                 let next = next_nonces.entry(sender).or_insert_with(|| state.account(&sender).nonce);
-                let fits = state.check_admission(&waiting.transaction, *next).is_ok();
+                let fits = state.check_sender(&waiting.transaction, *next).is_ok();
                 *next += u64::from(fits);
                 fits
             })

@@ -1,1 +1,233 @@
+//! One node in one process: blocks, receipts, events, restarts, bad blocks.
 
+use cairn_ledger::testing::{HashVerifier, Network as Story};
+use cairn_ledger::{Beacon, Outcome, Rejection, StateRoot};
+use cairn_protocol::Amount;
+
+use super::*;
+use crate::block::BlockId;
+use crate::chain::InvalidBlock;
+use crate::genesis::Allocation;
+
+fn genesis() -> Genesis {
+    let allocation = |n| Allocation { address: Story::address(n), amount: Amount(1_000_000_000) };
+    Genesis::devnet(1_000, [3; 32], vec![allocation(1), allocation(2)])
+}
+
+fn open(dir: &Path, options: NodeOptions) -> LedgerNode {
+    LedgerNode::open(dir, &genesis(), options, Arc::new(HashVerifier)).unwrap()
+}
+
+fn transfer(amount: u64) -> Command {
+    Command::Transfer { to: Story::address(2), amount: Amount(amount) }
+}
+
+#[test]
+fn a_transaction_becomes_a_receipt_and_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path(), NodeOptions::default());
+    let handle = node.handle();
+    let good = handle.submit_command(&Story::key(1), transfer(5)).unwrap();
+    let bad = handle.submit_command(&Story::key(1), transfer(u64::MAX)).unwrap();
+    assert_eq!((handle.waiting(), handle.receipt(&good).unwrap()), (2, None));
+    let header = node.produce_block(2_000).unwrap();
+    assert_eq!((header.height, header.time_ms, handle.waiting()), (Epoch(1), 2_000, 0));
+    assert_eq!(handle.receipt(&good).unwrap().unwrap().outcome, Outcome::Applied);
+    let outcome = handle.receipt(&bad).unwrap().unwrap().outcome;
+    assert!(matches!(outcome, Outcome::Failed(Rejection::InsufficientFunds { .. })));
+    // A clock that goes back does not take the chain with it.
+    assert_eq!(node.produce_block(1_500).unwrap().time_ms, 2_000);
+    let head = handle.head();
+    drop((node, handle));
+
+    let node = open(dir.path(), NodeOptions::default());
+    assert_eq!(node.handle().head(), head);
+    assert_eq!(node.handle().receipt(&good).unwrap().unwrap().index, 0);
+    assert_eq!(node.handle().next_nonce(&Story::address(1)), 2);
+    assert_eq!(node.produce_block(3_000).unwrap().parent, head.id());
+}
+
+#[test]
+fn a_snapshot_stays_while_the_ledger_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path(), NodeOptions::default());
+    let before = node.handle().state();
+    node.handle().submit_command(&Story::key(1), transfer(5)).unwrap();
+    node.produce_block(2_000).unwrap();
+    assert_eq!(before.epoch(), Epoch(0));
+    assert_eq!(before.account(&Story::address(2)).balance, Amount(1_000_000_000));
+    assert_eq!(node.handle().state().account(&Story::address(2)).balance, Amount(1_000_000_005));
+}
+
+#[test]
+fn history_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path(), NodeOptions { history_blocks: 3, ..NodeOptions::default() });
+    let handle = node.handle();
+    let old = handle.submit_command(&Story::key(1), transfer(5)).unwrap();
+    for time in 1..=5 {
+        node.produce_block(time).unwrap();
+    }
+    assert_eq!(handle.receipt(&old).unwrap(), None);
+    assert!(handle.block(Epoch(2)).unwrap().is_none() && handle.block(Epoch(3)).unwrap().is_some());
+    assert!(matches!(handle.events_since(Epoch(0), 10), Err(EventsError::Forgotten { height: Epoch(1) })));
+    let heights: Vec<u64> = handle.events_since(Epoch(2), 2).unwrap().iter().map(|block| block.height.0).collect();
+    assert_eq!(heights, [3, 4]);
+    assert!(handle.events_since(Epoch(5), 10).unwrap().is_empty());
+    assert!(handle.events_since(Epoch(u64::MAX), 10).unwrap().is_empty());
+    drop((node, handle));
+    // A shorter history is caught up with.
+    let node = open(dir.path(), NodeOptions { history_blocks: 1, ..NodeOptions::default() });
+    node.produce_block(6).unwrap();
+    assert!(node.handle().block(Epoch(5)).unwrap().is_none() && node.handle().block(Epoch(6)).unwrap().is_some());
+}
+
+#[test]
+fn blocks_of_others_are_executed_before_they_are_believed() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let chain_in = |dir: &Path| Chain::open(dir, &genesis(), 100, Arc::new(HashVerifier)).unwrap();
+    let (mut proposer, mut validator) = (chain_in(ours.path()), chain_in(theirs.path()));
+    let mut pool = Mempool::new(MempoolOptions::default());
+    let sign = |nonce, amount| {
+        let sender = Story::address(1);
+        Transaction { chain: genesis().chain(), sender, nonce, command: transfer(amount) }.sign(&Story::key(1))
+    };
+    for nonce in 0..3 {
+        pool.submit(proposer.state(), sign(nonce, nonce + 1)).unwrap();
+    }
+    // What cannot be in a block is left out by the proposer.
+    let mut transactions = pool.select(proposer.state());
+    transactions.push(sign(9, 1));
+    let candidate = proposer.propose(5_000, transactions).unwrap();
+    let block = candidate.block().clone();
+    assert_eq!(block.transactions.len(), 3);
+
+    let refused = |change: &dyn Fn(&mut Block)| {
+        let mut changed = block.clone();
+        change(&mut changed);
+        validator.validate(changed).unwrap_err()
+    };
+    let field = |invalid: InvalidBlock| match invalid {
+        InvalidBlock::WrongHeader { field, .. } => field,
+        other => panic!("{other}"),
+    };
+    assert_eq!(field(refused(&|b| b.header.chain.0[0] ^= 1)), "chain");
+    assert_eq!(field(refused(&|b| b.header.height = Epoch(2))), "height");
+    assert_eq!(field(refused(&|b| b.header.parent = BlockId([1; 32]))), "parent");
+    assert_eq!(field(refused(&|b| b.header.beacon = Beacon([1; 32]))), "beacon");
+    assert_eq!(field(refused(&|b| b.header.transactions_root[0] ^= 1)), "transactions_root");
+    assert_eq!(field(refused(&|b| b.header.receipts_root[0] ^= 1)), "receipts_root");
+    assert_eq!(field(refused(&|b| b.header.state_root = StateRoot([1; 32]))), "state_root");
+    assert_eq!(field(refused(&|b| drop(b.transactions.pop()))), "transactions_root");
+    assert!(matches!(refused(&|b| b.header.time_ms = 1), InvalidBlock::Ledger(_)));
+
+    let accepted = validator.validate(block.clone()).unwrap();
+    validator.commit(accepted).unwrap();
+    proposer.commit(candidate).unwrap();
+    assert_eq!(proposer.header(), validator.header());
+    // A block that holds what is not admitted, with a header that says so truthfully, is refused all the same.
+    let mut forged = validator.propose(6_000, vec![sign(3, 1)]).unwrap().block().clone();
+    forged.transactions[0].signature.0[0] ^= 1;
+    assert!(validator.validate(forged).is_err());
+}
+
+#[test]
+fn waiting_ends_with_the_block_or_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path(), NodeOptions::default());
+    let handle = node.handle();
+    let timeout = handle.wait_for_height(Epoch(1), Duration::from_millis(1)).unwrap_err();
+    assert_eq!(timeout.height, Epoch(0));
+    let id = handle.submit_command(&Story::key(1), transfer(5)).unwrap();
+    assert_eq!(handle.wait_for_receipt(&id, Duration::from_millis(1)).unwrap(), None);
+    let waiter = std::thread::spawn({
+        let handle = handle.clone();
+        move || handle.wait_for_receipt(&id, Duration::from_secs(60)).unwrap()
+    });
+    node.produce_block(2_000).unwrap();
+    assert_eq!(waiter.join().unwrap().unwrap().epoch, Epoch(1));
+    assert!(handle.wait_for_height(Epoch(1), Duration::ZERO).is_ok());
+}
+
+#[test]
+fn runs_until_told_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = NodeOptions { block_interval: Duration::from_millis(2), ..NodeOptions::default() };
+    let node = open(dir.path(), options);
+    let handle = node.handle();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = runtime.spawn(async move {
+        node.run(async {
+            let _ = stopped.await;
+        })
+        .await
+    });
+    handle.wait_for_height(Epoch(3), Duration::from_secs(60)).unwrap();
+    let id = handle.submit_command(&Story::key(2), transfer(1)).unwrap();
+    assert!(handle.wait_for_receipt(&id, Duration::from_secs(60)).unwrap().is_some());
+    stop.send(()).unwrap();
+    runtime.block_on(running).unwrap().unwrap();
+    assert_eq!(handle.stopped(), None);
+}
+
+#[test]
+fn a_verifier_that_panics_stops_the_node_and_says_so() {
+    struct Panics;
+    impl cairn_ledger::ProofVerifier for Panics {
+        fn comm_d(
+            &self,
+            _: cairn_protocol::SectorSize,
+            _: &[cairn_protocol::PieceInfo],
+        ) -> Result<cairn_protocol::CommD, cairn_ledger::ProofRejection> {
+            panic!("comm_d")
+        }
+        fn verify_porep(&self, _: &cairn_ledger::PorepStatement, _: &[u8]) -> Result<(), cairn_ledger::ProofRejection> {
+            panic!("porep")
+        }
+        fn verify_window_post(
+            &self,
+            _: &cairn_ledger::WindowPostStatement,
+            _: &[u8],
+        ) -> Result<(), cairn_ledger::ProofRejection> {
+            panic!("post")
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let node = LedgerNode::open(dir.path(), &genesis(), NodeOptions::default(), Arc::new(Panics)).unwrap();
+    let handle = node.handle();
+    let key = Story::key(1);
+    let register = Command::RegisterProvider {
+        sector_size: cairn_protocol::SectorSize::KIB2,
+        collateral: handle.state().params().collateral_min,
+        endpoint: "http://p/".to_owned(),
+    };
+    handle.submit_command(&key, register).unwrap();
+    node.produce_block(1_000).unwrap();
+    let (provider, _) = handle.state().providers().next().map(|(id, p)| (id, p.owner)).unwrap();
+    let epoch = handle.head().height;
+    let life = handle.state().params().sector_epochs_min(1_000);
+    handle
+        .submit_command(
+            &key,
+            Command::PreCommit(cairn_ledger::PreCommit {
+                provider,
+                sector: cairn_protocol::SectorNumber(1),
+                seal_proof: cairn_protocol::SealProof::V1_1,
+                comm_r: cairn_protocol::CommR([1; 32]),
+                comm_d: cairn_protocol::CommD([1; 32]),
+                ticket_epoch: epoch,
+                expiration: Epoch(epoch.0 + life + 10),
+                deals: vec![],
+            }),
+        )
+        .unwrap();
+    for time in 0..7 {
+        node.produce_block(2_000 + time).unwrap();
+    }
+    let sector = cairn_protocol::SectorNumber(1);
+    handle.submit_command(&key, Command::ProveCommit { provider, sector, pieces: vec![], proof: vec![] }).unwrap();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.produce_block(9_000))).is_err());
+    assert!(matches!(node.produce_block(9_000), Err(NodeError::Production { .. })));
+    assert!(matches!(handle.submit_command(&key, transfer(1)), Err(SubmitRejection::Stopped { .. })));
+}

@@ -5,6 +5,7 @@
 //! | `meta` | `format` | magic and version |
 //! | | `genesis` | the genesis in DAG-CBOR |
 //! | | `head` | header of the last block in DAG-CBOR |
+//! | | `oldest` | height of the oldest block kept, u64 BE |
 //! | `blocks` | height, u64 BE | [`Block`] in DAG-CBOR |
 //! | `effects` | height, u64 BE | [`Effects`] in DAG-CBOR |
 //! | `transactions` | transaction id | height u64 BE, index u32 BE |
@@ -28,6 +29,10 @@ const FORMAT: &[u8] = b"cairn ledger store, version 1\n";
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_GENESIS: &[u8] = b"genesis";
 const KEY_HEAD: &[u8] = b"head";
+const KEY_OLDEST: &[u8] = b"oldest";
+
+/// Old blocks that one new block removes at most; more than one, so that a history made shorter is caught up with.
+const BLOCKS_FORGOTTEN_MAX: u64 = 16;
 
 const META: &str = "meta";
 const BLOCKS: &str = "blocks";
@@ -240,10 +245,27 @@ impl Store {
         }
         self.put_changes(&mut batch, changes);
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&block.header));
-        if let Some(old) = block.header.height.0.checked_sub(history_blocks) {
-            self.forget_block(&mut batch, Epoch(old))?;
-        }
+        self.forget_blocks(&mut batch, block.header.height, history_blocks)?;
         self.write(batch, "append a block")
+    }
+
+    /// Removes blocks until `history_blocks` are left with the one at `head`, or enough is done for one block.
+    fn forget_blocks(&self, batch: &mut WriteBatch, head: Epoch, history_blocks: u64) -> Result<(), StoreError> {
+        let oldest = match self.get(META, KEY_OLDEST)? {
+            None => 1,
+            Some(bytes) => {
+                let bytes = bytes.try_into().map_err(|_| self.damaged("oldest height", "has the wrong length"))?;
+                u64::from_be_bytes(bytes)
+            }
+        };
+        let kept_from = (head.0 + 1).saturating_sub(history_blocks).min(oldest + BLOCKS_FORGOTTEN_MAX);
+        if kept_from > oldest {
+            for height in oldest..kept_from {
+                self.forget_block(batch, Epoch(height))?;
+            }
+            batch.put_cf(self.family(META), KEY_OLDEST, kept_from.to_be_bytes());
+        }
+        Ok(())
     }
 
     fn forget_block(&self, batch: &mut WriteBatch, height: Epoch) -> Result<(), StoreError> {

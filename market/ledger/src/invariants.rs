@@ -159,6 +159,12 @@ impl State {
                     return Err(dangling(format!("sector {sector} of {provider} is in two partitions")));
                 }
             }
+            let count = self.provider(provider).map_or(0, |p| p.partition_counts[deadline as usize]);
+            if number >= count {
+                return Err(dangling(format!(
+                    "{provider} counts {count} partitions in deadline {deadline}, has {number}"
+                )));
+            }
             if !partition.sectors.is_empty() {
                 self.queued(partition.closes_at.0, Due::PartitionClose(provider, deadline, number))?;
             }

@@ -28,6 +28,8 @@ pub struct Provider {
     pub endpoint: String,
     /// Bids, deals and sectors that are not closed. Collateral below the minimum can be withdrawn only at 0.
     pub obligations: u64,
+    /// Partitions in each of its 48 deadlines.
+    pub partition_counts: Vec<u32>,
 }
 
 /// Longest endpoint or transfer URL, in bytes.

@@ -153,11 +153,19 @@ impl State {
     /// # Errors
     /// [`AdmissionRejection`], as in the receipt.
     pub fn check_admission(&self, signed: &SignedTransaction, nonce: u64) -> Result<(), AdmissionRejection> {
-        let Transaction { chain, sender, nonce: got, .. } = signed.transaction;
-        let (limit, bytes) = (self.meta.params.transaction_bytes_max, signed.encode().len() as u64);
-        if bytes > limit {
-            return Err(AdmissionRejection::TooLarge { limit, got: bytes });
+        let (limit, got) = (self.meta.params.transaction_bytes_max, signed.encode().len() as u64);
+        if got > limit {
+            return Err(AdmissionRejection::TooLarge { limit, got });
         }
+        self.check_sender(signed, nonce)
+    }
+
+    /// The part of [`State::check_admission`] that may change from block to block, which is also the quick part.
+    ///
+    /// # Errors
+    /// [`AdmissionRejection`], as in the receipt.
+    pub fn check_sender(&self, signed: &SignedTransaction, nonce: u64) -> Result<(), AdmissionRejection> {
+        let Transaction { chain, sender, nonce: got, .. } = signed.transaction;
         if chain != self.meta.chain {
             return Err(AdmissionRejection::WrongChain { expected: self.meta.chain, got: chain });
         }

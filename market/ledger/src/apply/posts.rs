@@ -34,7 +34,7 @@ impl Step<'_> {
     ) {
         let now = self.now();
         let sectors_max = self.state.partition_sectors_max(owned, &record);
-        let (deadline, partition) = self.choose_partition(provider, sectors_max);
+        let (deadline, partition) = self.choose_partition(provider, owned, sectors_max);
         let instance = self.state.calendar(provider).first_challenged_from(deadline, self.later(now, 1));
         let key = (provider, deadline, partition);
         let mut members = self.state.partitions.get(&key).cloned().unwrap_or(Partition {
@@ -49,6 +49,7 @@ impl Step<'_> {
         let position = members.sectors.partition_point(|other| *other < number);
         members.sectors.insert(position, number);
         self.state.partitions.insert(key, members);
+        self.count_partition(key);
 
         let deals = record.deals.clone();
         record.status = SectorStatus::Proving(Proving {
@@ -69,12 +70,12 @@ impl Step<'_> {
 
     /// A partition whose sectors may change now: one with room if there is any, else a new one in the deadline with the
     /// fewest; of equals the one that is challenged first.
-    fn choose_partition(&self, provider: ProviderId, sectors_max: usize) -> (u32, u32) {
+    fn choose_partition(&self, provider: ProviderId, owned: &Provider, sectors_max: usize) -> (u32, u32) {
         let (now, calendar) = (self.now(), self.state.calendar(provider));
         let candidates = (0..DEADLINES).filter_map(|deadline| {
             let locked = calendar.current(deadline, now).is_locked_at(now);
             let next = calendar.first_challenged_from(deadline, self.later(now, 1)).challenge_epoch;
-            let count = self.partition_count(provider, deadline);
+            let count = owned.partition_counts[deadline as usize];
             let last = count.checked_sub(1);
             let room = last.is_some_and(|last| {
                 let partition = self.state.partitions.get(&(provider, deadline, last));
@@ -87,13 +88,26 @@ impl Step<'_> {
         (deadline, partition)
     }
 
-    /// Partitions ever made in a deadline; the last key tells.
-    fn partition_count(&self, provider: ProviderId, deadline: u32) -> u32 {
-        let partitions = self.state.partitions.iter_from(&(provider, deadline, 0));
-        partitions
-            .take_while(|((p, d, _), _)| (*p, *d) == (provider, deadline))
-            .last()
-            .map_or(0, |((_, _, n), _)| n + 1)
+    /// Counts a partition that is new in its deadline.
+    fn count_partition(&mut self, (provider, deadline, partition): PartitionKey) {
+        self.state.providers.update(&provider, |p| {
+            let count = &mut p.partition_counts[deadline as usize];
+            *count = (*count).max(partition + 1);
+        });
+    }
+
+    /// Removes empty partitions from the end of a deadline; those between others stay and are not refilled.
+    fn drop_empty_partitions(&mut self, provider: ProviderId, deadline: u32) {
+        let counted =
+            |state: &crate::State| state.provider(provider).map_or(0, |p| p.partition_counts[deadline as usize]);
+        while let Some(last) = counted(self.state).checked_sub(1) {
+            let key = (provider, deadline, last);
+            if self.state.partitions.get(&key).is_some_and(|partition| !partition.sectors.is_empty()) {
+                return;
+            }
+            self.state.partitions.remove(&key);
+            self.state.providers.update(&provider, |p| p.partition_counts[deadline as usize] = last);
+        }
     }
 
     pub(super) fn submit_window_post(
@@ -198,10 +212,13 @@ impl Step<'_> {
             }
         }
         let closes_at = self.later(due_at, self.state.meta.params.proving_period());
-        if !staying.is_empty() {
+        let emptied = staying.is_empty();
+        self.state.partitions.update(&key, |p| (p.sectors, p.closes_at) = (staying, closes_at));
+        if emptied {
+            self.drop_empty_partitions(provider, deadline);
+        } else {
             self.state.schedule(closes_at, Due::PartitionClose(provider, deadline, partition));
         }
-        self.state.partitions.update(&key, |p| (p.sectors, p.closes_at) = (staying, closes_at));
         1 + members.sectors.len() as u64
     }
 

@@ -3,6 +3,7 @@
 use cairn_protocol::{Amount, ProviderId, SectorSize};
 
 use super::Step;
+use crate::calendar::DEADLINES;
 use crate::event::Event;
 use crate::ids::Address;
 use crate::provider::{Provider, URL_BYTES_MAX};
@@ -31,8 +32,14 @@ impl Step<'_> {
         }
         self.state.lock(self.sender, Pot::Collateral, collateral)?;
         self.state.meta.next_provider += 1;
-        let record =
-            Provider { owner: self.sender, sector_size, collateral, endpoint: endpoint.to_owned(), obligations: 0 };
+        let record = Provider {
+            owner: self.sender,
+            sector_size,
+            collateral,
+            endpoint: endpoint.to_owned(),
+            obligations: 0,
+            partition_counts: vec![0; DEADLINES as usize],
+        };
         self.state.providers.insert(provider, record);
         self.emit(Event::ProviderRegistered { provider, owner: self.sender });
         Ok(())

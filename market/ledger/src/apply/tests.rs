@@ -122,6 +122,7 @@ fn a_sector_leaves_when_it_expires_and_records_are_forgotten() {
     network.advance_to(Epoch(network.state.epoch().0 + 150));
     assert!(network.state.sector(provider, SectorNumber(1)).is_none() && network.state.deal(deal).is_none());
     assert_eq!((network.state.orders().count(), network.state.queue.len()), (0, 0));
+    assert_eq!((network.state.bids.len(), network.state.partitions.len()), (0, 0));
     // With nothing open, all collateral may leave.
     let amount = network.state.provider(provider).unwrap().collateral;
     network.command(STORER, Command::WithdrawCollateral { provider, amount });
