@@ -7,6 +7,7 @@
 
 mod cli;
 mod commands;
+mod devnet;
 mod output;
 mod progress;
 

@@ -42,11 +42,18 @@ pub struct Poseidon {
     pre_sparse_matrix: Matrix,
 }
 
-/// What is left of a partial round: one scalar, and the sparse matrix's first row and first column.
+/// What is left of a partial round: one scalar and a sparse matrix.
 #[derive(Debug)]
 struct PartialRound {
     key: Fr,
+    matrix: SparseMatrix,
+}
+
+/// Dense in its first row and first column, the identity elsewhere.
+#[derive(Debug)]
+struct SparseMatrix {
     first_row: Vec<Fr>,
+    /// Without its head, which is the head of the row.
     first_column: Vec<Fr>,
 }
 
@@ -88,11 +95,8 @@ impl Poseidon {
         last_half_keys.push(vec![Fr::ZERO; constants.width()]);
 
         let (sparse, pre_sparse_matrix) = split_matrices(&constants.matrix, partial);
-        let partial_rounds = partial_keys
-            .into_iter()
-            .zip(sparse)
-            .map(|(key, (first_row, first_column))| PartialRound { key, first_row, first_column })
-            .collect();
+        let partial_rounds =
+            partial_keys.into_iter().zip(sparse).map(|(key, matrix)| PartialRound { key, matrix }).collect();
         Self {
             arity: constants.arity,
             merkle_tag: constants.merkle_tag(),
@@ -164,8 +168,8 @@ impl PartialRound {
     fn apply(&self, state: &mut [Fr]) {
         let head = fifth_power(state[0]) + self.key;
         state[0] = head;
-        let first = dot(&self.first_row, state);
-        for (element, factor) in state[1..].iter_mut().zip(&self.first_column) {
+        let first = dot(&self.matrix.first_row, state);
+        for (element, factor) in state[1..].iter_mut().zip(&self.matrix.first_column) {
             *element += head * factor;
         }
         state[0] = first;
@@ -188,9 +192,8 @@ fn add(state: &mut [Fr], keys: &[Fr]) {
     }
 }
 
-/// Splits M into one sparse matrix per partial round (first row; first column without its head), in order of the
-/// rounds, and the matrix that absorbed the rest.
-fn split_matrices(matrix: &Matrix, partial_rounds: usize) -> (Vec<(Vec<Fr>, Vec<Fr>)>, Matrix) {
+/// Splits M into one sparse matrix per partial round, in order of the rounds, and the matrix that absorbed the rest.
+fn split_matrices(matrix: &Matrix, partial_rounds: usize) -> (Vec<SparseMatrix>, Matrix) {
     let width = matrix.width();
     let mut current = matrix.clone();
     let mut sparse = Vec::with_capacity(partial_rounds);
@@ -203,7 +206,7 @@ fn split_matrices(matrix: &Matrix, partial_rounds: usize) -> (Vec<(Vec<Fr>, Vec<
                 .map(|column| (0..width - 1).map(|k| current.at(0, k + 1) * minor_inverse.at(k, column)).sum::<Fr>()),
         );
         let first_column = (1..width).map(|row| current.at(row, 0)).collect();
-        sparse.push((first_row, first_column));
+        sparse.push(SparseMatrix { first_row, first_column });
         let block = Matrix::from_fn(width, |row, column| match (row, column) {
             (0, 0) => Fr::from(1u64),
             (0, _) | (_, 0) => Fr::ZERO,

@@ -1,12 +1,14 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod devnet;
 mod get;
 mod piece;
 mod sector;
 
 use clap::{Parser, Subcommand};
 
+pub use devnet::DevnetArguments;
 pub use get::GetArguments;
 pub use piece::PieceCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
@@ -39,6 +41,8 @@ pub enum Command {
     Sector(SectorCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
+    /// Run a whole network on this machine, for development
+    Devnet(DevnetArguments),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.

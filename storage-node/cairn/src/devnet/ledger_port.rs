@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_consensus::{LedgerHandle, SubmitRejection};
-use cairn_ledger::{Address, AdmissionRejection, Outcome, SignedTransaction, State, TransactionId};
+use cairn_ledger::{Command, Receipt, State, TransactionId};
 use cairn_protocol::Epoch;
 use cairn_sealing::{LedgerPort, PortRejection};
+use ed25519_consensus::SigningKey;
 
 /// See the module.
 #[derive(Clone)]
@@ -17,29 +18,20 @@ impl LedgerPort for NodePort {
         self.0.state()
     }
 
-    fn next_nonce(&self, address: &Address) -> u64 {
-        self.0.next_nonce(address)
-    }
-
-    fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, PortRejection> {
-        self.0.submit(transaction).map_err(|rejection| {
+    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection> {
+        self.0.submit_command(key, command).map_err(|rejection| {
             let reason = rejection.to_string();
             match rejection {
-                SubmitRejection::Admission(AdmissionRejection::Nonce { .. }) => PortRejection::WrongNonce(reason),
-                SubmitRejection::Full { .. } | SubmitRejection::Stopped { .. } => PortRejection::Busy(reason),
+                SubmitRejection::PoolFull { .. }
+                | SubmitRejection::SenderFull { .. }
+                | SubmitRejection::Stopped { .. } => PortRejection::Busy(reason),
                 _ => PortRejection::Refused(reason),
             }
         })
     }
 
-    fn outcome(&self, transaction: &TransactionId) -> Option<(Epoch, Outcome)> {
-        match self.0.receipt(transaction) {
-            Ok(receipt) => receipt.map(|receipt| (receipt.epoch, receipt.outcome)),
-            Err(error) => {
-                tracing::error!(%error, %transaction, "cannot read a receipt");
-                None
-            }
-        }
+    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String> {
+        self.0.receipt(transaction).map_err(|error| error.to_string())
     }
 
     fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch {

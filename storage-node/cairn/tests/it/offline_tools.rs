@@ -330,6 +330,12 @@ fn sealing_never_overwrites_a_sealed_sector() {
     let again = cairn(seal_arguments(&vector, &write_pieces(&vector, folder.path()), &dir));
     assert!(again.failure().contains("already holds a sealed sector"), "{}", again.stderr);
     assert_files(&vector, &dir);
+
+    // Without its record the folder is what an interrupted seal left: it is sealed anew.
+    fs::remove_file(dir.join("sector.json")).unwrap();
+    fs::remove_file(dir.join("cache/p_aux")).unwrap();
+    cairn(seal_arguments(&vector, &write_pieces(&vector, folder.path()), &dir)).json();
+    assert_files(&vector, &dir);
 }
 
 #[test]
@@ -394,7 +400,8 @@ fn a_damaged_proof_file_names_its_field() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands = ["", "piece commit", "sector seal", "sector prove", "sector verify", "sector unseal", "get"];
+    let commands =
+        ["", "piece commit", "sector seal", "sector prove", "sector verify", "sector unseal", "get", "devnet"];
     for command in commands {
         let ran = cairn(command.split_whitespace().chain(["--help"]));
         assert_eq!(ran.code, Some(0), "cairn {command} --help: {}", ran.stderr);

@@ -370,7 +370,9 @@ impl Turns {
     }
 
     fn take(&self, sector: SectorNumber) -> Option<Turn<'_>> {
-        self.lock().insert(sector).then_some(Turn { turns: self, sector })
+        // The turn must not exist unless it was taken: dropping it gives it back.
+        let is_free = self.lock().insert(sector);
+        is_free.then(|| Turn { turns: self, sector })
     }
 
     fn wait(&self, sector: SectorNumber) -> Turn<'_> {
@@ -386,5 +388,22 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.turns.lock().remove(&self.sector);
         self.turns.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asking for a turn that is taken once gave that turn away, and locked the table against itself.
+    #[test]
+    fn a_refused_turn_leaves_the_taken_one_alone() {
+        let turns = Turns::default();
+        let taken = turns.take(SectorNumber(1)).unwrap();
+        assert!(turns.take(SectorNumber(1)).is_none());
+        assert!(turns.take(SectorNumber(1)).is_none());
+        assert!(turns.take(SectorNumber(2)).is_some());
+        drop(taken);
+        assert!(turns.take(SectorNumber(1)).is_some());
     }
 }
