@@ -543,3 +543,77 @@ impl State {
         SectorParams::new(provider.sector_size, sector.seal_proof).window_sectors_per_partition
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Network, order_terms, piece};
+
+    /// A state with an order, a bid, a deal and a live sector.
+    fn lively() -> State {
+        static STATE: std::sync::OnceLock<State> = std::sync::OnceLock::new();
+        STATE.get_or_init(make_lively).clone()
+    }
+
+    fn make_lively() -> State {
+        let mut network = Network::new(LedgerParams::devnet(), 3);
+        let provider = network.register(2);
+        let order = network.order(1, order_terms(&LedgerParams::devnet(), vec![piece(1, 1 << 20)], 100));
+        let price_per_epoch = Amount(50);
+        network.command(2, crate::Command::PlaceBid { provider, order, price_per_epoch });
+        let deals = network.deals_of_order(order);
+        network.seal(2, provider, 1, &deals);
+        network.state
+    }
+
+    #[test]
+    fn entries_and_encoding_give_the_state_back() {
+        let state = lively();
+        let entries = state.entries().into_iter().map(|e| (e.column, e.key, e.value.expect("all are written")));
+        let mut entries: Vec<_> = entries.collect();
+        entries.reverse();
+        assert_eq!(State::from_entries(entries.clone()).unwrap(), state);
+        assert_eq!(codec::decode_strict::<State>(&codec::encode(&state), usize::MAX).unwrap().root(), state.root());
+        entries.pop();
+        assert_ne!(State::from_entries(entries.clone()).map(|state| state.root()), Ok(state.root()));
+        assert_eq!(State::from_entries([]), Err(StateDamage::MetaMissing));
+        entries.push((77, vec![], vec![]));
+        assert_eq!(State::from_entries(entries), Err(StateDamage::UnknownColumn { column: 77 }));
+    }
+
+    #[test]
+    fn genesis_is_refused_by_rule() {
+        let make = |params, allocations: &[(Address, Amount)]| State::genesis(ChainId([0; 32]), params, 0, allocations);
+        let (a, b) = (Address([1; 32]), Address([2; 32]));
+        let twice = make(LedgerParams::devnet(), &[(a, Amount(1)), (a, Amount(1))]);
+        assert_eq!(twice, Err(GenesisRejection::DuplicateAllocation { address: a }));
+        let rich = make(LedgerParams::devnet(), &[(a, Amount(u64::MAX)), (b, Amount(1))]);
+        assert_eq!(rich, Err(GenesisRejection::SupplyOverflow));
+        let params = LedgerParams { bid_window: 0, ..LedgerParams::devnet() };
+        assert!(matches!(make(params, &[]), Err(GenesisRejection::Params(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_damaged_entries_never_panics(
+            which in any::<prop::sample::Index>(),
+            at in any::<prop::sample::Index>(),
+            byte: u8,
+            garbage in prop::collection::vec(any::<u8>(), 0..60),
+            column in 0u8..12,
+        ) {
+            let mut entries: Vec<_> =
+                lively().entries().into_iter().map(|e| (e.column, e.key, e.value.unwrap())).collect();
+            let damaged = which.index(entries.len());
+            let entry = &mut entries[damaged].2;
+            let position = at.index(entry.len());
+            entry[position] = byte;
+            let _ = State::from_entries(entries.clone());
+            entries.push((column, garbage.clone(), garbage.clone()));
+            let _ = State::from_entries(entries);
+            let _ = codec::decode_strict::<State>(&garbage, 1_000);
+        }
+    }
+}
