@@ -18,6 +18,10 @@
 //! Bytes from elsewhere (archives, blocks, index files) are never trusted: decoders are strict, bounded, and answer with a
 //! rejection that says what was wrong, where, what was expected and what came.
 
+#![forbid(unsafe_code)]
+// Errors name blocks by CID, 96 bytes each; they are cold, and a box around each name would cost every reader of the code.
+#![allow(clippy::result_large_err)]
+
 mod block;
 mod car;
 mod dag;

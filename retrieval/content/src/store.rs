@@ -162,7 +162,9 @@ pub struct HotStore {
 #[derive(Debug, Default)]
 struct State {
     datasets: BTreeMap<Cid, Arc<Dataset>>,
-    pieces: HashMap<CommP, StoredPiece>,
+    /// Pieces by root and limit. Two limits can give the same piece, so `by_comm_p` alone would not do.
+    cuts: BTreeMap<(Cid, UnpaddedBytes), Vec<StoredPiece>>,
+    by_comm_p: HashMap<CommP, StoredPiece>,
     /// Roots that are being fetched.
     fetching: BTreeSet<Cid>,
 }
@@ -197,7 +199,7 @@ impl HotStore {
         for entry in fs::read_dir(&datasets).at(&datasets)? {
             let path = entry.at(&datasets)?.path();
             match load(&path) {
-                Ok((dataset, pieces)) => state.insert(dataset, pieces),
+                Ok((dataset, cuts)) => state.insert(dataset, cuts),
                 Err(reason) => damaged.push(DamagedDataset { path, reason }),
             }
         }
@@ -228,21 +230,17 @@ impl HotStore {
 
     /// The piece with this commitment.
     pub fn piece(&self, comm_p: &CommP) -> Option<StoredPiece> {
-        self.read().pieces.get(comm_p).cloned()
+        self.read().by_comm_p.get(comm_p).cloned()
     }
 
-    /// All pieces, in no particular order.
+    /// All pieces, each once, in no particular order.
     pub fn pieces(&self) -> Vec<StoredPiece> {
-        self.read().pieces.values().cloned().collect()
+        self.read().by_comm_p.values().cloned().collect()
     }
 
     /// The pieces of a dataset cut with `max`, in order; empty if [`HotStore::add_pieces`] was not called for it.
     pub fn pieces_of(&self, root: &Cid, max: UnpaddedBytes) -> Vec<StoredPiece> {
-        let state = self.read();
-        let of_root = |piece: &&StoredPiece| piece.layout.dataset().root() == *root && piece.max == max;
-        let mut pieces: Vec<StoredPiece> = state.pieces.values().filter(of_root).cloned().collect();
-        pieces.sort_by_key(|piece| piece.layout.number());
-        pieces
+        self.read().cuts.get(&(*root, max)).cloned().unwrap_or_default()
     }
 
     /// Where the bytes of a block of any dataset are.
@@ -368,7 +366,7 @@ impl HotStore {
         }
         let path = self.dir.join("datasets").join(root.to_string()).join(format!("pieces-{}.cbor", max.0));
         durable::write(&path, &envelope::encode(PIECES_MAGIC, PIECES_VERSION, &record))?;
-        state.pieces.extend(pieces.iter().map(|piece| (piece.commitment.comm_p, piece.clone())));
+        state.insert_cut(*root, max, pieces.clone());
         Ok(pieces)
     }
 
@@ -404,7 +402,8 @@ impl HotStore {
         }
         durable::rename(&self.dir.join("datasets").join(root.to_string()), &doomed.join("dataset"))?;
         state.datasets.remove(root);
-        state.pieces.retain(|_, piece| piece.layout.dataset().root() != *root);
+        state.cuts.retain(|(of, _), _| of != root);
+        state.by_comm_p.retain(|_, piece| piece.layout.dataset().root() != *root);
         drop(state);
         durable::sync(&self.dir.join("datasets"))?;
         durable::remove_all(&doomed)?;
@@ -430,16 +429,24 @@ impl HotStore {
 }
 
 impl State {
-    fn insert(&mut self, dataset: Arc<Dataset>, pieces: Vec<StoredPiece>) {
-        self.datasets.insert(dataset.root(), dataset);
-        self.pieces.extend(pieces.into_iter().map(|piece| (piece.commitment.comm_p, piece)));
+    fn insert(&mut self, dataset: Arc<Dataset>, cuts: Vec<Vec<StoredPiece>>) {
+        let root = dataset.root();
+        self.datasets.insert(root, dataset);
+        for cut in cuts {
+            self.insert_cut(root, cut[0].max, cut);
+        }
+    }
+
+    fn insert_cut(&mut self, root: Cid, max: UnpaddedBytes, pieces: Vec<StoredPiece>) {
+        self.by_comm_p.extend(pieces.iter().map(|piece| (piece.commitment.comm_p, piece.clone())));
+        self.cuts.insert((root, max), pieces);
     }
 
     /// Puts an equal dataset with other stamps, name or base in the place of the present one.
     fn replace(&mut self, target: &Path, dataset: Dataset) -> Result<Arc<Dataset>, StoreError> {
         dataset.save(&target.join(INDEX))?;
         let dataset = Arc::new(dataset);
-        for piece in self.pieces.values_mut() {
+        for piece in self.by_comm_p.values_mut().chain(self.cuts.values_mut().flatten()) {
             if piece.layout.dataset().root() == dataset.root() {
                 piece.layout = piece.layout.over(&dataset);
             }
@@ -462,26 +469,27 @@ fn clean(staging: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Loads one dataset and its pieces; the reason, if that fails.
-fn load(path: &Path) -> Result<(Arc<Dataset>, Vec<StoredPiece>), String> {
+/// Loads one dataset and its cuts; the reason, if that fails.
+fn load(path: &Path) -> Result<(Arc<Dataset>, Vec<Vec<StoredPiece>>), String> {
     let dataset = Dataset::load(&path.join(INDEX)).map_err(|error| error.to_string())?;
     let name = path.file_name().unwrap_or_default();
     if name != dataset.root().to_string().as_str() {
         return Err(format!("expected a folder named {}, got {}", dataset.root(), name.display()));
     }
     let dataset = Arc::new(dataset);
-    let mut pieces = Vec::new();
+    let mut cuts = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| error.to_string())?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with("pieces-") && name.ends_with(".cbor") {
-            pieces.extend(load_pieces(&dataset, &entry.path()).map_err(|error| error.to_string())?);
+            cuts.push(load_pieces(&dataset, &entry.path()).map_err(|error| error.to_string())?);
         }
     }
-    Ok((dataset, pieces))
+    Ok((dataset, cuts))
 }
 
+/// The pieces of one cut; at least one, because a dataset has at least one block.
 fn load_pieces(dataset: &Arc<Dataset>, path: &Path) -> Result<Vec<StoredPiece>, IndexError> {
     let rejected = |rejection| IndexError::Rejected { path: path.to_owned(), rejection };
     let bytes = read_bounded(path, MAX_PIECES_BYTES)?;

@@ -10,7 +10,8 @@
 //! bytes. A hostile root can describe endless or exponential graphs in a few blocks, so everything is bounded by
 //! [`WalkLimits`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, VecDeque};
 
 use cid::Cid;
 
@@ -30,7 +31,7 @@ pub struct WalkLimits {
     pub leaves: usize,
     /// Most bytes in all files. Default: 64 TiB.
     pub total_bytes: u64,
-    /// Most interior blocks that may be supplied. Default: two million.
+    /// Most links to interior blocks that are followed. Default: two million.
     pub nodes: usize,
     /// Most bytes of all paths together. Default: 256 MiB.
     pub path_bytes: usize,
@@ -223,7 +224,7 @@ impl DagWalk {
             path_bytes: 0,
             total_bytes: 0,
         };
-        walk.want(root, Purpose::Entry { path: String::new(), depth: 0 });
+        walk.want(root, Purpose::Entry { path: String::new(), depth: 0 })?;
         Ok(walk)
     }
 
@@ -243,10 +244,19 @@ impl DagWalk {
         let id = BlockId::try_from(cid)?;
         verify_block(cid, bytes)?;
         let purposes = self.wanted.remove(&id).ok_or(WalkRejection::Unwanted { cid: *cid })?;
-        self.nodes += purposes.len();
-        self.limit(self.nodes as u64, "interior blocks", self.limits.nodes as u64)?;
+        if id.codec == Codec::Raw {
+            // Only the root is ever wanted as a leaf.
+            return self.single_leaf(id, String::new(), bytes.len() as u64);
+        }
+        // A block may be wanted many times over; it is decoded once for each shard level it is wanted at.
+        let mut decoded: BTreeMap<usize, UnixFsNode> = BTreeMap::new();
         for purpose in purposes {
-            self.apply(id, bytes, purpose)?;
+            let level = if let Purpose::Shard { level, .. } = &purpose { *level } else { 0 };
+            let node = match decoded.entry(level) {
+                Entry::Occupied(node) => node.into_mut(),
+                Entry::Vacant(place) => place.insert(decode_node(&id, bytes, level)?),
+            };
+            self.apply(id, node, purpose)?;
         }
         Ok(())
     }
@@ -268,31 +278,29 @@ impl DagWalk {
         Ok(RemoteDataset { root: self.root.cid(), single_file, files, empty_folders })
     }
 
-    fn want(&mut self, id: BlockId, purpose: Purpose) {
+    fn want(&mut self, id: BlockId, purpose: Purpose) -> Result<(), WalkRejection> {
+        self.nodes += 1;
+        self.limit(self.nodes as u64, "links to interior blocks", self.limits.nodes as u64)?;
         let purposes = self.wanted.entry(id).or_default();
         if purposes.is_empty() {
             self.queue.push_back(id);
         }
         purposes.push(purpose);
+        Ok(())
     }
 
     fn limit(&self, got: u64, what: &'static str, limit: u64) -> Result<(), WalkRejection> {
         if got > limit { Err(WalkRejection::Limit { root: self.root.cid(), what, limit }) } else { Ok(()) }
     }
 
-    fn apply(&mut self, id: BlockId, bytes: &[u8], purpose: Purpose) -> Result<(), WalkRejection> {
-        if id.codec == Codec::Raw {
-            // Only the root is ever wanted as a leaf.
-            return self.single_leaf(id, String::new(), bytes.len() as u64);
-        }
-        let level = if let Purpose::Shard { level, .. } = &purpose { *level } else { 0 };
-        match (decode_node(&id, bytes, level)?, purpose) {
+    fn apply(&mut self, id: BlockId, node: &UnixFsNode, purpose: Purpose) -> Result<(), WalkRejection> {
+        match (node, purpose) {
             (UnixFsNode::File { size, parts }, Purpose::Entry { path, .. }) => {
-                let file = self.file(id, path, size)?;
-                self.parts(file, 0, &parts, 1)
+                let file = self.file(id, path, *size)?;
+                self.parts(file, 0, parts, 1)
             }
             (UnixFsNode::File { size, parts }, Purpose::Part { file, offset, size: expected, level }) => {
-                if size != expected {
+                if *size != expected {
                     let (expected, got) = (format!("{expected} bytes of a file"), format!("{size} bytes of a file"));
                     return Err(WalkRejection::Kind {
                         path: self.files[file].path.clone(),
@@ -301,11 +309,11 @@ impl DagWalk {
                         got,
                     });
                 }
-                self.parts(file, offset, &parts, level + 1)
+                self.parts(file, offset, parts, level + 1)
             }
             (UnixFsNode::Folder { entries }, Purpose::Entry { path, depth }) => {
                 self.folders.insert(path.clone(), !entries.is_empty());
-                entries.into_iter().try_for_each(|entry| self.entry(&path, depth, entry))
+                entries.iter().try_for_each(|entry| self.entry(&path, depth, entry))
             }
             (UnixFsNode::Shard { entries }, Purpose::Entry { path, depth }) => {
                 self.folders.insert(path.clone(), !entries.is_empty());
@@ -314,7 +322,7 @@ impl DagWalk {
             (UnixFsNode::Shard { entries }, Purpose::Shard { path, depth, level }) => {
                 self.shard(path, depth, level, entries)
             }
-            (node, purpose) => Err(self.wrong_kind(id, &node, purpose)),
+            (node, purpose) => Err(self.wrong_kind(id, node, purpose)),
         }
     }
 
@@ -332,20 +340,14 @@ impl DagWalk {
         WalkRejection::Kind { path, cid: id.cid(), expected: expected.into(), got: got.into() }
     }
 
-    fn shard(
-        &mut self,
-        path: String,
-        depth: usize,
-        level: usize,
-        entries: Vec<ShardEntry>,
-    ) -> Result<(), WalkRejection> {
+    fn shard(&mut self, path: String, depth: usize, level: usize, entries: &[ShardEntry]) -> Result<(), WalkRejection> {
         for entry in entries {
             match entry {
                 ShardEntry::Entry(entry) => self.entry(&path, depth, entry)?,
                 ShardEntry::Shard { id, .. } => {
                     self.charge_path(path.len())?;
                     self.limit(level as u64 + 1, "levels of shards", crate::hamt::MAX_DEPTH as u64)?;
-                    self.want(id, Purpose::Shard { path: path.clone(), depth, level: level + 1 });
+                    self.want(*id, Purpose::Shard { path: path.clone(), depth, level: level + 1 })?;
                 }
             }
         }
@@ -357,8 +359,8 @@ impl DagWalk {
         self.limit(self.path_bytes as u64, "bytes of paths", self.limits.path_bytes as u64)
     }
 
-    fn entry(&mut self, folder: &str, depth: usize, entry: FolderEntry) -> Result<(), WalkRejection> {
-        let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
+    fn entry(&mut self, folder: &str, depth: usize, entry: &FolderEntry) -> Result<(), WalkRejection> {
+        let path = if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) };
         self.entries += 1;
         self.limit(self.entries as u64, "files and folders", self.limits.entries as u64)?;
         self.limit(depth as u64 + 1, "levels of folders", MAX_DEPTH as u64)?;
@@ -366,8 +368,7 @@ impl DagWalk {
         if entry.id.codec == Codec::Raw {
             return self.single_leaf(entry.id, path, entry.tsize);
         }
-        self.want(entry.id, Purpose::Entry { path, depth: depth + 1 });
-        Ok(())
+        self.want(entry.id, Purpose::Entry { path, depth: depth + 1 })
     }
 
     fn single_leaf(&mut self, id: BlockId, path: String, size: u64) -> Result<(), WalkRejection> {
@@ -400,7 +401,7 @@ impl DagWalk {
                 }
                 Codec::DagPb => {
                     self.limit(level as u64 + 1, "levels within a file", MAX_FILE_DEPTH as u64)?;
-                    self.want(part.id, Purpose::Part { file, offset, size: part.size, level });
+                    self.want(part.id, Purpose::Part { file, offset, size: part.size, level })?;
                 }
             }
             offset += part.size;

@@ -231,6 +231,24 @@ fn a_graph_that_explodes_is_stopped_by_the_limits() {
     assert!(matches!(rejection, WalkRejection::Limit { what: "files and folders", limit: 1000, .. }), "{rejection}");
 }
 
+/// Links of no bytes cost the sender nothing; two small blocks could ask for millions of steps.
+#[test]
+fn links_to_nothing_are_counted_too() {
+    let leaf = BlockId::of(Codec::Raw, b"x").cid();
+    let bottom = block(&file_of(&[0; 2000], leaf));
+    let middle = block(&file_of(&[0; 2000], bottom.0));
+    let top = block(&file_of(&[0; 2000], middle.0));
+    let limits = WalkLimits { nodes: 100_000, ..WalkLimits::default() };
+    let mut walk = DagWalk::new(&top.0, limits).unwrap();
+    let mut supply = |(cid, bytes): &(Cid, bytes::Bytes)| {
+        assert_eq!(walk.next_wanted(), Some(*cid));
+        walk.supply(cid, bytes)
+    };
+    supply(&top).unwrap();
+    let rejection = supply(&middle).unwrap_err();
+    assert!(matches!(rejection, WalkRejection::Limit { limit: 100_000, .. }), "{rejection}");
+}
+
 #[test]
 fn graphs_of_another_profile_are_refused() {
     let leaf = BlockId::of(Codec::Raw, b"x").cid();

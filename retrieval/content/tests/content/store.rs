@@ -71,6 +71,23 @@ fn a_copy_belongs_to_the_store_and_survives_a_restart() {
     assert!(names(&dir.path().join("store/staging")).is_empty());
 }
 
+/// A dataset that fits one piece is the same piece under both limits.
+#[test]
+fn two_limits_may_share_a_piece() {
+    let (dir, store) = set_up();
+    let root = store.import(&dir.path().join("input"), None, Placement::Copy, &two_workers()).unwrap().root();
+    let limits = [127 << 16, 127 << 17].map(UnpaddedBytes);
+    let [small, large] = limits.map(|max| store.add_pieces(&root, max).unwrap());
+    assert_eq!(small[0].commitment, large[0].commitment);
+    for store in [&store, &reopen(&dir)] {
+        for max in limits {
+            let pieces = store.pieces_of(&root, max);
+            assert_eq!((pieces.len(), pieces[0].max), (1, max));
+        }
+        assert_eq!(store.pieces().len(), 1);
+    }
+}
+
 #[test]
 fn the_store_can_be_moved() {
     let (dir, store) = set_up();
