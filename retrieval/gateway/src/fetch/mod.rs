@@ -88,6 +88,9 @@ pub struct FetchOptions {
     pub range_bytes: u64,
     /// Replace files that are there and differ. Default: refuse.
     pub overwrite: bool,
+    /// `dest` is a folder that receives the selection: the files of a folder directly, a single file under its CID.
+    /// For callers that do not know which of the two the root is. Default: `dest` is the final path.
+    pub into_folder: bool,
     /// Failures in a row, per source and piece of work, that are tried again. Default 5.
     pub retries: u32,
     /// Wait after the first failure; it doubles with each further one. Default 250 ms.
@@ -108,6 +111,7 @@ impl Default for FetchOptions {
             parallel: 4,
             range_bytes: 8 << 20,
             overwrite: false,
+            into_folder: false,
             retries: 5,
             backoff: Duration::from_millis(250),
             backoff_max: Duration::from_secs(10),
@@ -282,7 +286,8 @@ struct Layout {
 
 impl Layout {
     fn new(request: &FetchRequest, selection: &SelectedFiles) -> Self {
-        let dest = request.dest.clone();
+        let single_within = request.options.into_folder && !selection.is_folder;
+        let dest = if single_within { request.dest.join(selection.cid.to_string()) } else { request.dest.clone() };
         let name = format!(".cairn-fetch-{}", selection.cid);
         let work_dir = if selection.is_folder {
             dest.join(name)

@@ -101,6 +101,11 @@ fn a_dataset_that_is_one_file() {
         request.root = dataset.root();
         assert_eq!(fetch_blocking(&request).unwrap().bytes_total, length as u64);
         assert!(std::fs::read(fixture.target("copy.bin")).unwrap() == noise(3, length));
+        request.dest = fixture.target("folder");
+        request.options.into_folder = true;
+        assert_eq!(fetch_blocking(&request).unwrap().bytes_total, length as u64);
+        let within = fixture.target("folder").join(dataset.root().to_string());
+        assert!(std::fs::read(within).unwrap() == noise(3, length));
         assert_eq!(server.get(&format!("/data/{}", dataset.root()), &[]).body.len(), length);
         assert_eq!(server.get("/data/single.bin/single.bin", &[]).body.len(), length);
     }

@@ -10,7 +10,7 @@ use clap::Args;
 #[command(after_long_help = "Examples:
   cairn devnet --dir ~/cairn-devnet
   cairn devnet --dir ~/cairn-devnet --store ~/datasets/photos
-  cairn devnet --dir demo --demo --exit --dataset fixtures/dataset
+  cairn devnet --dir demo --demo --exit --dataset fixtures/dataset/data
 
 A network on one machine: ledger, one provider and its gateway, and a client that orders storage. Everything is kept under
 --dir; started again, it continues where it was. Its keys and its randomness are of development grade.")]
@@ -34,7 +34,7 @@ pub struct DevnetArguments {
     #[arg(long, requires = "demo")]
     pub exit: bool,
     /// The dataset of the demo
-    #[arg(long, value_name = "PATH", default_value = "fixtures/dataset", requires = "demo")]
+    #[arg(long, value_name = "PATH", default_value = "fixtures/dataset/data", requires = "demo")]
     pub dataset: PathBuf,
     /// Print the demo's table as JSON
     #[arg(long, requires = "demo")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cairn_consensus::LedgerHandle;
-use cairn_content::{HotStore, ImportOptions, Placement, StoredPiece};
+use cairn_content::{Dataset, HotStore, ImportOptions, Placement, StoredPiece};
 use cairn_ledger::{Command, Event, Order, OrderId, OrderPiece, OrderStatus, OrderTerms, Outcome, address_of};
 use cairn_protocol::{Amount, SectorSize};
 use cid::Cid;
@@ -29,10 +29,8 @@ const RECEIPT_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Imported {
     /// Its root.
     pub root: Cid,
-    /// Bytes of its files.
-    pub bytes: u64,
-    /// Number of its files.
-    pub files: usize,
+    /// Its files, where they are.
+    pub dataset: Arc<Dataset>,
     /// Its pieces, in order.
     pub pieces: Vec<StoredPiece>,
 }
@@ -71,7 +69,7 @@ impl Client {
             .with_context(|| format!("cannot import {}", path.display()))?;
         let root = dataset.root();
         let pieces = self.hot.add_pieces(&root, piece_max(self.sector_size))?;
-        Ok(Imported { root, bytes: dataset.total_bytes(), files: dataset.files().len(), pieces })
+        Ok(Imported { root, dataset, pieces })
     }
 
     /// The client's order for this dataset that is open or became deals, if there is one.

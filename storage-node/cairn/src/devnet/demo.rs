@@ -38,9 +38,9 @@ pub fn run(devnet: &Devnet, home: &Home, dataset: &Path, console: &Console) -> a
     let imported = demo.import(dataset)?;
     let order = demo.order(&imported)?;
     let deals = demo.wait_for_deals(order)?;
-    let sectors = demo.wait_for_sectors(&deals, imported.bytes)?;
+    let sectors = demo.wait_for_sectors(&deals, imported.dataset.total_bytes())?;
     demo.wait_for_posts(&sectors)?;
-    demo.fetch_and_compare(home, dataset, &imported)?;
+    demo.fetch_and_compare(home, &imported)?;
     Ok(demo.report(&imported, &deals, &sectors))
 }
 
@@ -76,8 +76,8 @@ impl Demo<'_> {
         let start = Instant::now();
         let console = self.console;
         let imported = self.devnet.client.import(dataset, &|done, total| console.progress("import", done, total))?;
-        let result = format!("{} files, {} piece(s)", imported.files, imported.pieces.len());
-        self.row("import", Some(start), Some(imported.bytes), result);
+        let result = format!("{} files, {} piece(s)", imported.dataset.files().len(), imported.pieces.len());
+        self.row("import", Some(start), Some(imported.dataset.total_bytes()), result);
         Ok(imported)
     }
 
@@ -183,7 +183,7 @@ impl Demo<'_> {
         Ok(passed.map(|(key, _)| key.closes_at).collect())
     }
 
-    fn fetch_and_compare(&mut self, home: &Home, dataset: &Path, imported: &Imported) -> anyhow::Result<()> {
+    fn fetch_and_compare(&mut self, home: &Home, imported: &Imported) -> anyhow::Result<()> {
         let dest = home.fetched_dir();
         if dest.exists() {
             fs::remove_dir_all(&dest).with_context(|| format!("cannot empty {}", dest.display()))?;
@@ -194,26 +194,28 @@ impl Demo<'_> {
             path: String::new(),
             sources: vec![format!("http://{}", self.devnet.gateway).parse()?],
             dest: dest.clone(),
-            options: FetchOptions::default(),
+            options: FetchOptions { into_folder: true, ..FetchOptions::default() },
             progress: None,
         })?;
         self.row("fetch", Some(start), Some(report.bytes_fetched), "every 1 MiB leaf verified");
 
         let start = Instant::now();
-        for file in &report.files {
-            let original = if file.path.is_empty() { dataset.to_owned() } else { dataset.join(&file.path) };
-            let (expected, got) = (sha256_of(&original)?, sha256_of(&file.destination)?);
+        let originals = imported.dataset.files();
+        ensure!(report.files.len() == originals.len(), "{} of {} files came back", report.files.len(), originals.len());
+        for (original, fetched) in originals.iter().zip(&report.files) {
+            ensure!(original.path == fetched.path, "expected file {:?}, got {:?}", original.path, fetched.path);
+            let (expected, got) =
+                (sha256_of(&imported.dataset.slice(original).path)?, sha256_of(&fetched.destination)?);
             ensure!(
                 expected == got,
                 "{}: expected SHA-256 {}, got {}",
-                file.destination.display(),
+                fetched.destination.display(),
                 hex::encode(expected),
                 hex::encode(got)
             );
         }
-        ensure!(report.files.len() == imported.files, "{} of {} files came back", report.files.len(), imported.files);
         let result = format!("{} files identical (SHA-256)", report.files.len());
-        self.row("compare", Some(start), Some(imported.bytes), result);
+        self.row("compare", Some(start), Some(imported.dataset.total_bytes()), result);
         Ok(())
     }
 

@@ -221,7 +221,7 @@ impl Market {
                 path: String::new(),
                 sources: vec![terms.transfer_url.parse()?],
                 dest: staging.files_dir(),
-                options: FetchOptions::default(),
+                options: FetchOptions { into_folder: true, ..FetchOptions::default() },
                 progress: Some(Arc::new(move |at| console.progress("transfer", at.verified_bytes, at.total_bytes))),
             })?;
             let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
