@@ -134,6 +134,11 @@ fn digest32(digest: &[u8]) -> Result<[u8; 32], ParsePieceCidError> {
 
 fn parse_v2(digest: &[u8]) -> Result<PieceCid, ParsePieceCidError> {
     let (padding, rest) = unsigned_varint::decode::u64(digest).map_err(|_| ParsePieceCidError::Padding)?;
+    // The decoder drops bits beyond the 64th, which would give one number several encodings.
+    let mut buffer = unsigned_varint::encode::u64_buffer();
+    if !digest.starts_with(unsigned_varint::encode::u64(padding, &mut buffer)) {
+        return Err(ParsePieceCidError::Padding);
+    }
     let (height, root) = rest.split_first().ok_or(ParsePieceCidError::DigestLength { expected: 33, got: 0 })?;
     let comm_p = CommP(digest32(root)?);
     if !(HEIGHT_MIN..=HEIGHT_MAX).contains(height) {
@@ -197,6 +202,13 @@ mod tests {
         let mut digest = vec![127, 2];
         digest.extend([0; 32]);
         assert!(parse_piece_cid(&cid_v1(CODEC_RAW, HASH_PIECE_V2, &digest)).is_ok());
+        let mut twice = digest.clone();
+        twice.splice(..1, [0xff, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]);
+        assert_eq!(
+            parse_piece_cid(&cid_v1(CODEC_RAW, HASH_PIECE_V2, &twice)),
+            Err(ParsePieceCidError::Padding),
+            "a second encoding of 127"
+        );
         digest.splice(..1, [128, 1]);
         assert_eq!(
             parse_piece_cid(&cid_v1(CODEC_RAW, HASH_PIECE_V2, &digest)),

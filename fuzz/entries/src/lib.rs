@@ -1,0 +1,205 @@
+//! Every decoder that sees bytes from strangers, as a function of bytes.
+//!
+//! The same entries serve twice: `cargo fuzz` runs them for hours under coverage guidance (`fuzz/fuzz_targets`), and the
+//! tests of this crate run each of them for a moment on mutated real inputs, on any Rust. An entry fails by panicking:
+//! either the decoder did, or something that was accepted does not come out again as it went in.
+
+#![forbid(unsafe_code)]
+
+use cairn_consensus::Genesis;
+use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, Trailing, WalkLimits};
+use cairn_gateway::{path, range};
+use cairn_ledger::SignedTransaction;
+use cairn_protocol::parse_piece_cid;
+use cairn_sector::porep::PorepProof;
+use cairn_sector::post::PostProof;
+use cid::Cid;
+use multihash::Multihash;
+use sha2::{Digest, Sha256};
+
+/// Largest transaction that the entry accepts, as on a development network.
+const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+
+/// A decoder and its name.
+pub type Entry = (&'static str, fn(&[u8]));
+
+/// All entries; the names are those of the fuzz targets.
+pub const ENTRIES: [Entry; 9] = [
+    ("porep_proof", porep_proof),
+    ("post_proof", post_proof),
+    ("transaction", transaction),
+    ("genesis", genesis),
+    ("dag_pb", dag_pb),
+    ("dag_walk", dag_walk),
+    ("car", car),
+    ("piece_cid", piece_cid),
+    ("http_request", http_request),
+];
+
+/// A proof of replication, in both encodings.
+pub fn porep_proof(bytes: &[u8]) {
+    if let Ok(proof) = PorepProof::from_bytes(bytes) {
+        assert_eq!(PorepProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+    if let Ok(proof) = serde_json::from_slice::<PorepProof>(bytes) {
+        assert_eq!(PorepProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+}
+
+/// A proof of spacetime, in both encodings.
+pub fn post_proof(bytes: &[u8]) {
+    if let Ok(proof) = PostProof::from_bytes(bytes) {
+        assert_eq!(PostProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+    if let Ok(proof) = serde_json::from_slice::<PostProof>(bytes) {
+        assert_eq!(PostProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+}
+
+/// A signed transaction: what is accepted has exactly one encoding.
+pub fn transaction(bytes: &[u8]) {
+    if let Ok(transaction) = SignedTransaction::decode(bytes, TRANSACTION_BYTES_MAX) {
+        assert_eq!(transaction.encode(), bytes);
+    }
+}
+
+/// A genesis file.
+pub fn genesis(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(genesis) = Genesis::from_json(text) {
+        assert_eq!(Genesis::from_json(&genesis.to_json()).ok(), Some(genesis));
+    }
+}
+
+/// An interior node of a dataset.
+pub fn dag_pb(bytes: &[u8]) {
+    let _ = PbNode::decode(bytes);
+}
+
+/// The root block of a dataset that a gateway sent.
+pub fn dag_walk(bytes: &[u8]) {
+    let multihash = Multihash::wrap(0x12, &Sha256::digest(bytes)).expect("32 bytes fit");
+    let root = Cid::new_v1(0x70, multihash);
+    let Ok(mut walk) = DagWalk::new(&root, WalkLimits::default()) else { return };
+    let wanted = walk.next_wanted();
+    if wanted == Some(root) {
+        let _ = walk.supply(&root, bytes);
+    }
+}
+
+/// An archive of blocks.
+pub fn car(bytes: &[u8]) {
+    for trailing in [Trailing::Nothing, Trailing::ZeroPadding] {
+        let Ok(mut reader) = CarReader::new(bytes, CarLimits { trailing, ..CarLimits::default() }) else { continue };
+        while let Ok(Some(_)) = reader.next_block() {}
+    }
+}
+
+/// A CID that may name a piece, from its bytes and from text.
+pub fn piece_cid(bytes: &[u8]) {
+    let from_text = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Cid>().ok());
+    for cid in Cid::try_from(bytes).ok().into_iter().chain(from_text) {
+        let Ok(piece) = parse_piece_cid(&cid) else { continue };
+        if let Some(size) = piece.size {
+            let again = cairn_protocol::piece_cid_v2(&piece.comm_p, size.payload_bytes, size.padded);
+            assert_eq!(again.hash().digest(), cid.hash().digest());
+        }
+    }
+}
+
+/// What a gateway takes apart in a request: the path, and the Range header over a few sizes.
+pub fn http_request(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = path::decode(text);
+    }
+    for size in [0, 1, 1000, u64::MAX] {
+        if let range::Selection::Part(part) = range::select(bytes, size) {
+            assert!((1..=size).contains(&part.len()), "{part:?} of {size}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_ledger::{ChainId, Command, Transaction, address_of};
+    use ed25519_consensus::SigningKey;
+    use proptest::prelude::*;
+
+    /// Real inputs, from which mutation starts.
+    fn seeds() -> Vec<Vec<u8>> {
+        let porep = cairn_fixtures::porep_vector("2KiB-v1_1-fixture-a.json").vanilla_proofs.unwrap();
+        let post = serde_json::Value::from(cairn_fixtures::post_vectors().remove(1).vanilla_proofs);
+        let key = SigningKey::from([7; 32]);
+        let command = Command::Transfer { to: address_of(&key), amount: cairn_protocol::Amount(5) };
+        let transaction = Transaction { chain: ChainId([1; 32]), sender: address_of(&key), nonce: 0, command };
+        vec![
+            serde_json::from_value::<PorepProof>(porep).unwrap().to_bytes(),
+            post.to_string().into_bytes(),
+            serde_json::from_value::<PostProof>(post).unwrap().to_bytes(),
+            transaction.sign(&key).encode(),
+            Genesis::devnet(1, [2; 32], vec![]).to_json().into_bytes(),
+            b"bytes=0-99,200-,-5".to_vec(),
+            b"/data/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a%20b/../c".to_vec(),
+            b"bafkzcibcpybwiktap34inmaex4wbs6cghlq5i2j2yd2bb2zndn5ep7ralzphkdy".to_vec(),
+            vec![0x12, 0x04, 0x0a, 0x00, 0x12, 0x00, 0x0a, 0x02, 0x08, 0x01],
+        ]
+    }
+
+    /// A seed cut, with a few bytes changed, and something appended.
+    fn arb_mutation() -> impl Strategy<Value = Vec<u8>> {
+        let seed = proptest::sample::select(seeds());
+        let changes = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4);
+        let tail = proptest::collection::vec(any::<u8>(), 0..8);
+        (seed, changes, any::<proptest::sample::Index>(), any::<bool>(), tail).prop_map(
+            |(mut bytes, changes, cut, whole, tail)| {
+                if !whole {
+                    bytes.truncate(cut.index(bytes.len()));
+                }
+                bytes.extend(tail);
+                if !bytes.is_empty() {
+                    let length = bytes.len();
+                    changes.into_iter().for_each(|(place, value)| bytes[place.index(length)] = value);
+                }
+                bytes
+            },
+        )
+    }
+
+    #[test]
+    fn real_inputs_pass_every_entry() {
+        for seed in seeds() {
+            ENTRIES.iter().for_each(|(_, entry)| entry(&seed));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn mutated_inputs_never_panic(bytes in arb_mutation()) {
+            ENTRIES.iter().for_each(|(_, entry)| entry(&bytes));
+        }
+
+        #[test]
+        fn random_inputs_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            ENTRIES.iter().for_each(|(_, entry)| entry(&bytes));
+        }
+    }
+
+    /// `cargo fuzz` finds targets by file; each entry must have one, and no file may lack its entry.
+    #[test]
+    fn every_entry_is_a_fuzz_target() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz_targets");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        files.sort();
+        let mut names: Vec<&str> = ENTRIES.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(files, names);
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
+        assert!(names.iter().all(|name| manifest.contains(&format!("name = \"{name}\""))));
+    }
+}
