@@ -196,7 +196,7 @@ impl Journal {
         let sector = record.sector();
         if let Some(before) = self.sector(sector)? {
             let (from, to) = (&before.state, &record.state);
-            assert!(from.can_become(to), "sector {sector} cannot go from {from:?} to {to:?}");
+            assert!(from.can_become(to, &record.params()), "sector {sector} cannot go from {from:?} to {to:?}");
         }
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(CF_SECTORS), sector.0.to_be_bytes(), encode_versioned(record));

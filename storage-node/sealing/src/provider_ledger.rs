@@ -1,18 +1,15 @@
 //! [`LedgerClient`] over the ledger's own state and a provider's signing key.
 //!
-//! The node that carries blocks is behind [`LedgerPort`], five methods, so that this crate depends on the ledger's types
-//! and not on how blocks are made. Queries read the node's latest state; sends build a command, number it, sign it and
-//! hand it in.
-//!
-//! Several parts of a provider sign with one key (bidding, sealing, proofs). Sends through one [`ProviderLedger`] take
-//! turns; a number that somebody else used in between is refused by the node and taken anew, a few times.
+//! The node that carries blocks is behind [`LedgerPort`], four methods, so that this crate depends on the ledger's types
+//! and not on how blocks are made. Queries read the node's latest state; sends build a command, and the node numbers
+//! and signs it under its own lock, because several parts of a provider (bidding, sealing, proofs) sign with one key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_ledger::{
-    Address, Command, Health, ManifestPiece, Outcome, PreCommit, Proving, SectorStatus, SignedTransaction, State,
-    Transaction, TransactionId, address_of,
+    Address, Command, Health, ManifestPiece, Outcome, PreCommit, Proving, Receipt, SectorStatus, State, TransactionId,
+    address_of,
 };
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
@@ -22,25 +19,22 @@ use crate::ledger_client::{
 };
 use crate::state::{Assignment, Sealed};
 
-/// Times a send takes a new number before it gives up.
-const NONCE_ATTEMPTS: usize = 8;
-
 /// A running ledger node: the newest state, and a way in.
 pub trait LedgerPort: Send + Sync {
     /// The state after the last block.
     fn state(&self) -> Arc<State>;
 
-    /// The number that the next transaction of `address` must carry, counting those that wait for a block.
-    fn next_nonce(&self, address: &Address) -> u64;
-
-    /// Hands a transaction in.
+    /// Gives `command` the next number of `key`, signs it and lets it wait for a block.
     ///
     /// # Errors
-    /// The node's reason.
-    fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, PortRejection>;
+    /// [`PortRejection`] says whether trying again helps.
+    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection>;
 
-    /// What became of a transaction, once it is in a block.
-    fn outcome(&self, transaction: &TransactionId) -> Option<(Epoch, Outcome)>;
+    /// The receipt of a transaction, once it is in a block.
+    ///
+    /// # Errors
+    /// What the node's store says, if it cannot be read.
+    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String>;
 
     /// Waits until a block of `epoch` is there or `timeout` has passed; returns the last block's epoch.
     fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch;
@@ -50,10 +44,7 @@ pub trait LedgerPort: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortRejection {
-    /// Its number is not the next one: somebody else signed with the same key in between.
-    #[error("{0}")]
-    WrongNonce(String),
-    /// The node is full or stopping; trying again helps.
+    /// The node is full or stopped; trying again helps.
     #[error("{0}")]
     Busy(String),
     /// Anything else.
@@ -66,13 +57,12 @@ pub struct ProviderLedger<P> {
     port: P,
     provider: ProviderId,
     key: SigningKey,
-    sending: Mutex<()>,
 }
 
 impl<P: LedgerPort> ProviderLedger<P> {
     /// Acts for `provider`, whose owner's key is `key`.
     pub fn new(port: P, provider: ProviderId, key: SigningKey) -> Self {
-        Self { port, provider, key, sending: Mutex::new(()) }
+        Self { port, provider, key }
     }
 
     /// The owner's address.
@@ -80,26 +70,15 @@ impl<P: LedgerPort> ProviderLedger<P> {
         address_of(&self.key)
     }
 
-    /// Numbers, signs and hands in `command`; `what` names it in errors.
+    /// Hands in `command`; `what` names it in errors.
     ///
     /// # Errors
     /// [`LedgerClientError`] with the node's reason.
-    pub fn send(&self, what: &'static str, command: &Command) -> Result<TransactionId, LedgerClientError> {
-        let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = self.address();
-        let mut last = String::new();
-        for _ in 0..NONCE_ATTEMPTS {
-            let chain = self.port.state().chain();
-            let nonce = self.port.next_nonce(&sender);
-            let signed = Transaction { chain, sender, nonce, command: command.clone() }.sign(&self.key);
-            match self.port.submit(signed) {
-                Ok(transaction) => return Ok(transaction),
-                Err(PortRejection::WrongNonce(reason)) => last = reason,
-                Err(PortRejection::Busy(detail)) => return Err(LedgerClientError::Unavailable { detail }),
-                Err(PortRejection::Refused(reason)) => return Err(LedgerClientError::Refused { what, reason }),
-            }
-        }
-        Err(LedgerClientError::Unavailable { detail: format!("no free transaction number: {last}") })
+    pub fn send(&self, what: &'static str, command: Command) -> Result<TransactionId, LedgerClientError> {
+        self.port.submit_command(&self.key, command).map_err(|rejection| match rejection {
+            PortRejection::Busy(detail) => LedgerClientError::Unavailable { detail },
+            PortRejection::Refused(reason) => LedgerClientError::Refused { what, reason },
+        })
     }
 
     /// Whether the challenge of a sector's partition is drawn by the next block, and not answered.
@@ -186,22 +165,23 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
             expiration,
             deals: assignment.deals(),
         };
-        self.send("pre-commit", &Command::PreCommit(pre_commit))
+        self.send("pre-commit", Command::PreCommit(pre_commit))
     }
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
         let pieces =
             assignment.pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect();
         let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
-        self.send("prove-commit", &command)
+        self.send("prove-commit", command)
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
-        Ok(match self.port.outcome(transaction) {
-            None => SubmissionStatus::Pending,
-            Some((epoch, Outcome::Applied)) => SubmissionStatus::Applied(epoch),
-            Some((_, Outcome::Failed(rejection))) => SubmissionStatus::Failed(rejection.to_string()),
-            Some((_, Outcome::Refused(rejection))) => SubmissionStatus::Failed(rejection.to_string()),
+        let receipt = self.port.receipt(transaction).map_err(|detail| LedgerClientError::Unavailable { detail })?;
+        let Some(receipt) = receipt else { return Ok(SubmissionStatus::Pending) };
+        Ok(match receipt.outcome {
+            Outcome::Applied => SubmissionStatus::Applied(receipt.epoch),
+            Outcome::Failed(rejection) => SubmissionStatus::Failed(rejection.to_string()),
+            Outcome::Refused(rejection) => SubmissionStatus::Failed(rejection.to_string()),
         })
     }
 
@@ -238,16 +218,16 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
             challenge_epoch: duty.challenge_epoch,
             proof,
         };
-        self.send("window PoSt", &command)
+        self.send("window PoSt", command)
     }
 
     fn send_faults(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
         let command = Command::DeclareFaults { provider: self.provider, sectors: sectors.to_vec() };
-        self.send("declaration of faults", &command)
+        self.send("declaration of faults", command)
     }
 
     fn send_recovery(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
         let command = Command::DeclareRecovery { provider: self.provider, sectors: sectors.to_vec() };
-        self.send("declaration of recovery", &command)
+        self.send("declaration of recovery", command)
     }
 }

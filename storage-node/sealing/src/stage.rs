@@ -14,7 +14,7 @@
 //! | tree-c | all layers | tree C | 8/7 S |
 //! | replica | staged, last layer | sealed, tree R-last, p_aux | 8/7 S |
 //! | pre-commit, await-seed | ledger | | |
-//! | vanilla-proof | layers, trees, sealed, p_aux | proof | 64 KiB a challenge |
+//! | vanilla-proof | layers, trees, sealed, p_aux | proof | 128 KiB a challenge |
 //! | prove-commit | proof, ledger | | |
 //! | finalize | ledger | removes what no later proof needs | |
 
@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::SectorFile;
 
-/// Disk for one PoRep challenge: 15 columns and 3 tree paths, below 64 KiB at every size and in every encoding used.
-const PROOF_BYTES_PER_CHALLENGE: u64 = 64 << 10;
+/// Disk for one PoRep challenge: 15 columns with their paths, two more paths and 37 labels of every layer; about 60 KB
+/// with 11 layers, and the encoding's overhead.
+const PROOF_BYTES_PER_CHALLENGE: u64 = 128 << 10;
 
 /// One stage of sealing, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

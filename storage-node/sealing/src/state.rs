@@ -374,8 +374,8 @@ impl SectorState {
         }
     }
 
-    /// Whether the journal may replace this state by `next`.
-    pub fn can_become(&self, next: &Self) -> bool {
+    /// Whether the journal may replace this state by `next`, in a sector with `params`.
+    pub fn can_become(&self, next: &Self, params: &SectorParams) -> bool {
         use Milestone as M;
         if let Self::Failed { at, failure } = next {
             return failure.attempts > 0 && !matches!(**at, Self::Failed { .. }) && **at == *self.effective();
@@ -395,7 +395,9 @@ impl SectorState {
             (M::PreCommitSent, M::TreesBuilt | M::PreCommitSent) | (M::ProveCommitSent, M::VanillaProven) => true,
             (M::ProveCommitSent, M::ProveCommitSent) => true,
             // The ledger may know more than the journal did when the process died.
-            (M::TreesBuilt, M::PreCommitted) | (M::VanillaProven | M::SeedKnown | M::PreCommitted, M::Active) => true,
+            (M::TreesBuilt, M::PreCommitted | M::Active) => true,
+            (M::PreCommitSent | M::PreCommitted | M::SeedKnown | M::VanillaProven, M::Active) => true,
+            (M::Labelled, M::TreeDBuilt) => layers_done(from) as usize == params.layers,
             (from, to) => to as u8 == from as u8 + 1,
         }
     }

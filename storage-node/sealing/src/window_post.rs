@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! (nothing) -> Proven -> Sent -> Confirmed
+//!                  \       \--> Missed
 //! ```
 //!
 //! The proof lies in a file beside the journal, written before the record, so a restart inside the window sends the
@@ -52,6 +53,13 @@ impl PostKey {
     }
 }
 
+impl PostState {
+    /// Whether the ledger may still take the proof, as far as we know.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Proven | Self::Sent { .. })
+    }
+}
+
 impl fmt::Display for PostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "deadline {}.{} closing at {}", self.deadline, self.partition, self.closes_at)
@@ -87,6 +95,11 @@ pub enum PostState {
     },
     /// The ledger has it.
     Confirmed {
+        /// The ledger's head when that was seen.
+        seen_at: Epoch,
+    },
+    /// The deadline closed without it.
+    Missed {
         /// The ledger's head when that was seen.
         seen_at: Epoch,
     },

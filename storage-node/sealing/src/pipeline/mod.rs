@@ -56,6 +56,8 @@ pub struct PipelineOptions {
     pub repairs_max: u32,
     /// Epochs without an answer after which a transaction counts as lost and is sent again.
     pub submission_patience: u64,
+    /// Epochs before a challenge at which a sector whose files are still damaged is declared faulty.
+    pub fault_lead: u64,
     /// Epochs for which window PoSts stay on record.
     pub posts_kept_epochs: u64,
     /// Pause before a failed stage is tried again.
@@ -72,6 +74,7 @@ impl Default for PipelineOptions {
             attempts_max: 5,
             repairs_max: 3,
             submission_patience: 30,
+            fault_lead: 5,
             posts_kept_epochs: 10_000,
             retry_pause: Duration::from_secs(5),
             poll: Duration::from_millis(500),
@@ -230,10 +233,10 @@ impl Pipeline {
     pub fn step(&self, sector: SectorNumber) -> Result<Progress, PipelineError> {
         let _turn = self.inner.turns.take(sector).ok_or(PipelineError::Busy { sector })?;
         let record = self.sector(sector)?;
-        if let Some(failure) = record.state.failure() {
-            if failure.attempts >= self.inner.options.attempts_max && !failure.kind.is_transient() {
-                return Ok(Progress::Failed(failure.clone()));
-            }
+        let is_final =
+            |failure: &&Failure| failure.attempts >= self.inner.options.attempts_max && !failure.kind.is_transient();
+        if let Some(failure) = record.state.failure().filter(is_final) {
+            return Ok(Progress::Failed(failure.clone()));
         }
         work::step(&self.inner, record)
     }

@@ -2,11 +2,12 @@
 //!
 //! One turn of the schedule ([`Pipeline::post_step`]), at most once per block:
 //! 1. Ask the ledger for the next proof of every partition.
-//! 2. Challenge not drawn yet: check the small files that the proof needs (tree R-last, p_aux). Damage found now can
-//!    still be declared, which spares the other sectors of the partition a missed deadline.
+//! 2. Challenge not drawn yet: check the small files that the proof needs (tree R-last, p_aux). What is damaged now can
+//!    be repaired in time; if it is not, it is declared faulty at the last moment, which spares the other sectors of
+//!    the partition a missed deadline.
 //! 3. Challenge drawn: prove unless a proof of this very statement is on disk, verify, write the proof file, then the
 //!    journal; hand it in, then the journal again. A refusal or a loss hands the same proof in again.
-//! 4. On the ledger: note it, remove the proof file.
+//! 4. On the ledger: note it, remove the proof file. Closed without it: note that.
 //! 5. A sector that the ledger holds faulty: if its files are intact, declare recovery, else have them made again.
 //!
 //! Damaged files are made again by the sealing threads ([`Pipeline::repair_wanted`]), not here: other deadlines wait
@@ -29,6 +30,7 @@ use crate::durable;
 use crate::error::{PipelineError, StageError};
 use crate::event::PipelineEvent;
 use crate::file::SectorFile;
+use crate::journal::JournalError;
 use crate::ledger_client::{DutyStatus, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus};
 use crate::state::{Milestone, Sent};
 use crate::window_post::{PostKey, PostRecord, PostState};
@@ -36,10 +38,14 @@ use crate::window_post::{PostKey, PostRecord, PostState};
 /// What the schedule remembers between turns; all of it may be forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    /// Duties whose small files were checked before the challenge.
+    /// Duties whose small files were found intact before the challenge.
     checked: BTreeSet<PostKey>,
     /// When a declaration about a sector was last sent.
     declared: BTreeMap<SectorNumber, Epoch>,
+    /// Proofs on record that are neither confirmed nor missed; read from the journal at the first turn.
+    open: Option<BTreeSet<PostKey>>,
+    /// What was last told about a duty that fails, so that it is told once.
+    told: BTreeMap<PostKey, String>,
 }
 
 /// What one turn of the schedule did.
@@ -66,21 +72,17 @@ impl Pipeline {
         let inner = &self.inner;
         let mut schedule = inner.schedule.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = PostProgress { head: inner.ledger.head()?, ..PostProgress::default() };
-        let duties = inner.ledger.post_duties()?;
-        for duty in &duties {
+        inner.close_past(&mut schedule, &mut progress)?;
+        for duty in &inner.ledger.post_duties()? {
             let done = match &duty.status {
                 DutyStatus::Upcoming => inner.check_before_challenge(&mut schedule, duty, progress.head),
-                DutyStatus::Open(statement) => inner.answer(duty, statement, &mut progress),
-                DutyStatus::Proven => inner.confirm(duty, &mut progress),
+                DutyStatus::Open(statement) => inner.answer(&mut schedule, duty, statement, &mut progress),
+                DutyStatus::Proven => inner.confirm(&mut schedule, &duty.key(), &mut progress),
             };
             match done {
                 Ok(()) => {}
                 Err(StageError::Journal(error)) => return Err(error.into()),
-                Err(error) => {
-                    let (post, reason) = (duty.key(), error.to_string());
-                    tracing::error!(%post, %reason, "window PoSt failed");
-                    inner.emit(PipelineEvent::PostFailed { post, reason });
-                }
+                Err(error) => inner.tell_failure(&mut schedule, duty.key(), error.to_string()),
             }
         }
         inner.recover_faulty(&mut schedule, progress.head)?;
@@ -123,8 +125,14 @@ impl Inner {
         if schedule.checked.contains(&duty.key()) {
             return Ok(());
         }
+        let mut intact = true;
         for &sector in &duty.sectors {
-            if self.has_intact_small_files(sector)? || schedule.waits_for_answer(sector, head, self) {
+            if !self.repairs_wanted().contains(&sector) && self.has_intact_small_files(sector)? {
+                continue;
+            }
+            intact = false;
+            let may_wait = duty.challenge_epoch.since(head) > self.options.fault_lead;
+            if may_wait || schedule.waits_for_answer(sector, head, self) {
                 continue;
             }
             let found = self.ledger.sector(sector)?;
@@ -134,8 +142,19 @@ impl Inner {
                 self.emit(PipelineEvent::FaultsDeclared { sectors: vec![sector] });
             }
         }
-        schedule.checked.insert(duty.key());
+        if intact {
+            schedule.checked.insert(duty.key());
+        }
         Ok(())
+    }
+
+    /// Tells why a duty fails, unless that was told before.
+    fn tell_failure(&self, schedule: &mut Schedule, post: PostKey, reason: String) {
+        if schedule.told.get(&post) != Some(&reason) {
+            tracing::error!(%post, %reason, "window PoSt failed");
+            schedule.told.insert(post, reason.clone());
+            self.emit(PipelineEvent::PostFailed { post, reason });
+        }
     }
 
     /// Checks what every proof reads in full. Damage is told, and a repair asked for.
@@ -160,6 +179,7 @@ impl Inner {
 
     fn answer(
         &self,
+        schedule: &mut Schedule,
         duty: &PostDuty,
         statement: &WindowPostStatement,
         progress: &mut PostProgress,
@@ -173,6 +193,7 @@ impl Inner {
             Some(record) => record,
             None => {
                 let record = self.prove_window(&key, statement)?;
+                schedule.open.get_or_insert_default().insert(key);
                 progress.proven += 1;
                 record
             }
@@ -186,8 +207,7 @@ impl Inner {
                         return Ok(());
                     }
                     SubmissionStatus::Failed(reason) => {
-                        let reason = format!("handed in {times} times, refused: {reason}");
-                        self.emit(PipelineEvent::PostFailed { post: key, reason });
+                        self.tell_failure(schedule, key, format!("handed in {times} times, refused: {reason}"));
                     }
                     SubmissionStatus::Pending | SubmissionStatus::Applied(_) => {}
                 }
@@ -196,7 +216,7 @@ impl Inner {
                 }
                 times
             }
-            PostState::Proven | PostState::Confirmed { .. } => 0,
+            PostState::Proven | PostState::Confirmed { .. } | PostState::Missed { .. } => 0,
         };
         let path = self.proof_path(&key);
         let proof = fs::read(&path).map_err(|source| StageError::Io { operation: "read", path, source })?;
@@ -259,18 +279,53 @@ impl Inner {
     }
 
     /// Notes that the ledger has the proof.
-    fn confirm(&self, duty: &PostDuty, progress: &mut PostProgress) -> Result<(), StageError> {
-        let key = duty.key();
-        let Some(mut record) = self.journal.post(&key)? else { return Ok(()) };
-        if let PostState::Confirmed { .. } = record.state {
-            return Ok(());
-        }
+    fn confirm(&self, schedule: &mut Schedule, key: &PostKey, progress: &mut PostProgress) -> Result<(), StageError> {
+        let Some(mut record) = self.journal.post(key)?.filter(|record| record.state.is_open()) else { return Ok(()) };
         record.state = PostState::Confirmed { seen_at: progress.head };
-        self.journal.write_post(&key, &record)?;
-        // The record is what counts; a file that stays is removed with the record.
-        let _ = fs::remove_file(self.proof_path(&key));
+        self.close_post(schedule, key, &record)?;
         progress.confirmed += 1;
-        self.emit(PipelineEvent::PostConfirmed { post: key, sectors: record.sectors });
+        self.emit(PipelineEvent::PostConfirmed { post: *key, sectors: record.sectors });
+        Ok(())
+    }
+
+    fn close_post(&self, schedule: &mut Schedule, key: &PostKey, record: &PostRecord) -> Result<(), JournalError> {
+        self.journal.write_post(key, record)?;
+        schedule.open.get_or_insert_default().remove(key);
+        // The record is what counts; a file that stays is removed with the record.
+        let _ = fs::remove_file(self.proof_path(key));
+        Ok(())
+    }
+
+    /// Finds out what became of proofs whose deadline closed since the last turn, perhaps while nobody was looking.
+    fn close_past(&self, schedule: &mut Schedule, progress: &mut PostProgress) -> Result<(), PipelineError> {
+        let open = match schedule.open.take() {
+            Some(open) => open,
+            None => {
+                let posts = self.journal.posts()?.into_iter();
+                posts.filter(|(_, record)| record.state.is_open()).map(|(key, _)| key).collect()
+            }
+        };
+        let past: Vec<_> = open.iter().copied().take_while(|key| key.closes_at <= progress.head).collect();
+        schedule.open = Some(open);
+        for key in past {
+            let Some(mut record) = self.journal.post(&key)? else { continue };
+            let applied = match record.state {
+                PostState::Sent { sent, .. } => {
+                    matches!(self.ledger.submission(&sent.transaction)?, SubmissionStatus::Applied(_))
+                }
+                _ => false,
+            };
+            if applied {
+                record.state = PostState::Confirmed { seen_at: progress.head };
+                progress.confirmed += 1;
+                self.emit(PipelineEvent::PostConfirmed { post: key, sectors: record.sectors.clone() });
+            } else {
+                record.state = PostState::Missed { seen_at: progress.head };
+                let reason = "the deadline closed without it".to_owned();
+                self.emit(PipelineEvent::PostFailed { post: key, reason });
+            }
+            self.close_post(schedule, &key, &record)?;
+        }
         Ok(())
     }
 
@@ -302,6 +357,7 @@ impl Inner {
 
     fn forget_old(&self, schedule: &mut Schedule, head: Epoch) -> Result<(), PipelineError> {
         schedule.checked.retain(|key| key.closes_at >= head);
+        schedule.told.retain(|key, _| key.closes_at >= head);
         schedule.declared.retain(|_, at| head.since(*at) <= self.options.submission_patience);
         let Some(limit) = head.0.checked_sub(self.options.posts_kept_epochs) else { return Ok(()) };
         let Some((oldest, _)) = self.journal.first_post()? else { return Ok(()) };

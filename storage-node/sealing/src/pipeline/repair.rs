@@ -100,7 +100,8 @@ impl Pipeline {
     /// pieces; what is not needed afterwards is removed again.
     ///
     /// # Errors
-    /// [`PipelineError::Repair`] says why a file cannot be made again; otherwise as [`Pipeline::check_sector`].
+    /// [`PipelineError::Repair`] says why a file cannot be made again, and so does the sector's state from then on;
+    /// otherwise as [`Pipeline::check_sector`].
     pub fn repair_sector(&self, sector: SectorNumber) -> Result<(), PipelineError> {
         let _turn = self.inner.wait_turn(sector);
         let record = self.sector(sector)?;
@@ -108,12 +109,24 @@ impl Pipeline {
         let damaged = self.inner.find_damage(&record, &self.inner.workers, |_| true).map_err(failed)?;
         let mut work = Work::new(&self.inner, record, &self.inner.workers);
         for damage in &damaged {
-            work.ensure(damage.file).map_err(failed)?;
+            match work.ensure(damage.file) {
+                Ok(()) => {}
+                Err(StageError::Journal(error)) => return Err(error.into()),
+                Err(error) => {
+                    work.fail(damage.file.maker(), &error)?;
+                    return Err(failed(error));
+                }
+            }
         }
         if matches!(work.record.state.effective(), SectorState::Finalized { .. }) {
             let removed = self.inner.remove_unneeded(&work.record);
             removed.map_err(|(path, source)| failed(StageError::Io { operation: "remove", path, source }))?;
         }
+        if work.record.state.failure().is_some() {
+            work.record.state = work.record.state.effective().clone();
+            self.inner.journal.write_sector(&work.record, &[])?;
+        }
+        self.inner.repairs_wanted().remove(&sector);
         Ok(())
     }
 }

@@ -120,13 +120,15 @@ impl Shared {
 
     /// One repair, or one step of each sector that has something to do; says whether anything was done.
     fn seal_something(&self) -> Result<bool, PipelineError> {
-        let wanted = self.pipeline.inner.repairs_wanted().pop_first();
-        if let Some(sector) = wanted {
-            // A repair that fails is asked for again when the sector's next proof finds the damage.
-            self.pipeline.repair_sector(sector)?;
+        let head = self.pipeline.inner.ledger.head()?;
+        let wanted = self.pipeline.repair_wanted();
+        if let Some(sector) = wanted.into_iter().find(|sector| !self.rests_at(*sector, head)) {
+            if let Err(error) = self.pipeline.repair_sector(sector) {
+                self.trouble(error);
+                self.rests().insert(sector, Rest::Until(Instant::now() + self.pipeline.inner.options.retry_pause));
+            }
             return Ok(true);
         }
-        let head = self.pipeline.inner.ledger.head()?;
         let mut done = false;
         for record in self.pipeline.sectors()? {
             if self.stopping() {

@@ -27,7 +27,7 @@ use crate::state::{Challenged, Failure, SealInputs, Sealed, SectorRecord, Sector
 /// What a stage leads to.
 enum Outcome {
     /// A new state, with the digests of the files it speaks of.
-    Next(SectorState, Vec<(SectorFile, FileDigests)>),
+    Next(Box<SectorState>, Vec<(SectorFile, FileDigests)>),
     /// Nothing to do before this epoch.
     Wait(Epoch),
 }
@@ -67,7 +67,7 @@ pub(super) fn step(inner: &Inner, record: SectorRecord) -> Result<Progress, Pipe
             inner.emit(PipelineEvent::Waiting { sector, part, until });
             Ok(Progress::Waiting(until))
         }
-        Ok(Outcome::Next(state, digests)) => Ok(work.finish(part, state, digests, started)?),
+        Ok(Outcome::Next(state, digests)) => Ok(work.finish(part, *state, digests, started)?),
         Err(StageError::Journal(error)) => Err(error.into()),
         Err(error) => Ok(Progress::Failed(work.fail(part, &error)?)),
     }
@@ -103,7 +103,8 @@ impl<'a> Work<'a> {
         Ok(Progress::Advanced(milestone))
     }
 
-    fn fail(mut self, part: StagePart, error: &StageError) -> Result<Failure, PipelineError> {
+    /// Writes into the journal why `part` could not be done.
+    pub(super) fn fail(mut self, part: StagePart, error: &StageError) -> Result<Failure, PipelineError> {
         self.record.failures = self.record.failures.saturating_add(1);
         let failure = Failure {
             stage: part,
@@ -126,12 +127,12 @@ impl<'a> Work<'a> {
                 let digests = self.make_files(part)?.1;
                 let infos = self.record.assignment.piece_infos();
                 let comm_d = comm_d(self.record.assignment.sector_size, &infos)?;
-                Ok(Outcome::Next(SectorState::PiecesAdded { comm_d }, digests))
+                done(SectorState::PiecesAdded { comm_d }, digests)
             }
             SectorState::PiecesAdded { comm_d } => {
                 let drawn = self.inner.ledger.draw_ticket()?;
                 let inputs = SealInputs { comm_d, ticket: drawn.ticket, ticket_epoch: drawn.epoch };
-                Ok(Outcome::Next(SectorState::Labelled { inputs, layers_done: 0 }, Vec::new()))
+                done(SectorState::Labelled { inputs, layers_done: 0 }, Vec::new())
             }
             SectorState::Labelled { inputs, layers_done } => {
                 let digests = self.make_files(part)?.1;
@@ -140,18 +141,18 @@ impl<'a> Work<'a> {
                     None => SectorState::TreeDBuilt { inputs },
                 };
                 debug_assert!(part.layer.is_none_or(|layer| layer == layers_done + 1));
-                Ok(Outcome::Next(next, digests))
+                done(next, digests)
             }
             SectorState::TreeDBuilt { inputs } => {
                 let (Made::TreeC(comm_c), digests) = self.make_files(part)? else { unreachable!("tree C gives CommC") };
-                Ok(Outcome::Next(SectorState::TreeCBuilt { inputs, comm_c }, digests))
+                done(SectorState::TreeCBuilt { inputs, comm_c }, digests)
             }
             SectorState::TreeCBuilt { inputs, comm_c } => {
                 let (Made::Replica { comm_r_last, comm_r }, digests) = self.make_files(part)? else {
                     unreachable!("the replica gives CommR")
                 };
                 let sealed = Sealed { inputs, comm_c, comm_r_last, comm_r };
-                Ok(Outcome::Next(SectorState::TreesBuilt { sealed }, digests))
+                done(SectorState::TreesBuilt { sealed }, digests)
             }
             SectorState::TreesBuilt { sealed } => self.pre_commit(sealed, None),
             SectorState::PreCommitSent { sealed, sent } => self.pre_commit(sealed, Some(sent)),
@@ -357,7 +358,7 @@ impl<'a> Work<'a> {
         let digests = self.make_files(part)?.1;
         let [(_, proof)] = digests.as_slice() else { unreachable!("one proof file") };
         let proof_digest = proof.summary();
-        Ok(Outcome::Next(SectorState::VanillaProven { challenged, proof_digest }, digests))
+        done(SectorState::VanillaProven { challenged, proof_digest }, digests)
     }
 
     /// Opens the challenged nodes, verifies, writes the proof file.
@@ -432,7 +433,11 @@ impl<'a> Work<'a> {
 }
 
 fn next(state: SectorState) -> Result<Outcome, StageError> {
-    Ok(Outcome::Next(state, Vec::new()))
+    done(state, Vec::new())
+}
+
+fn done(state: SectorState, digests: Vec<(SectorFile, FileDigests)>) -> Result<Outcome, StageError> {
+    Ok(Outcome::Next(Box::new(state), digests))
 }
 
 /// A sector that should be pre-committed is something else on the ledger.
