@@ -7,6 +7,7 @@
 //! Two facts of the first version (v1) are kept because sectors exist that rely on them: `v - 1` stands last among the
 //! base parents instead of first, and an expander edge is cut to 32 bits before its node is taken.
 
+use blake2b_simd::many::{HashManyJob, MAX_DEGREE, hash_many};
 use cairn_protocol::params::{BASE_DEGREE, DEGREE, EXPANDER_DEGREE};
 use cairn_protocol::{PorepId, SealProof};
 use chacha20::ChaCha8;
@@ -92,10 +93,32 @@ impl Graph {
     pub fn expander_parents(&self, node: u32) -> [u32; EXPANDER_DEGREE] {
         std::array::from_fn(|index| {
             let edge = u64::from(node) * EXPANDER_DEGREE as u64 + index as u64;
-            let permuted = self.feistel.permute(edge);
-            let permuted = if self.legacy { u64::from(permuted as u32) } else { permuted };
-            (permuted / EXPANDER_DEGREE as u64) as u32
+            self.node_of_edge(self.feistel.permute(edge))
         })
+    }
+
+    fn node_of_edge(&self, edge: u64) -> u32 {
+        let edge = if self.legacy { u64::from(edge as u32) } else { edge };
+        (edge / EXPANDER_DEGREE as u64) as u32
+    }
+
+    /// [`Self::parents`] of `count` nodes from `first` on, with the Feistel rounds of many edges side by side.
+    pub fn parents_of_range(&self, first: u32, count: usize) -> Vec<[u32; DEGREE]> {
+        let edges = u64::from(first) * EXPANDER_DEGREE as u64;
+        let mut permuted: Vec<u64> = (edges..edges + (count * EXPANDER_DEGREE) as u64).collect();
+        self.feistel.permute_many(&mut permuted);
+        let edges_of_nodes = permuted.as_chunks::<EXPANDER_DEGREE>().0;
+        (first..)
+            .zip(edges_of_nodes)
+            .map(|(node, edges)| {
+                let mut parents = [0; DEGREE];
+                parents[..BASE_DEGREE].copy_from_slice(&self.base_parents(node));
+                for (parent, edge) in parents[BASE_DEGREE..].iter_mut().zip(edges) {
+                    *parent = self.node_of_edge(*edge);
+                }
+                parents
+            })
+            .collect()
     }
 
     /// Keys of the Feistel network, which name the graph's parent cache file.
@@ -150,6 +173,25 @@ impl Feistel {
         value
     }
 
+    /// [`Self::permute`] of each: the same passes, with the round function of all values that are still out of range
+    /// computed together.
+    fn permute_many(&self, edges: &mut [u64]) {
+        let mask = (1u64 << self.half_bits) - 1;
+        let mut walking: Vec<usize> = (0..edges.len()).collect();
+        let mut halves: Vec<(u64, u64)> = Vec::with_capacity(edges.len());
+        while !walking.is_empty() {
+            halves.clear();
+            halves.extend(walking.iter().map(|index| (edges[*index] >> self.half_bits & mask, edges[*index] & mask)));
+            for key in &self.keys[..FEISTEL_ROUNDS] {
+                round_many(&mut halves, *key, mask);
+            }
+            for (index, (left, right)) in walking.iter().zip(&halves) {
+                edges[*index] = left << self.half_bits | right;
+            }
+            walking.retain(|index| edges[*index] >= self.edges);
+        }
+    }
+
     fn pass(&self, value: u64) -> u64 {
         let mask = (1u64 << self.half_bits) - 1;
         let (mut left, mut right) = (value >> self.half_bits & mask, value & mask);
@@ -161,11 +203,35 @@ impl Feistel {
 }
 
 fn round_function(right: u64, key: u64) -> u64 {
+    round_value(&blake2b_simd::blake2b(&round_message(right, key)))
+}
+
+fn round_message(right: u64, key: u64) -> [u8; 16] {
     let mut message = [0u8; 16];
     message[..8].copy_from_slice(&right.to_be_bytes());
     message[8..].copy_from_slice(&key.to_be_bytes());
-    let digest = blake2b_simd::blake2b(&message);
+    message
+}
+
+fn round_value(digest: &blake2b_simd::Hash) -> u64 {
     u64::from_be_bytes(digest.as_bytes()[..8].try_into().expect("eight of 64 bytes"))
+}
+
+/// One Feistel round of many values: as many BLAKE2b side by side as the processor has lanes.
+fn round_many(halves: &mut [(u64, u64)], key: u64, mask: u64) {
+    let params = blake2b_simd::Params::new();
+    for group in halves.chunks_mut(MAX_DEGREE) {
+        let mut messages = [[0u8; 16]; MAX_DEGREE];
+        for (message, (_, right)) in messages.iter_mut().zip(group.iter()) {
+            *message = round_message(*right, key);
+        }
+        let mut jobs: [HashManyJob<'_>; MAX_DEGREE] =
+            std::array::from_fn(|lane| HashManyJob::new(&params, &messages[lane]));
+        hash_many(&mut jobs[..group.len()]);
+        for ((left, right), job) in group.iter_mut().zip(&jobs) {
+            (*left, *right) = (*right, *left ^ (round_value(&job.to_hash()) & mask));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +257,17 @@ mod tests {
                 let what = format!("{} nodes, API {}, node {}", vector.nodes, vector.api_version, node.node);
                 assert_eq!(graph.base_parents(node.node as u32), node.drg, "base, {what}");
                 assert_eq!(graph.expander_parents(node.node as u32), node.exp, "expander, {what}");
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_equal_single_nodes() {
+        for (nodes, proof) in [(64, SealProof::V1), (128, SealProof::V1_1), (1 << 20, SealProof::V1_1)] {
+            let graph = Graph::new(nodes, PorepId([3; 32]), proof);
+            for (first, count) in [(0, 7), (1, 63), (nodes as u32 / 2 - 5, 13)] {
+                let expected: Vec<_> = (first..).take(count).map(|node| graph.parents(node)).collect();
+                assert_eq!(graph.parents_of_range(first, count), expected, "{nodes} nodes from {first}");
             }
         }
     }

@@ -3,7 +3,8 @@
 //! One sector, in the order of the files here:
 //! 1. [`fr32`] spreads client bytes so that every 32-byte word is a field element; [`pieces`] commits to them.
 //! 2. [`replica_id`] makes this replica unlike any other; [`graph`] says which labels depend on which.
-//! 3. [`labels`] computes the layers, [`trees`] the trees over data, columns and replica, [`seal`] runs both over files.
+//! 3. [`labels`] and [`layer`] compute the layers, [`trees`] the trees over data, columns and replica; [`seal`] runs all
+//!    of it over files.
 //! 4. [`porep`] opens challenged nodes and checks such openings; [`post`] does the same for a sealed sector, again and
 //!    again; [`unseal`] gives the client's bytes back.
 //!
@@ -19,6 +20,7 @@ pub mod fr32;
 pub mod graph;
 pub mod identity;
 pub mod labels;
+pub mod layer;
 pub mod merkle;
 pub mod nodes;
 pub mod parent_cache;

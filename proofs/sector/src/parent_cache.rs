@@ -12,7 +12,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::graph::Graph;
-use crate::nodes::chunks;
+use crate::nodes::{chunks, chunks_of};
+
+/// Nodes whose parents one worker computes together.
+const RANGE_NODES: u64 = 256;
 
 /// Name of the graph's cache file.
 pub fn file_name(graph: &Graph) -> String {
@@ -50,8 +53,11 @@ pub fn write(graph: &Graph, workers: &Workers, out: &mut dyn Write) -> io::Resul
 /// Parents of `count` nodes from `first` on, computed on all workers.
 pub fn parents_of(graph: &Graph, workers: &Workers, first: u64, count: usize) -> Vec<[u32; DEGREE]> {
     workers.run(|| {
-        let first = first as u32;
-        (first..first + count as u32).into_par_iter().with_min_len(64).map(|node| graph.parents(node)).collect()
+        let groups: Vec<(u64, usize)> = chunks_of(count as u64, RANGE_NODES).collect();
+        let parents = groups
+            .into_par_iter()
+            .flat_map_iter(|(start, count)| graph.parents_of_range((first + start) as u32, count));
+        parents.collect()
     })
 }
 

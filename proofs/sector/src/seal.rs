@@ -11,7 +11,6 @@
 //! again at any time with the same result. Memory: a stage streams, but for labelling, which holds two layers.
 
 use std::io::Read;
-use std::sync::mpsc::sync_channel;
 
 use ark_ff::AdditiveGroup;
 use cairn_compute::{Fr, Node, Poseidon, Workers, fr_from_node, fr_to_node};
@@ -24,17 +23,12 @@ use crate::error::{Progress, SealError};
 use crate::files::{NewFile, SectorFiles};
 use crate::fr32::{QUAD_PADDED_BYTES, QUAD_UNPADDED_BYTES, pad_quad};
 use crate::identity::SectorIdentity;
-use crate::labels::Labeller;
+use crate::layer::compute_layer;
 use crate::merkle::{Levels, Tree};
-use crate::nodes::{NodeFile, chunks_of};
-use crate::parent_cache::parents_of;
+use crate::nodes::NodeFile;
 use crate::pieces::{PieceHasher, piece_offsets};
 use crate::trees::{NodeProgress, build_upper_tree, build_whole_tree, rows_above_bases, tree_nodes};
 
-/// Nodes whose parents are computed ahead of the labelling thread at once.
-const PARENT_CHUNK_NODES: u64 = 1 << 14;
-/// Chunks of parents that may wait.
-const PARENT_CHUNKS_AHEAD: usize = 2;
 /// Quads read from a piece at once.
 const PIECE_CHUNK_QUADS: usize = 1 << 13;
 
@@ -184,8 +178,6 @@ pub fn build_tree_d(
 
 /// Computes one layer of labels, counted from 1; the file of the layer before must exist.
 ///
-/// Parents are computed ahead on the workers while one thread labels.
-///
 /// # Errors
 /// [`SealError`] if the layer before is missing or short, or the disk refuses.
 ///
@@ -206,26 +198,10 @@ pub fn label_layer(
         1 => None,
         _ => Some(NodeFile::open(&files.layer(layer - 1), nodes)?.range(0, nodes as usize)?),
     };
-    let graph = identity.graph();
-    let mut labeller = Labeller::new(identity.replica_id(comm_d), layer as u32, nodes, previous.as_deref());
-    std::thread::scope(|scope| {
-        let (send, receive) = sync_channel(PARENT_CHUNKS_AHEAD);
-        scope.spawn(move || {
-            for (first, count) in chunks_of(nodes, PARENT_CHUNK_NODES) {
-                if send.send(parents_of(&graph, workers, first, count)).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut done = 0u64;
-        for chunk in receive {
-            chunk.iter().for_each(|parents| labeller.push(parents));
-            done += chunk.len() as u64;
-            progress(done * 32, nodes * 32);
-        }
-    });
+    let replica_id = identity.replica_id(comm_d);
+    let labels = compute_layer(&identity.graph(), replica_id, layer as u32, previous.as_deref(), workers, progress);
     let mut file = NewFile::create(&files.layer(layer))?;
-    file.write(labeller.finish().as_flattened())?;
+    file.write(labels.as_flattened())?;
     file.finish()
 }
 

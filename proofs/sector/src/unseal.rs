@@ -13,17 +13,14 @@ use crate::error::{Progress, SealError};
 use crate::files::SectorFiles;
 use crate::fr32::{QUAD_UNPADDED_BYTES, unpad_quad};
 use crate::identity::SectorIdentity;
-use crate::labels::Labeller;
+use crate::layer::compute_layer;
 use crate::nodes::{NodeFile, chunks_of};
-use crate::parent_cache::parents_of;
 use crate::seal::decode_node;
 
 /// Nodes of a quad.
 const QUAD_NODES: u64 = 4;
 /// Quads decoded at once.
 const CHUNK_QUADS: u64 = 1 << 12;
-/// Nodes whose parents are computed at once when labels must be made again.
-const PARENT_CHUNK_NODES: u64 = 1 << 14;
 
 /// Writes `length` unpadded bytes of the sector from `offset` on to `out`.
 ///
@@ -89,18 +86,12 @@ fn last_layer(
     if path.exists() {
         return NodeFile::open(&path, params.nodes()).map(LastLayer::Stored);
     }
-    let graph = identity.graph();
-    let replica_id = identity.replica_id(comm_d);
-    let total = params.nodes() * params.layers as u64 * 32;
+    let (graph, replica_id) = (identity.graph(), identity.replica_id(comm_d));
+    let layers = params.layers as u64;
     let mut previous: Option<Vec<Node>> = None;
     for layer in 1..=params.layers as u32 {
-        let mut labeller = Labeller::new(replica_id, layer, params.nodes(), previous.as_deref());
-        for (first, count) in chunks_of(params.nodes(), PARENT_CHUNK_NODES) {
-            parents_of(&graph, workers, first, count).iter().for_each(|parents| labeller.push(parents));
-            progress((u64::from(layer - 1) * params.nodes() + first + count as u64) * 32, total);
-        }
-        let labels = labeller.finish();
-        previous = Some(labels);
+        let report = |done, total| progress(u64::from(layer - 1) * total + done, layers * total);
+        previous = Some(compute_layer(&graph, replica_id, layer, previous.as_deref(), workers, &report));
     }
     Ok(LastLayer::Computed(previous.expect("every sector has layers")))
 }
