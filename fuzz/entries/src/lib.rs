@@ -13,6 +13,7 @@ use cairn_ledger::SignedTransaction;
 use cairn_protocol::parse_piece_cid;
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
+use cairn_sector::update::UpdateProof;
 use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
@@ -24,9 +25,10 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 9] = [
+pub const ENTRIES: [Entry; 10] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
+    ("update_proof", update_proof),
     ("transaction", transaction),
     ("genesis", genesis),
     ("dag_pb", dag_pb),
@@ -53,6 +55,16 @@ pub fn post_proof(bytes: &[u8]) {
     }
     if let Ok(proof) = serde_json::from_slice::<PostProof>(bytes) {
         assert_eq!(PostProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+}
+
+/// A proof of a sector update, in both encodings.
+pub fn update_proof(bytes: &[u8]) {
+    if let Ok(proof) = UpdateProof::from_bytes(bytes) {
+        assert_eq!(UpdateProof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+    if let Ok(proof) = serde_json::from_slice::<UpdateProof>(bytes) {
+        assert_eq!(UpdateProof::from_bytes(&proof.to_bytes()), Ok(proof));
     }
 }
 

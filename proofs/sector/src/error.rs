@@ -44,6 +44,12 @@ pub enum SealError {
         /// The bytes.
         source: NonCanonicalNode,
     },
+    /// A commitment that was handed in is no field element.
+    #[error("commitment: {source}")]
+    Commitment {
+        /// The bytes.
+        source: NonCanonicalNode,
+    },
     /// The pieces do not make a sector.
     #[error(transparent)]
     Piece(#[from] PieceRejection),

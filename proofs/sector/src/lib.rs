@@ -6,10 +6,10 @@
 //! 3. [`labels`] and [`layer`] compute the layers, [`trees`] the trees over data, columns and replica; [`seal`] runs all
 //!    of it over files.
 //! 4. [`porep`] opens challenged nodes and checks such openings; [`post`] does the same for a sealed sector, again and
-//!    again; [`unseal`] gives the client's bytes back.
+//!    again; [`unseal`] gives the client's bytes back; [`update`] puts new data into a sealed sector.
 //!
-//! Everything is bit-compatible with Filecoin's proofs (`spec/proofs.md` 1.1 to 1.10 and 1.14); sector size and proof
-//! variant are values. Verification returns a reason, never a bool.
+//! Everything is bit-compatible with Filecoin's proofs (`spec/proofs.md` 1.1 to 1.10, 1.14 and 1.15); sector size and
+//! proof variant are values. Verification returns a reason, never a bool.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod seal;
 pub mod sha256;
 pub mod trees;
 pub mod unseal;
+pub mod update;
 pub mod wire;
 
 pub use error::{Progress, SealError};

@@ -250,6 +250,11 @@ impl MerkleProof {
         }
     }
 
+    /// All steps, from the leaf up.
+    pub fn steps(&self) -> impl Iterator<Item = &PathElement> {
+        self.parts().into_iter().flat_map(|part| &part.path)
+    }
+
     /// Checks that the proof's leaf stands at `index` in `tree`, whose root is `root`.
     ///
     /// # Errors
@@ -261,8 +266,7 @@ impl MerkleProof {
         self.check_shape(levels)?;
         let mut running = *self.leaf();
         let mut rest = index;
-        let steps = self.parts().into_iter().flat_map(|part| &part.path);
-        for (level, (step, arity)) in steps.zip(levels.arities()).enumerate() {
+        for (level, (step, arity)) in self.steps().zip(levels.arities()).enumerate() {
             let children = step.children(level, arity, rest % arity as u64, running)?;
             running =
                 hash_children(tree, &children).map_err(|source| MerkleRejection::NonCanonical { level, source })?;

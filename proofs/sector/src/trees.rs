@@ -209,6 +209,16 @@ impl StoredTree {
         }
     }
 
+    /// The `count` nodes from `first` on in a row of a tree that is stored whole, as a single base tree; row 0 is the
+    /// leaves.
+    ///
+    /// # Errors
+    /// [`SealError::Io`].
+    pub(crate) fn row(&self, row: usize, first: u64, count: usize) -> Result<Vec<Node>, SealError> {
+        debug_assert!(self.bases.len() == 1 && self.leaves.is_none(), "not one whole tree");
+        self.bases[0].row_nodes(row, first, count)
+    }
+
     /// An inclusion proof of the leaf at `index`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use cairn_compute::{Node, Workers};
-use cairn_protocol::CommD;
+use cairn_protocol::{CommD, SectorSize};
 
 use crate::error::{Progress, SealError};
 use crate::files::SectorFiles;
@@ -37,20 +37,40 @@ pub fn unseal_range(
     workers: &Workers,
     progress: Progress<'_>,
 ) -> Result<(), SealError> {
-    let sector = identity.sector_size.unpadded().0;
-    if offset.checked_add(length).is_none_or(|end| end > sector) {
-        return Err(SealError::Range { offset, length, sector });
-    }
+    check_range(identity.sector_size, offset, length)?;
     if length == 0 {
         return Ok(());
     }
     let replica = NodeFile::open(&files.sealed(), identity.sector_size.nodes())?;
     let labels = last_layer(files, identity, comm_d, workers, progress)?;
+    write_unpadded(identity.sector_size, offset, length, out, &mut |first, count| {
+        decode_nodes(&replica, &labels, first, count)
+    })
+}
+
+fn check_range(sector_size: SectorSize, offset: u64, length: u64) -> Result<(), SealError> {
+    let sector = sector_size.unpadded().0;
+    match offset.checked_add(length) {
+        Some(end) if end <= sector => Ok(()),
+        _ => Err(SealError::Range { offset, length, sector }),
+    }
+}
+
+/// Writes `length` unpadded bytes from `offset` on to `out`; `data` gives the padded nodes from an index on.
+pub(crate) fn write_unpadded(
+    sector_size: SectorSize,
+    offset: u64,
+    length: u64,
+    out: &mut dyn Write,
+    data: &mut dyn FnMut(u64, usize) -> Result<Vec<Node>, SealError>,
+) -> Result<(), SealError> {
+    check_range(sector_size, offset, length)?;
     let quad_bytes = QUAD_UNPADDED_BYTES as u64;
     let (first_quad, end_quad) = (offset / quad_bytes, (offset + length).div_ceil(quad_bytes));
     for (chunk, count) in chunks_of(end_quad - first_quad, CHUNK_QUADS) {
         let quad = first_quad + chunk;
-        let bytes = decode_quads(&replica, &labels, quad, count)?;
+        let nodes = data(quad * QUAD_NODES, count * QUAD_NODES as usize)?;
+        let bytes: Vec<u8> = nodes.as_flattened().as_chunks::<128>().0.iter().flat_map(unpad_quad).collect();
         let start = quad * quad_bytes;
         let from = offset.saturating_sub(start) as usize;
         let to = bytes.len().min((offset + length - start) as usize);
@@ -96,12 +116,10 @@ fn last_layer(
     Ok(LastLayer::Computed(previous.expect("every sector has layers")))
 }
 
-fn decode_quads(replica: &NodeFile, labels: &LastLayer, quad: u64, count: usize) -> Result<Vec<u8>, SealError> {
-    let (first, nodes) = (quad * QUAD_NODES, count * QUAD_NODES as usize);
-    let mut data = replica.range(first, nodes)?;
-    for (index, (node, label)) in data.iter_mut().zip(labels.range(first, nodes)?).enumerate() {
+fn decode_nodes(replica: &NodeFile, labels: &LastLayer, first: u64, count: usize) -> Result<Vec<Node>, SealError> {
+    let mut data = replica.range(first, count)?;
+    for (index, (node, label)) in data.iter_mut().zip(labels.range(first, count)?).enumerate() {
         *node = decode_node(node, &label).map_err(|source| replica.damaged(first + index as u64, source))?;
     }
-    let padded = data.as_flattened().as_chunks::<128>().0;
-    Ok(padded.iter().flat_map(unpad_quad).collect())
+    Ok(data)
 }

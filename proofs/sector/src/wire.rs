@@ -36,6 +36,7 @@ pub mod serde_nodes {
 mod tests {
     use crate::porep::PorepProof;
     use crate::post::PostProof;
+    use crate::update::UpdateProof;
     use proptest::prelude::*;
 
     proptest! {
@@ -44,6 +45,7 @@ mod tests {
         fn foreign_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = PorepProof::from_bytes(&bytes);
             let _ = PostProof::from_bytes(&bytes);
+            let _ = UpdateProof::from_bytes(&bytes);
             let _ = serde_json::from_slice::<PorepProof>(&bytes);
         }
 
