@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cairn_consensus::LedgerHandle;
-use cairn_content::{Dataset, HotStore, ImportOptions, Placement, StoredPiece};
+use cairn_content::{Dataset, HotStore, ImportOptions, Placement, StoreError, StoredPiece};
 use cairn_ledger::{Command, Event, Order, OrderId, OrderPiece, OrderStatus, OrderTerms, Outcome, address_of};
 use cairn_protocol::{Amount, SectorSize};
 use cid::Cid;
@@ -21,6 +21,8 @@ use super::provider::ask;
 const DURATION_EPOCHS: u64 = 100_000;
 /// The client pays at most this many times the provider's ask.
 const PRICE_CAP_FACTOR: u64 = 2;
+/// Most datasets of one name that get numbers.
+const NAMES_MAX: u32 = 100;
 /// How long a transaction may take to be in a block.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -63,13 +65,23 @@ impl Client {
     pub fn import(&self, path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Imported> {
         let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let options = ImportOptions { workers, progress, ..ImportOptions::default() };
-        let dataset = self
-            .hot
-            .import(path, None, Placement::Reference, &options)
-            .with_context(|| format!("cannot import {}", path.display()))?;
+        let dataset = self.import_named(path, &options).with_context(|| format!("cannot import {}", path.display()))?;
         let root = dataset.root();
         let pieces = self.hot.add_pieces(&root, piece_max(self.sector_size))?;
         Ok(Imported { root, dataset, pieces })
+    }
+
+    /// Imports under the path's own name, or with a number behind it if another dataset has that name.
+    fn import_named(&self, path: &Path, options: &ImportOptions<'_>) -> Result<Arc<Dataset>, StoreError> {
+        let own = path.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned());
+        let mut name = own.clone();
+        for number in 2..=NAMES_MAX {
+            match self.hot.import(path, Some(&name), Placement::Reference, options) {
+                Err(StoreError::NameTaken { .. }) => name = format!("{own}-{number}"),
+                done => return done,
+            }
+        }
+        self.hot.import(path, Some(&name), Placement::Reference, options)
     }
 
     /// The client's order for this dataset that is open or became deals, if there is one.

@@ -10,7 +10,7 @@
 //! What was bid is on the ledger, what was fetched in the hot store, what was assigned in the pipeline's journal; a
 //! restart finds all three.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -24,7 +24,7 @@ use cairn_compute::Workers;
 use cairn_consensus::LedgerHandle;
 use cairn_content::HotStore;
 use cairn_gateway::fetch::{FetchOptions, FetchRequest, fetch_blocking};
-use cairn_ledger::{Command, Deal, DealId, DealStatus, OrderPiece, OrderTerms, State, address_of};
+use cairn_ledger::{Command, Deal, DealId, DealStatus, OrderId, OrderPiece, OrderTerms, State, address_of};
 use cairn_protocol::{Amount, CommP, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use cairn_sealing::{
     Assignment, PieceSource, PieceSourceError, Pipeline, PipelineOptions, PipelineParts, ProviderLedger, Running,
@@ -45,6 +45,8 @@ const ASK_PER_MIB: u64 = 10;
 const COLLATERAL_FACTOR: u64 = 100;
 /// Pause after a transfer that failed.
 const TRANSFER_PAUSE: Duration = Duration::from_secs(5);
+/// Blocks to let pass after the ledger refused something.
+const FAILURE_BLOCKS: u64 = 50;
 /// How long the thread sleeps at most when no block comes.
 const POLL: Duration = Duration::from_millis(500);
 /// How sectors are sealed.
@@ -105,7 +107,7 @@ impl Provider {
             sector_size: home.sector_size(),
             console,
             stopping: stopping.clone(),
-            rest_until: None,
+            resting: BTreeMap::new(),
         };
         let market = std::thread::Builder::new().name("provider".to_owned()).spawn(move || market.run())?;
         Ok(Self { id, pipeline, running, market, stopping })
@@ -158,21 +160,21 @@ struct Market {
     sector_size: SectorSize,
     console: Arc<Console>,
     stopping: Arc<AtomicBool>,
-    /// After something failed: when to try again.
-    rest_until: Option<Instant>,
+    /// Orders whose dataset could not be fetched: when to try again.
+    resting: BTreeMap<OrderId, Instant>,
 }
 
 impl Market {
     fn run(mut self) {
         while !self.stopping.load(Ordering::SeqCst) {
-            let rests = self.rest_until.is_some_and(|moment| Instant::now() < moment);
-            if !rests && let Err(error) = self.look() {
-                self.console.line(format!("provider: {error:#}; trying again in {} s", TRANSFER_PAUSE.as_secs()));
-                self.rest_until = Some(Instant::now() + TRANSFER_PAUSE);
+            let looked = self.look();
+            if let Err(error) = &looked {
+                self.console.line(format!("provider: {error:#}"));
             }
-            let next = Epoch(self.ledger.head().height.0 + 1);
+            let (blocks, longest) = if looked.is_ok() { (1, POLL) } else { (FAILURE_BLOCKS, TRANSFER_PAUSE) };
+            let next = Epoch(self.ledger.head().height.0 + blocks);
             // A block that does not come is noticed elsewhere.
-            let _ = self.ledger.wait_for_height(next, POLL);
+            let _ = self.ledger.wait_for_height(next, longest);
         }
     }
 
@@ -181,16 +183,31 @@ impl Market {
         self.bid(&state)?;
         let sealing: BTreeSet<DealId> =
             self.pipeline.sectors()?.iter().flat_map(|record| record.assignment.deals()).collect();
-        let waiting: Vec<(DealId, &Deal)> = state
+        let waiting = state
             .deals_of(self.id)
-            .filter(|(id, deal)| matches!(deal.status, DealStatus::Assigned { .. }) && !sealing.contains(id))
-            .collect();
-        for (_, deal) in &waiting {
-            let order = state.order(deal.order).context("a deal without its order")?;
-            self.transfer(&order.terms).with_context(|| format!("fetching dataset {}", order.terms.root))?;
-            self.check_piece(deal)?;
+            .filter(|(id, deal)| matches!(deal.status, DealStatus::Assigned { .. }) && !sealing.contains(id));
+        let mut ready = vec![];
+        for (id, deal) in waiting {
+            if self.resting.get(&deal.order).is_some_and(|moment| Instant::now() < *moment) {
+                continue;
+            }
+            match self.prepare(&state, deal) {
+                Ok(()) => ready.push((id, deal)),
+                Err(error) => {
+                    let pause = TRANSFER_PAUSE.as_secs();
+                    self.console.line(format!("provider: {}: {error:#}; trying again in {pause} s", deal.order));
+                    self.resting.insert(deal.order, Instant::now() + TRANSFER_PAUSE);
+                }
+            }
         }
-        self.assign(&state, &waiting)
+        self.assign(&state, &ready)
+    }
+
+    /// Has the deal's piece in the hot copy when it returns.
+    fn prepare(&self, state: &State, deal: &Deal) -> anyhow::Result<()> {
+        let order = state.order(deal.order).context("a deal without its order")?;
+        self.transfer(&order.terms).with_context(|| format!("fetching dataset {}", order.terms.root))?;
+        self.check_piece(deal)
     }
 
     fn bid(&self, state: &State) -> anyhow::Result<()> {
