@@ -1,1 +1,21 @@
 //! Circuits over a sector's plain proofs, and Groth16 over the circuits.
+//!
+//! 1. [`scalar`] puts arkworks' field behind the traits of bellman, whose `ConstraintSystem` and gadgets the circuits
+//!    are written on; [`gadgets`] holds those that bellman lacks.
+//! 2. [`circuit`] holds the circuits, file by file the twins of `cairn-sector`'s plain proofs. They are Filecoin's, term
+//!    for term: [`digest`] hashes every constraint as it streams by, and golden digests are the judge.
+//! 3. [`mock`] checks a circuit with its witness and names the first constraint that does not hold.
+//! 4. [`witness`] computes only the assignment, for every proof.
+
+pub mod circuit;
+pub mod digest;
+pub mod gadgets;
+pub mod mock;
+pub mod scalar;
+pub mod terms;
+pub mod witness;
+
+pub use circuit::{CircuitId, CircuitKind, SegmentedCircuit};
+pub use digest::{CircuitInfo, digest};
+pub use scalar::Scalar;
+pub use witness::{Assignment, assign};

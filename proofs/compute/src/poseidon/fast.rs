@@ -57,6 +57,29 @@ struct SparseMatrix {
     first_column: Vec<Fr>,
 }
 
+/// One round after folding: S-boxes, one key added after each, then a linear layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Round<'a> {
+    /// Keys of the S-boxes, from element 0 on: one for each element in a full round, a single one in a partial round.
+    pub keys: &'a [Fr],
+    /// What mixes the state.
+    pub linear: Linear<'a>,
+}
+
+/// The linear layer of a [`Round`].
+#[derive(Debug, Clone, Copy)]
+pub enum Linear<'a> {
+    /// All of a matrix.
+    Dense(&'a Matrix),
+    /// A matrix that is the identity but for its first row and column.
+    Sparse {
+        /// The first row.
+        first_row: &'a [Fr],
+        /// The first column without its head, which is the head of the row.
+        first_column: &'a [Fr],
+    },
+}
+
 impl Poseidon {
     /// The instance of `arity` inputs, derived on first use and kept: it is a constant of the protocol.
     ///
@@ -146,6 +169,36 @@ impl Poseidon {
             count += 1;
         }
         Ok(fr_to_node(&self.hash(&inputs[..count])))
+    }
+
+    /// Inputs of a hash.
+    pub fn arity(&self) -> usize {
+        self.arity
+    }
+
+    /// Domain tag of a Merkle hash.
+    pub fn merkle_tag(&self) -> Fr {
+        self.merkle_tag
+    }
+
+    /// What is added to the state before round 0.
+    pub fn first_keys(&self) -> &[Fr] {
+        &self.first_keys
+    }
+
+    /// Every round after folding, in order. A circuit follows them one by one, since their constants are its
+    /// coefficients.
+    pub fn rounds(&self) -> impl Iterator<Item = Round<'_>> {
+        let (last_keys, keys) = self.first_half_keys.split_last().expect("four full rounds in each half");
+        let full = |keys, matrix| Round { keys, linear: Linear::Dense(matrix) };
+        keys.iter()
+            .map(move |keys| full(keys, &self.matrix))
+            .chain(std::iter::once(full(last_keys, &self.pre_sparse_matrix)))
+            .chain(self.partial_rounds.iter().map(|round| Round {
+                keys: std::slice::from_ref(&round.key),
+                linear: Linear::Sparse { first_row: &round.matrix.first_row, first_column: &round.matrix.first_column },
+            }))
+            .chain(self.last_half_keys.iter().map(move |keys| full(keys, &self.matrix)))
     }
 
     fn permute(&self, state: &mut [Fr]) {

@@ -6,7 +6,7 @@ use crate::Fr;
 
 /// A square matrix, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Matrix {
+pub struct Matrix {
     rows: Vec<Vec<Fr>>,
 }
 
@@ -23,7 +23,11 @@ impl Matrix {
         self.rows[row][column]
     }
 
-    pub(super) fn row(&self, row: usize) -> &[Fr] {
+    /// Row number `row`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> &[Fr] {
         &self.rows[row]
     }
 

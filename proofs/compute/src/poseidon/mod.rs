@@ -15,7 +15,8 @@ pub mod fast;
 mod matrix;
 pub mod naive;
 
-pub use fast::Poseidon;
+pub use fast::{Linear, Poseidon, Round};
+pub use matrix::Matrix;
 
 #[cfg(test)]
 mod tests;
