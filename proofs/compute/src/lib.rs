@@ -4,9 +4,11 @@
 //! ([`poseidon`]): its constants are derived here from their generator, and the naive permutation stays public as the
 //! oracle that every faster one is judged by. Parallelism is a value that callers hand in ([`workers`]).
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod curve;
 pub mod fr;
+pub mod msm;
 pub mod poseidon;
 pub mod workers;
 
