@@ -23,9 +23,14 @@ use crate::unseal::write_unpadded;
 /// Bit of the domain tag of [`randomness_hash`]: "arbitrary data, type 1" in Poseidon's tag space.
 const RANDOMNESS_TAG_BIT: u64 = 40;
 
+/// Domain tag of [`randomness_hash`].
+pub fn randomness_tag() -> Fr {
+    Fr::from(1u64 << RANDOMNESS_TAG_BIT)
+}
+
 /// `P2*`: the binary Poseidon hash that derives randomness, apart from the one that hashes Merkle nodes.
 pub fn randomness_hash(left: Fr, right: Fr) -> Fr {
-    Poseidon::of_arity(2).hash_tagged(Fr::from(1u64 << RANDOMNESS_TAG_BIT), &[left, right])
+    Poseidon::of_arity(2).hash_tagged(randomness_tag(), &[left, right])
 }
 
 /// What the factors of an update come from.

@@ -15,8 +15,8 @@
 //! nodes. Each names the *apex leaves*, a row of tree D in its run, so that the circuit hashes the tree above that row
 //! once and not for every challenge.
 //!
-//! Files as in the other proofs: [`params`], [`challenges`], [`proof`], [`prove`], [`verify`], [`public_inputs`],
-//! [`rejection`].
+//! Files as in the other proofs: [`params`], [`challenges`], [`proof`], [`prove`], [`verify`], [`rejection`], and
+//! [`public_inputs`](mod@public_inputs), which is what the circuit over such a proof will be shown.
 
 pub mod challenges;
 pub mod encoding;

@@ -106,7 +106,11 @@ pub fn enforce_inclusion<CS: ConstraintSystem<Scalar>>(
     Ok(())
 }
 
-fn hash_children<CS: ConstraintSystem<Scalar>>(cs: CS, tree: Tree, children: &[Num]) -> Result<Num, SynthesisError> {
+pub(super) fn hash_children<CS: ConstraintSystem<Scalar>>(
+    cs: CS,
+    tree: Tree,
+    children: &[Num],
+) -> Result<Num, SynthesisError> {
     match tree {
         Tree::D => hash_pair(cs, &children[0], &children[1]),
         Tree::C | Tree::RLast => PoseidonCircuit::of_arity(children.len()).hash(cs, children),

@@ -3,7 +3,7 @@
 //! A circuit is a value: sector size and kind decide its shape, an optional witness its assignment. Without a witness it
 //! only has a shape, which is all that keys, digests and matrices need.
 //!
-//! The files are twins of `cairn-sector`'s plain proofs: [`merkle`], [`labels`], [`porep`], [`post`].
+//! The files are twins of `cairn-sector`'s plain proofs: [`merkle`], [`labels`], [`porep`], [`post`], [`update`].
 //!
 //! Every circuit here is some constraints that all its parts share, and then one *segment* per challenge or sector that
 //! refers to nothing in other segments. [`SegmentedCircuit`] says so, and lets witnesses be computed on all cores.
@@ -12,6 +12,7 @@ pub mod labels;
 pub mod merkle;
 pub mod porep;
 pub mod post;
+pub mod update;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +25,7 @@ use crate::digest::{CircuitInfo, digest};
 use crate::scalar::Scalar;
 pub use porep::PorepCircuit;
 pub use post::PostCircuit;
+pub use update::UpdateCircuit;
 
 /// A node in a plain proof that is no field element.
 pub type NonCanonical = NonCanonicalNode;
@@ -73,18 +75,21 @@ pub enum CircuitKind {
     WinningPost,
     /// One partition of a window proof of spacetime.
     WindowPost,
+    /// One partition of a proof of a sector update.
+    Update,
 }
 
 impl CircuitKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Porep, Self::WinningPost, Self::WindowPost];
+    pub const ALL: [Self; 4] = [Self::Porep, Self::WinningPost, Self::WindowPost, Self::Update];
 
-    /// `porep`, `winning-post`, `window-post`.
+    /// `porep`, `winning-post`, `window-post`, `update`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Porep => "porep",
             Self::WinningPost => "winning-post",
             Self::WindowPost => "window-post",
+            Self::Update => "update",
         }
     }
 }
@@ -142,6 +147,7 @@ impl CircuitId {
             CircuitKind::WindowPost => {
                 visitor.visit(&PostCircuit::blank(cairn_sector::post::PostKind::Window, self.sector_size))
             }
+            CircuitKind::Update => visitor.visit(&UpdateCircuit::blank(self.sector_size)),
         }
     }
 }
