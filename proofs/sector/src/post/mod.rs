@@ -4,11 +4,13 @@
 //! partition of sectors; a *winning* proof opens 66 in one. Only the replica and the upper rows of its tree are needed,
 //! so layers and the other trees may be gone.
 //!
-//! Proof, statement and challenges are one file each: [`proof`], this one, [`challenges`].
+//! Proof, statement and challenges are one file each: [`proof`], this one, [`challenges`]; [`public_inputs`](mod@public_inputs) is what the
+//! circuit over such a proof will be shown.
 
 pub mod challenges;
 pub mod proof;
 mod prove;
+pub mod public_inputs;
 pub mod rejection;
 mod verify;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use proof::PostProof;
 pub use prove::{PostProveError, prove};
+pub use public_inputs::{ChallengeNumbering, public_inputs, public_inputs_numbered};
 pub use rejection::PostRejection;
 pub use verify::verify;
 

@@ -37,7 +37,7 @@ pub(super) fn params(statement: &PostStatement) -> SectorParams {
     SectorParams::new(statement.sector_size, SealProof::V1_1)
 }
 
-fn check_statement(statement: &PostStatement) -> Result<(), PostRejection> {
+pub(super) fn check_statement(statement: &PostStatement) -> Result<(), PostRejection> {
     let (kind, most) = match statement.kind {
         PostKind::Window => ("window", params(statement).window_sectors_per_partition),
         PostKind::Winning => ("winning", 1),

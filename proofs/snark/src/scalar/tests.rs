@@ -64,7 +64,8 @@ fn the_modulus_is_no_element() {
     repr.reverse();
     assert!(bool::from(Scalar::from_repr(repr).is_none()));
     assert_eq!(Scalar::from_repr_vartime(repr), None);
-    assert_eq!(Scalar::char_le_bits().count_ones() as u32, Fr::MODULUS.0.iter().map(|limb| limb.count_ones()).sum());
+    let ones: u32 = Fr::MODULUS.0.iter().map(|limb| limb.count_ones()).sum();
+    assert_eq!(Scalar::char_le_bits().count_ones(), ones as usize);
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Memory-mapped files, and points as bytes: the other module that needs `unsafe`.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use super::curve::{G1Affine, G2Affine};
+use super::error::{KeyFileError, KeyIo};
+
+/// A type that is nothing but integers: every bit pattern is a value, and there is no padding.
+///
+/// # Safety
+/// Only for such types.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: transparent over 12 limbs of 64 bits.
+unsafe impl Plain for G1Affine {}
+// SAFETY: transparent over 24 limbs of 64 bits.
+unsafe impl Plain for G2Affine {}
+
+/// The memory of some points.
+pub fn bytes_of<T: Plain>(points: &[T]) -> &[u8] {
+    // SAFETY: plain integers without padding, read as bytes.
+    unsafe { std::slice::from_raw_parts(points.as_ptr().cast(), size_of_val(points)) }
+}
+
+/// Some memory as points.
+///
+/// # Panics
+/// If length or alignment do not fit.
+pub fn points_in<T: Plain>(bytes: &[u8]) -> &[T] {
+    assert!(bytes.len().is_multiple_of(size_of::<T>()), "whole points");
+    assert!(bytes.as_ptr().cast::<T>().is_aligned(), "aligned points");
+    // SAFETY: length and alignment were checked, and every bit pattern is a value.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
+/// A file in memory, read-only, page by page as it is used.
+pub struct MappedFile(memmap2::Mmap);
+
+impl MappedFile {
+    /// Maps a whole file.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Io`] if the system refuses (an empty file too).
+    pub fn open(file: &Path) -> Result<Self, KeyFileError> {
+        let opened = File::open(file).at("open", file)?;
+        // SAFETY: key files are written under another name and renamed into place, never changed afterwards. Somebody
+        // who cuts one short while it is in use ends this process with a bus error, not with wrong memory.
+        unsafe { memmap2::Mmap::map(&opened) }.map(Self).at("map", file)
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
