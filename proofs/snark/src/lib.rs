@@ -5,14 +5,13 @@
 //! 2. [`circuit`] holds the circuits, file by file the twins of `cairn-sector`'s plain proofs. They are Filecoin's, term
 //!    for term: [`digest`] hashes every constraint as it streams by, and golden digests are the judge.
 //! 3. [`mock`] checks a circuit with its witness and names the first constraint that does not hold.
-//! 4. [`witness`] computes only the assignment, for every proof.
-//! 5. [`groth16`] reads and writes keys and verifies proofs.
+//! 4. [`r1cs`] records a circuit's matrices once; [`witness`] computes only the assignment, for every proof.
 
 pub mod circuit;
 pub mod digest;
 pub mod gadgets;
-pub mod groth16;
 pub mod mock;
+pub mod r1cs;
 pub mod scalar;
 pub mod terms;
 pub mod witness;
