@@ -4,7 +4,8 @@ mod common;
 
 use cairn_compute::Workers;
 use cairn_fixtures::{PorepVector, labelled_data};
-use cairn_protocol::{CommC, CommR, CommRLast, SectorSize};
+use cairn_protocol::{CommC, CommR, CommRLast, PostRandomness, ProverId, SectorNumber, SectorSize};
+use cairn_sector::post::{self, PostKind, PostSector, PostStatement};
 use cairn_sector::seal::{self, PieceSource};
 use cairn_sector::update::{
     self, HSelect, UpdateEncoding, UpdateProof, UpdateRejection, UpdateStatement, public_inputs,
@@ -217,6 +218,26 @@ fn a_changed_statement_is_refused() {
         );
         assert!(update::prove(&old, &new, statement, &workers()).is_err(), "statement {index}");
     }
+}
+
+/// The new folder is a sector like any other to a proof of spacetime, once the old one is gone.
+#[test]
+fn an_updated_sector_proves_spacetime() {
+    let vector = cairn_fixtures::porep_vector(FIXTURE_A);
+    let (_dir, old) = seal_vector(&vector);
+    let (new, updated) = update_vector(&vector, &old);
+    for path in [old.sealed(), old.p_aux(), new.staged(), new.tree_d()] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let statement = PostStatement {
+        kind: PostKind::Window,
+        sector_size: updated.sector_size,
+        prover_id: ProverId(vector.prover_id),
+        randomness: PostRandomness([4; 32]),
+        sectors: vec![PostSector { sector_number: SectorNumber(vector.sector_number), comm_r: updated.comm_r_new }],
+    };
+    let proof = post::prove(&statement, &[new], &workers()).unwrap();
+    assert_eq!(post::verify(&statement, &proof), Ok(()));
 }
 
 /// Data and replica that do not belong together, though each is what its commitment says.
