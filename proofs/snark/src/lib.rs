@@ -6,10 +6,12 @@
 //!    for term: [`digest`] hashes every constraint as it streams by, and golden digests are the judge.
 //! 3. [`mock`] checks a circuit with its witness and names the first constraint that does not hold.
 //! 4. [`r1cs`] records a circuit's matrices once; [`witness`] computes only the assignment, for every proof.
+//! 5. [`groth16`] reads and writes keys and verifies proofs.
 
 pub mod circuit;
 pub mod digest;
 pub mod gadgets;
+pub mod groth16;
 pub mod mock;
 pub mod r1cs;
 pub mod scalar;
