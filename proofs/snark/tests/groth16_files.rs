@@ -183,7 +183,7 @@ fn development() -> (TempDir, KeyStore, KeyStore, Params) {
     let folder = tempfile::tempdir().unwrap();
     let store = |trust| KeyStore::new(folder.path(), folder.path(), trust);
     let (development, real, params) = (store(Trust::Development), store(Trust::Published), golden_params());
-    development.write_development(WINDOW, &params).unwrap();
+    development.write_development(WINDOW, |sink| params.send_to(sink)).unwrap();
     (folder, development, real, params)
 }
 

@@ -12,7 +12,7 @@
 //! again when the parameter file is another one.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use cairn_compute::Workers;
@@ -25,7 +25,7 @@ use super::error::{KeyFileError, KeyFileRejection, KeyIo};
 use super::files::{NewFile, write_file};
 use super::meta;
 use super::names::{Circuit, FileKind};
-use super::params::{Params, ParamsSink, ParamsSummary, ParamsWriter, Section, read_params};
+use super::params::{ParamsSink, ParamsSummary, ParamsWriter, Section, read_params};
 use super::points::PointChecks;
 use super::proving_key::ProvingKey;
 use super::verifying_key::{MAX_IC, VerifyingKey};
@@ -150,17 +150,24 @@ impl KeyStore {
         Ok((summary, origin))
     }
 
-    /// Writes development parameters: `.params`, `.vk`, `.meta`, and the mark.
+    /// Writes development parameters that `make` hands to its sink: `.params`, `.vk`, `.meta`, and the mark.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`].
-    pub fn write_development(&self, circuit: Circuit, params: &Params) -> Result<ParamsSummary, KeyFileError> {
+    /// Those of `make`, and [`KeyFileError::Io`].
+    ///
+    /// # Panics
+    /// If `make` succeeds without having handed over everything.
+    pub fn write_development<E: From<KeyFileError>>(
+        &self,
+        circuit: Circuit,
+        make: impl FnOnce(&mut dyn ParamsSink) -> Result<(), E>,
+    ) -> Result<ParamsSummary, E> {
         let file = self.path(circuit, FileKind::Params);
         let mut new = NewFile::create(&file)?;
-        let mut writer = ParamsWriter::new(new.writer(), &file);
-        params.send_to(&mut writer)?;
-        let summary = writer.finish()?;
-        let vk = params.verifying_key.to_bytes();
+        let mut writer = Copying { writer: ParamsWriter::new(new.writer(), &file), key: None };
+        make(&mut writer)?;
+        let vk = writer.key.expect("the key came first").to_bytes();
+        let summary = writer.writer.finish()?;
         let mark = Mark { note: MARK_NOTE.into(), params: summary.digest, vk: FileDigest::of(&vk) };
         // The mark first: there is never an unmarked key of ours.
         write_file(&self.mark_path(circuit), &serde_json::to_vec_pretty(&mark).expect("text and digests serialise"))?;
@@ -271,5 +278,30 @@ impl ParamsSink for KeyOnly {
 
     fn g2(&mut self, _: &[G2Affine]) -> Result<(), KeyFileError> {
         Ok(())
+    }
+}
+
+/// Writes a parameter file and keeps its verifying key.
+struct Copying<'a, W: Write> {
+    writer: ParamsWriter<'a, W>,
+    key: Option<VerifyingKey>,
+}
+
+impl<W: Write> ParamsSink for Copying<'_, W> {
+    fn verifying_key(&mut self, key: &VerifyingKey) -> Result<(), KeyFileError> {
+        self.key = Some(key.clone());
+        self.writer.verifying_key(key)
+    }
+
+    fn section(&mut self, section: Section, points: u64) -> Result<(), KeyFileError> {
+        self.writer.section(section, points)
+    }
+
+    fn g1(&mut self, section: Section, points: &[G1Affine]) -> Result<(), KeyFileError> {
+        self.writer.g1(section, points)
+    }
+
+    fn g2(&mut self, points: &[G2Affine]) -> Result<(), KeyFileError> {
+        self.writer.g2(points)
     }
 }

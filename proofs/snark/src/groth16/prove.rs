@@ -1,0 +1,232 @@
+//! Making a proof.
+//!
+//! With the assignment z of a circuit (ONE and public inputs first), its evaluations A·z, B·z, C·z, and blinding r, s:
+//!
+//! 1. The quotient's coefficients h ([`quotient`](super::quotient)).
+//! 2. Five sums of products over the key: h with its points, the auxiliary variables with `l`, the variables that occur
+//!    in A with `a`, those that occur in B with `b_g1` and `b_g2`.
+//! 3. ```text
+//!    A = alpha + sum a + r delta
+//!    B = beta + sum b + s delta                        in both groups
+//!    C = sum l + sum h + s A + r B - r s delta         in the first group
+//!    ```
+//! 4. The proof is verified before anybody sees it.
+//!
+//! An assignment that does not satisfy the circuit is refused before step 1, with the first row that fails.
+//!
+//! **Memory**, beyond key and matrices (both mapped): the assignment; during step 1 three vectors as long as the domain,
+//! 32 bytes an element (400 MB for a domain of 2^22); during step 2 one such vector, the scalars of one section, and
+//! [`CHUNK_POINTS`] points (218 MB, in the second group 420 MB) besides what the [`Msm`] takes.
+
+use ark_ec::CurveGroup;
+use ark_ff::{PrimeField, Zero};
+use cairn_compute::curve::{G1Projective, G2Projective};
+use cairn_compute::msm::{Msm, MsmError, Scalars};
+use cairn_compute::{Fr, Workers, fr_to_node};
+use rayon::prelude::*;
+
+use super::curve::{G1Affine, G2Affine};
+use super::params::{Section, SectionCounts};
+use super::proof::Proof;
+use super::proving_key::ProvingKey;
+use super::quotient::quotient;
+use super::verify::{PreparedVerifyingKey, VerifyRejection};
+use crate::r1cs::{Densities, Matrices, MatricesError};
+use crate::witness::Assignment;
+
+/// Points that are brought into the multiplication's form at once.
+const CHUNK_POINTS: usize = 1 << 21;
+
+/// Randomness that keeps the witness secret: fresh for every proof.
+#[derive(Clone, Copy)]
+pub struct Blinding {
+    r: Fr,
+    s: Fr,
+}
+
+impl Blinding {
+    /// From 128 random bytes.
+    pub fn from_bytes(bytes: &[u8; 128]) -> Self {
+        Self { r: Fr::from_le_bytes_mod_order(&bytes[..64]), s: Fr::from_le_bytes_mod_order(&bytes[64..]) }
+    }
+}
+
+/// A key of another circuit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the proving key belongs to another circuit: expected {expected} {what}, got {got}")]
+pub struct ForeignKey {
+    /// What was counted.
+    pub what: &'static str,
+    /// What the circuit has.
+    pub expected: u64,
+    /// What the key has.
+    pub got: u64,
+}
+
+/// No proof was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProveError {
+    /// The assignment does not satisfy the circuit: the statement is false, or its witness is wrong.
+    #[error("the assignment does not satisfy constraint {row}")]
+    Unsatisfied {
+        /// The first constraint that fails.
+        row: usize,
+    },
+    /// The recorded matrices are damaged. They must be recorded again.
+    #[error(transparent)]
+    Matrices(#[from] MatricesError),
+    /// The multiplication failed.
+    #[error(transparent)]
+    Msm(#[from] MsmError),
+    /// The finished proof does not verify: the key or an engine is damaged. The proof was dropped; another engine, or a
+    /// key converted again, may help.
+    #[error("a finished proof does not verify: {0}")]
+    Unsound(VerifyRejection),
+}
+
+/// Everything that proofs of one circuit have in common.
+pub struct Prover<'a> {
+    key: &'a ProvingKey,
+    matrices: &'a Matrices,
+    densities: Densities,
+    verifying_key: PreparedVerifyingKey,
+    msm: &'a dyn Msm,
+}
+
+impl<'a> Prover<'a> {
+    /// Brings together a key and a circuit's matrices, and checks that they belong together.
+    ///
+    /// # Errors
+    /// [`ForeignKey`] names the first number that differs; the outer error, matrices that are damaged.
+    pub fn new(
+        key: &'a ProvingKey,
+        matrices: &'a Matrices,
+        msm: &'a dyn Msm,
+        workers: &Workers,
+    ) -> Result<Result<Self, ForeignKey>, MatricesError> {
+        let densities = matrices.densities(workers)?;
+        if let Err(foreign) = check_counts(&key.counts(), key.verifying_key().ic.len() as u64, matrices, &densities) {
+            return Ok(Err(foreign));
+        }
+        let verifying_key = PreparedVerifyingKey::new(key.verifying_key().clone());
+        Ok(Ok(Self { key, matrices, densities, verifying_key, msm }))
+    }
+
+    /// The verifying key of its proofs.
+    pub fn verifying_key(&self) -> &PreparedVerifyingKey {
+        &self.verifying_key
+    }
+
+    /// Makes a proof for an assignment, and verifies it.
+    ///
+    /// # Errors
+    /// [`ProveError`].
+    ///
+    /// # Panics
+    /// If the assignment is another circuit's.
+    pub fn prove(&self, assignment: &Assignment, blinding: &Blinding, workers: &Workers) -> Result<Proof, ProveError> {
+        let evaluations = self.matrices.evaluate(assignment, workers)?;
+        if let Some(row) = evaluations.first_unsatisfied() {
+            return Err(ProveError::Unsatisfied { row });
+        }
+        let h = quotient(evaluations, self.key.counts().domain() as usize, workers);
+        let sum_h = self.sum_g1(Section::H, &h, workers)?;
+        drop(h);
+        let sum_l = self.sum_g1(Section::L, &assignment.aux, workers)?;
+        let a = self.variables_of_a(assignment);
+        let sum_a = self.sum_g1(Section::A, &a, workers)?;
+        drop(a);
+        let b = self.variables_of_b(assignment);
+        let sum_b_g1 = self.sum_g1(Section::BG1, &b, workers)?;
+        let sum_b_g2 = self.sum_b_g2(&b, workers)?;
+        let proof = self.assemble(blinding, [sum_h + sum_l, sum_a, sum_b_g1], sum_b_g2);
+        let inputs: Vec<_> = assignment.inputs[1..].iter().map(fr_to_node).collect();
+        self.verifying_key.verify(&proof, &inputs).map_err(ProveError::Unsound)?;
+        Ok(proof)
+    }
+
+    /// Step 3.
+    fn assemble(&self, blinding: &Blinding, [c, a, b_g1]: [G1Projective; 3], b_g2: G2Projective) -> Proof {
+        let key = self.key.verifying_key();
+        let Blinding { r, s } = *blinding;
+        let delta = key.delta_g1.to_ark();
+        let a = a + key.alpha_g1.to_ark() + delta * r;
+        let b_g1 = b_g1 + key.beta_g1.to_ark() + delta * s;
+        let b_g2 = b_g2 + key.beta_g2.to_ark() + key.delta_g2.to_ark() * s;
+        let c = c + a * s + b_g1 * r - delta * (r * s);
+        Proof {
+            a: G1Affine::from_ark(&a.into_affine()),
+            b: G2Affine::from_ark(&b_g2.into_affine()),
+            c: G1Affine::from_ark(&c.into_affine()),
+        }
+    }
+
+    fn variables_of_a(&self, assignment: &Assignment) -> Vec<Fr> {
+        let aux = chosen(&assignment.aux, &self.densities.a_aux);
+        assignment.inputs.iter().copied().chain(aux).collect()
+    }
+
+    fn variables_of_b(&self, assignment: &Assignment) -> Vec<Fr> {
+        let inputs = chosen(&assignment.inputs, &self.densities.b_inputs);
+        inputs.chain(chosen(&assignment.aux, &self.densities.b_aux)).collect()
+    }
+
+    fn sum_g1(&self, section: Section, scalars: &[Fr], workers: &Workers) -> Result<G1Projective, MsmError> {
+        let points = self.key.g1(section);
+        let mut sum = G1Projective::zero();
+        for (points, scalars) in live_chunks(points, scalars) {
+            let points: Vec<_> = workers.run(|| points.par_iter().map(|point| point.to_ark()).collect());
+            sum += self.msm.g1(workers, &points, Scalars::Montgomery(&scalars))?;
+        }
+        Ok(sum)
+    }
+
+    fn sum_b_g2(&self, scalars: &[Fr], workers: &Workers) -> Result<G2Projective, MsmError> {
+        let mut sum = G2Projective::zero();
+        for (points, scalars) in live_chunks(self.key.b_g2(), scalars) {
+            let points: Vec<_> = workers.run(|| points.par_iter().map(|point| point.to_ark()).collect());
+            sum += self.msm.g2(workers, &points, Scalars::Montgomery(&scalars))?;
+        }
+        Ok(sum)
+    }
+}
+
+/// The values whose variable is marked.
+fn chosen<'a>(values: &'a [Fr], marks: &'a [bool]) -> impl Iterator<Item = Fr> + 'a {
+    values.iter().zip(marks).filter(|(_, mark)| **mark).map(|(value, _)| *value)
+}
+
+/// Points whose scalar is not zero, with these scalars, a chunk at a time. About half of a witness is zeros.
+fn live_chunks<'a, P: Copy>(points: &'a [P], scalars: &'a [Fr]) -> impl Iterator<Item = (Vec<P>, Vec<Fr>)> + 'a {
+    assert_eq!(points.len(), scalars.len(), "a scalar for every point");
+    let mut live = points.iter().zip(scalars).filter(|(_, scalar)| !scalar.is_zero());
+    std::iter::from_fn(move || {
+        let chunk: (Vec<P>, Vec<Fr>) =
+            live.by_ref().take(CHUNK_POINTS).map(|(point, scalar)| (*point, *scalar)).unzip();
+        (!chunk.0.is_empty()).then_some(chunk)
+    })
+}
+
+fn check_counts(
+    counts: &SectionCounts,
+    inputs: u64,
+    matrices: &Matrices,
+    densities: &Densities,
+) -> Result<(), ForeignKey> {
+    let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
+    let (circuit_inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
+    let domain = (matrices.num_constraints() as u64 + circuit_inputs).next_power_of_two();
+    let b = count(&densities.b_inputs) + count(&densities.b_aux);
+    let checks = [
+        ("inputs", circuit_inputs, inputs),
+        ("elements of the domain", domain, counts.domain()),
+        ("auxiliary variables", aux, counts.aux()),
+        ("variables in A", circuit_inputs + count(&densities.a_aux), counts.get(Section::A)),
+        ("variables in B", b, counts.get(Section::BG1)),
+    ];
+    match checks.into_iter().find(|(_, expected, got)| expected != got) {
+        Some((what, expected, got)) => Err(ForeignKey { what, expected, got }),
+        None => Ok(()),
+    }
+}
