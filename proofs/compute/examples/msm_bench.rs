@@ -12,6 +12,7 @@ use ark_ff::{AdditiveGroup, Field, PrimeField};
 use cairn_compute::Workers;
 use cairn_compute::curve::{Fq, G1Affine, G1Projective, G2Affine, G2Projective};
 use cairn_compute::msm::{ArkMsm, CpuMsm, Msm, cpu};
+use cairn_compute::ntt::{ArkNtt, CpuNtt, Domain, Ntt};
 use rayon::prelude::*;
 
 /// Multiplications in the base field of an affine addition, in each group.
@@ -24,7 +25,32 @@ fn main() {
     let threads = arguments.next().unwrap_or(2);
     let runs = arguments.next().unwrap_or(3);
     let workers = Workers::new(threads).expect("threads");
+    transforms(size_log2, &workers, runs);
     multiplications(size_log2, &workers, runs);
+}
+
+/// Forward transforms and quotients. One transform takes `n/2·log₂ n` multiplications; a quotient six of them and three
+/// multiplications per value.
+fn transforms(size_log2: usize, workers: &Workers, runs: usize) {
+    let size = 1usize << size_log2;
+    let values = scalars(size, 5);
+    let backends: [Box<dyn Ntt>; 3] = [Box::new(CpuNtt::new()), Box::new(CpuNtt::portable()), Box::new(ArkNtt)];
+    let (mut single, mut whole) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        for backend in &backends {
+            let mut copy = values.clone();
+            let (cost, result) = timed(|| backend.forward(workers, &mut copy, Domain::Coset));
+            result.expect("a power of two");
+            best(&mut single, format!("ntt::forward/backend={},log2={size_log2}", backend.name()), cost);
+            let [a, b, c] = [values.clone(), values.clone(), values.clone()];
+            let (cost, result) = timed(|| backend.quotient(workers, a, b, c));
+            result.expect("a power of two");
+            best(&mut whole, format!("ntt::quotient/backend={},log2={size_log2}", backend.name()), cost);
+        }
+    }
+    let transform = size / 2 * size_log2;
+    report(&single, transform);
+    report(&whole, 6 * transform + 3 * size);
 }
 
 /// A repeatable stream of scalars.
@@ -144,7 +170,7 @@ fn multiplications(size_log2: usize, workers: &Workers, runs: usize) {
 fn report(times: &[(String, Cost)], bound: usize) {
     for (operation, Cost { wall, processor }) in times {
         print!("{{\"operation\":\"{operation}\",\"seconds\":{wall:.4},\"processor_seconds\":{processor:.2}");
-        if operation.contains("=random") && operation.contains("=cpu") {
+        if (operation.contains("=random") || operation.contains("ntt")) && operation.contains("=cpu") {
             print!(",\"bound_multiplications\":{bound},\"multiplications_per_second\":{:.0}", bound as f64 / wall);
         }
         println!("}}");

@@ -9,6 +9,7 @@
 pub mod curve;
 pub mod fr;
 pub mod msm;
+pub mod ntt;
 pub mod poseidon;
 pub mod workers;
 

@@ -164,12 +164,10 @@ pub(crate) fn add_pairs<L: Lanes>(
     scratch.cares.clear();
     let mut products = [L::one(); CHAINS];
     for (step, both) in pairs.chunks_exact(pairs_multiple::<L>()).enumerate() {
-        let ahead = &pairs[((step + 2) * pairs_multiple::<L>()).min(pairs.len())..];
-        for pair in ahead.iter().take(pairs_multiple::<L>()) {
-            for index in [pair.first, pair.second] {
-                L::prefetch(&source[(index >> 1) as usize].x);
-                L::prefetch(&source[(index >> 1) as usize].y);
-            }
+        let ahead = (step + 2) * pairs_multiple::<L>();
+        for pair in pairs.iter().skip(ahead).take(pairs_multiple::<L>()) {
+            L::prefetch(&source[(pair.first >> 1) as usize].x);
+            L::prefetch(&source[(pair.second >> 1) as usize].x);
         }
         for (chain, product) in products.iter_mut().enumerate() {
             let group = &both[chain * L::LANES..(chain + 1) * L::LANES];
@@ -185,6 +183,13 @@ pub(crate) fn add_pairs<L: Lanes>(
     }
     let mut inverses = invert_lanes(products);
     for (step, both) in pairs.chunks_exact(pairs_multiple::<L>()).enumerate().rev() {
+        let ahead = (step.max(2) - 2) * pairs_multiple::<L>();
+        for pair in pairs.iter().skip(ahead).take(pairs_multiple::<L>()) {
+            for index in [pair.first, pair.second] {
+                L::prefetch(&source[(index >> 1) as usize].x);
+                L::prefetch(&source[(index >> 1) as usize].y);
+            }
+        }
         for (chain, inverse) in inverses.iter_mut().enumerate().rev() {
             let group = &both[chain * L::LANES..(chain + 1) * L::LANES];
             let number = step * CHAINS + chain;

@@ -11,7 +11,7 @@ use crate::curve::lanes::{Pair, PairAdder, Point};
 
 /// Entries of a tile. Half as many points of 128 bytes, and as many vectors of 8 bytes for differences and products,
 /// fill about the second-level cache of a core.
-const TILE: usize = 1 << 14;
+const TILE: usize = 1 << 13;
 
 /// Entries, sorted by group. Entry: twice the index of a point, plus one if it is negated.
 pub(super) struct Groups {
