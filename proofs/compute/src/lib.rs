@@ -11,6 +11,8 @@ pub mod fr;
 pub mod msm;
 pub mod ntt;
 pub mod poseidon;
+#[cfg(target_arch = "x86_64")]
+mod unrolled;
 pub mod workers;
 
 pub use fr::{Fr, Node, NonCanonicalNode, fr_from_node, fr_to_node};

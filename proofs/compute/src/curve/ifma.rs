@@ -24,6 +24,7 @@ use ark_ff::{BigInt, Fp, MontFp, PrimeField, Zero};
 use super::lanes::{Lanes, Pair, PairAdder, Point, Scratch, add_pairs, pairs_multiple};
 use super::portable::BaseField;
 use super::{Fq, Fq2};
+use crate::unrolled::unrolled;
 
 /// Limbs of an element.
 const LIMBS: usize = 8;
@@ -242,35 +243,33 @@ fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
 impl Eight {
     #[inline(always)]
     fn splat(limbs: &[u64; LIMBS]) -> Self {
-        Self(limbs.map(splat))
+        Self(unrolled!(8, I => splat(limbs[I])))
     }
 
     #[inline(always)]
     fn gather<'a>(at: impl Fn(usize) -> &'a Cell) -> Self {
         // SAFETY: a `Cell` is 64 bytes and aligned to 64.
-        let row = |lane| unsafe { _mm512_load_si512(at(lane).0.as_ptr().cast()) };
-        Self(transposed([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)]))
+        Self(transposed(unsafe { unrolled!(8, I => _mm512_load_si512(at(I).0.as_ptr().cast())) }))
     }
 
     #[inline(always)]
     fn cells(self) -> [Cell; 8] {
+        let rows = transposed(self.0);
+        let mut cells = [Cell::default(); 8];
         // SAFETY: a `Cell` is 64 bytes and aligned to 64.
-        transposed(self.0).map(|row| {
-            let mut cell = Cell::default();
-            unsafe { _mm512_store_si512(cell.0.as_mut_ptr().cast(), row) };
-            cell
-        })
+        unsafe { unrolled!(8, I => _mm512_store_si512(cells[I].0.as_mut_ptr().cast(), rows[I])) };
+        cells
     }
 
     /// Limb by limb, no carries.
     #[inline(always)]
     fn raw(self, other: Self, operation: impl Fn(__m512i, __m512i) -> __m512i) -> [__m512i; LIMBS] {
-        core::array::from_fn(|index| operation(self.0[index], other.0[index]))
+        unrolled!(8, I => operation(self.0[I], other.0[I]))
     }
 
     #[inline(always)]
     fn plus_multiple(limbs: [__m512i; LIMBS], multiple: &[u64; LIMBS]) -> [__m512i; LIMBS] {
-        core::array::from_fn(|index| add(limbs[index], splat(multiple[index])))
+        unrolled!(8, I => add(limbs[I], splat(multiple[I])))
     }
 
     /// `self + other`, ready to be multiplied.
@@ -306,19 +305,20 @@ impl Eight {
     /// `2p - self` in some lanes.
     #[inline(always)]
     fn negated_where(self, lanes: u32) -> Self {
-        let negated = core::array::from_fn(|index| minus(splat(MODULUS_2[index]), self.0[index]));
+        let negated = unrolled!(8, I => minus(splat(MODULUS_2[I]), self.0[I]));
         let negated = carried(negated);
-        Self(core::array::from_fn(|index| unsafe {
-            _mm512_mask_blend_epi64(lanes as u8, self.0[index], negated[index])
-        }))
+        Self(unsafe { unrolled!(8, I => _mm512_mask_blend_epi64(lanes as u8, self.0[I], negated[I])) })
     }
 
     /// Lanes whose lowest limb is that of p, 2p or 3p.
     #[inline(always)]
     fn maybe_multiple(self) -> u8 {
-        [MODULUS, MODULUS_2, MODULUS_3]
-            .iter()
-            .fold(0, |mask, multiple| mask | unsafe { _mm512_cmpeq_epi64_mask(self.0[0], splat(multiple[0])) })
+        let low = self.0[0];
+        unsafe {
+            _mm512_cmpeq_epi64_mask(low, splat(MODULUS[0]))
+                | _mm512_cmpeq_epi64_mask(low, splat(MODULUS_2[0]))
+                | _mm512_cmpeq_epi64_mask(low, splat(MODULUS_3[0]))
+        }
     }
 
     #[inline(always)]
@@ -365,7 +365,7 @@ unsafe fn product(a: Eight, b: Eight) -> Eight {
         }
         sums[LIMBS] = zero();
     }
-    Eight(carried(core::array::from_fn(|index| sums[index])))
+    Eight(carried(unrolled!(8, I => sums[I])))
 }
 
 impl Lanes for Eight {
@@ -506,8 +506,9 @@ impl Lanes for EightPairs {
 
     #[inline(always)]
     fn needs_care(self, x1: Self, x2: Self) -> bool {
-        let zero = |x: &Self| x.c0.maybe_zero() & x.c1.maybe_zero();
-        self.c0.maybe_multiple() & self.c1.maybe_multiple() | zero(&x1) | zero(&x2) != 0
+        let first = x1.c0.maybe_zero() & x1.c1.maybe_zero();
+        let second = x2.c0.maybe_zero() & x2.c1.maybe_zero();
+        self.c0.maybe_multiple() & self.c1.maybe_multiple() | first | second != 0
     }
 
     fn cell(element: &Fq2) -> [Cell; 2] {
@@ -574,7 +575,7 @@ pub(crate) trait IfmaGroup: SWCurveConfig<BaseField: BaseField> {
 
 #[inline(always)]
 fn import_line(line: impl Fn(usize) -> Cell) -> [Cell; 8] {
-    let lines: [Cell; 8] = core::array::from_fn(line);
+    let lines = unrolled!(8, I => line(I));
     Eight::gather(|lane| &lines[lane]).product(Eight::splat(&IMPORT)).cells()
 }
 

@@ -231,12 +231,11 @@ fn invert_lanes<L: Lanes>(products: [L; CHAINS]) -> [L; CHAINS] {
         product.store(|lane, cell| elements[chain * L::LANES + lane] = L::element(&cell));
     }
     let cells = invert_all::<L>(&elements[..CHAINS * L::LANES]);
-    let mut chain = 0;
-    products.map(|_| {
-        let inverse = L::load(|lane| &cells[chain * L::LANES + lane]);
-        chain += 1;
-        inverse
-    })
+    let mut inverses = products;
+    for (chain, inverse) in inverses.iter_mut().enumerate() {
+        *inverse = L::load(|lane| &cells[chain * L::LANES + lane]);
+    }
+    inverses
 }
 
 #[inline(never)]

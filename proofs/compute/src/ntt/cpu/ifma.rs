@@ -16,6 +16,7 @@ use super::super::Domain;
 use super::kernel::{FrLanes, Kernel, TILE, join_eighths, last_factors, split_eighths};
 use super::plan::Plan;
 use crate::Fr;
+use crate::unrolled::unrolled;
 
 const LIMBS: usize = 5;
 const LIMB_BITS: usize = 52;
@@ -109,12 +110,12 @@ fn minus(a: __m512i, b: __m512i) -> __m512i {
 impl Eight {
     #[inline(always)]
     fn zip(self, other: Self, operation: impl Fn(__m512i, __m512i) -> __m512i) -> Self {
-        Self(core::array::from_fn(|index| operation(self.0[index], other.0[index])))
+        Self(unrolled!(5, I => operation(self.0[I], other.0[I])))
     }
 
     #[inline(always)]
     fn constant(limbs: [u64; LIMBS]) -> Self {
-        Self(limbs.map(splat))
+        Self(unrolled!(5, I => splat(limbs[I])))
     }
 
     /// The same factor in all lanes.
@@ -141,7 +142,7 @@ impl Eight {
         assert!(values.len() >= LANES);
         let words = values.as_ptr().cast::<u64>();
         // SAFETY: the slice holds eight values of 32 bytes, each nothing but its four limbs, as its size says.
-        let rows: [__m512i; 4] = core::array::from_fn(|row| unsafe { _mm512_loadu_si512(words.add(8 * row).cast()) });
+        let rows = unsafe { unrolled!(4, I => _mm512_loadu_si512(words.add(8 * I).cast())) };
         Self::from_words(words_from_rows(rows))
     }
 
@@ -151,10 +152,8 @@ impl Eight {
         assert!(values.len() >= LANES);
         let rows = rows_from_words(self.into_words());
         let words = values.as_mut_ptr().cast::<u64>();
-        for (row, vector) in rows.into_iter().enumerate() {
-            // SAFETY: as for `load`; every bit pattern is a valid limb, and the values are below the modulus.
-            unsafe { _mm512_storeu_si512(words.add(8 * row).cast(), vector) };
-        }
+        // SAFETY: as for `load`; every bit pattern is a valid limb, and the values are below the modulus.
+        unsafe { unrolled!(4, I => _mm512_storeu_si512(words.add(8 * I).cast(), rows[I])) };
     }
 
     /// From 64-bit words by place.
@@ -162,12 +161,11 @@ impl Eight {
     fn from_words([a, b, c, d]: [__m512i; 4]) -> Self {
         let mask = splat(LIMB_MASK);
         unsafe {
-            let or = |x, y| _mm512_and_si512(_mm512_or_si512(x, y), mask);
             Self([
                 _mm512_and_si512(a, mask),
-                or(_mm512_srli_epi64::<52>(a), _mm512_slli_epi64::<12>(b)),
-                or(_mm512_srli_epi64::<40>(b), _mm512_slli_epi64::<24>(c)),
-                or(_mm512_srli_epi64::<28>(c), _mm512_slli_epi64::<36>(d)),
+                _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<52>(a), _mm512_slli_epi64::<12>(b)), mask),
+                _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<40>(b), _mm512_slli_epi64::<24>(c)), mask),
+                _mm512_and_si512(_mm512_or_si512(_mm512_srli_epi64::<28>(c), _mm512_slli_epi64::<36>(d)), mask),
                 _mm512_srli_epi64::<16>(d),
             ])
         }
@@ -193,9 +191,7 @@ impl Eight {
         let top = add(self.0[LIMBS - 1], carry);
         // What is still due from the lower limbs is at most two either way.
         let larger = unsafe { _mm512_cmpgt_epi64_mask(top, splat(multiple[LIMBS - 1] + 4)) };
-        Self(core::array::from_fn(|index| unsafe {
-            _mm512_mask_sub_epi64(self.0[index], larger, self.0[index], splat(multiple[index]))
-        }))
+        Self(unsafe { unrolled!(5, I => _mm512_mask_sub_epi64(self.0[I], larger, self.0[I], splat(multiple[I]))) })
     }
 
     /// From below 16 r, unsettled, to below `r + 2^-40 r`, settled.
@@ -214,7 +210,7 @@ impl Eight {
         let near = self.nearly_reduced();
         let less = near.zip(Self::constant(MODULUS), minus).settled();
         let negative = unsafe { _mm512_movepi64_mask(less.0[LIMBS - 1]) };
-        Self(core::array::from_fn(|index| unsafe { _mm512_mask_blend_epi64(negative, less.0[index], near.0[index]) }))
+        Self(unsafe { unrolled!(5, I => _mm512_mask_blend_epi64(negative, less.0[I], near.0[I])) })
     }
 }
 
@@ -283,9 +279,8 @@ fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
 /// Exchanges lanes and vectors of 64 values.
 #[inline(always)]
 fn turned(values: [Eight; 8]) -> [Eight; 8] {
-    let limbs: [[__m512i; 8]; LIMBS] =
-        core::array::from_fn(|limb| transposed(core::array::from_fn(|vector| values[vector].0[limb])));
-    core::array::from_fn(|vector| Eight(core::array::from_fn(|limb| limbs[limb][vector])))
+    let limbs = unrolled!(5, LIMB => transposed(unrolled!(8, VECTOR => values[VECTOR].0[LIMB])));
+    unrolled!(8, VECTOR => Eight(unrolled!(5, LIMB => limbs[LIMB][VECTOR])))
 }
 
 impl FrLanes for Eight {
@@ -311,7 +306,7 @@ impl FrLanes for Eight {
                 }
                 sums[LIMBS] = _mm512_setzero_si512();
             }
-            Self(core::array::from_fn(|index| sums[index])).settled()
+            Self(unrolled!(5, I => sums[I])).settled()
         }
     }
 
@@ -331,10 +326,8 @@ impl FrLanes for Eight {
 #[inline(always)]
 fn across(parts: &mut [&mut [Fr]; 8], operation: impl Fn([Eight; 8]) -> [Eight; 8]) {
     for place in (0..parts[0].len()).step_by(LANES) {
-        let values = operation(core::array::from_fn(|part| Eight::load(&parts[part][place..])));
-        for (part, value) in parts.iter_mut().zip(values) {
-            value.reduced().store(&mut part[place..]);
-        }
+        let values = operation(unrolled!(8, I => Eight::load(&parts[I][place..])));
+        unrolled!(8, I => values[I].reduced().store(&mut parts[I][place..]));
     }
 }
 
@@ -355,14 +348,14 @@ impl Kernel for IfmaKernel {
 
     fn forward_eighths(self, mut parts: [&mut [Fr]; 8], factors: &[Fr; 7]) {
         on_processor!(self, (parts: &mut [&mut [Fr]; 8] = &mut parts, factors: &[Fr; 7] = factors), {
-            let factors: [Eight; 7] = core::array::from_fn(|index| Eight::splat(&factors[index]));
+            let factors = unrolled!(7, I => Eight::splat(&factors[I]));
             across(parts, |values| split_eighths(values, &factors));
         })
     }
 
     fn inverse_eighths(self, mut parts: [&mut [Fr]; 8], factors: &[Fr; 7]) {
         on_processor!(self, (parts: &mut [&mut [Fr]; 8] = &mut parts, factors: &[Fr; 7] = factors), {
-            let factors: [Eight; 7] = core::array::from_fn(|index| Eight::splat(&factors[index]));
+            let factors = unrolled!(7, I => Eight::splat(&factors[I]));
             across(parts, |values| join_eighths(values, &factors));
         })
     }
@@ -394,13 +387,13 @@ impl Kernel for IfmaKernel {
         let shift = last.shift.map(|shift| shift * Self::FACTOR_SCALE);
         let last = (last.first, shift.as_ref(), &last.quarter, &last.eighth);
         on_processor!(self, (values: &mut [Fr] = values, factors: &[Fr; 7] = &factors, last: Last<'_> = last), {
-            let factors: [Eight; 7] = core::array::from_fn(|index| Eight::splat(&factors[index]));
-            let tile: [Eight; 8] = core::array::from_fn(|row| Eight::load(&values[row * LANES..]));
-            let tile = turned(split_eighths(tile, &factors).map(Eight::nearly_reduced));
-            let tile = turned(split_eighths(tile, &lane_factors(last)).map(Eight::reduced));
-            for (row, value) in values.chunks_exact_mut(LANES).zip(tile) {
-                value.store(row);
-            }
+            let factors = unrolled!(7, I => Eight::splat(&factors[I]));
+            let tile = unrolled!(8, I => Eight::load(&values[I * LANES..]));
+            let tile = split_eighths(tile, &factors);
+            let tile = turned(unrolled!(8, I => tile[I].nearly_reduced()));
+            let tile = split_eighths(tile, &lane_factors(last));
+            let tile = turned(unrolled!(8, I => tile[I].reduced()));
+            unrolled!(8, I => tile[I].store(&mut values[I * LANES..]));
         })
     }
 
@@ -409,13 +402,12 @@ impl Kernel for IfmaKernel {
         let shift = last.shift.map(|shift| shift * Self::FACTOR_SCALE);
         let last = (last.first, shift.as_ref(), &last.quarter, &last.eighth);
         on_processor!(self, (values: &mut [Fr] = values, factors: &[Fr; 7] = &factors, last: Last<'_> = last), {
-            let tile: [Eight; 8] = core::array::from_fn(|row| Eight::load(&values[row * LANES..]));
-            let tile = turned(join_eighths(turned(tile), &lane_factors(last)).map(Eight::nearly_reduced));
-            let factors: [Eight; 7] = core::array::from_fn(|index| Eight::splat(&factors[index]));
-            let tile = join_eighths(tile, &factors).map(Eight::reduced);
-            for (row, value) in values.chunks_exact_mut(LANES).zip(tile) {
-                value.store(row);
-            }
+            let tile = unrolled!(8, I => Eight::load(&values[I * LANES..]));
+            let tile = join_eighths(turned(tile), &lane_factors(last));
+            let tile = turned(unrolled!(8, I => tile[I].nearly_reduced()));
+            let factors = unrolled!(7, I => Eight::splat(&factors[I]));
+            let tile = join_eighths(tile, &factors);
+            unrolled!(8, I => tile[I].reduced().store(&mut values[I * LANES..]));
         })
     }
 
@@ -455,6 +447,9 @@ type Last<'a> = (&'a [Fr], Option<&'a Fr>, &'a Fr, &'a Fr);
 #[inline(always)]
 fn lane_factors((first, shift, quarter, eighth): Last<'_>) -> [Eight; 7] {
     let first = Eight::load(first);
-    let first = shift.map_or(first, |shift| first.times(Eight::splat(shift)));
+    let first = match shift {
+        Some(shift) => first.times(Eight::splat(shift)),
+        None => first,
+    };
     last_factors(first, Eight::splat(quarter), Eight::splat(eighth))
 }
