@@ -208,10 +208,16 @@ fn development_keys_are_marked_converted_once_and_refused_by_a_real_network() {
         assert!(key.g1(section) == &points[..], "{}", section.name());
     }
     assert!(key.b_g2() == &params.b_g2[..]);
+    key.release(Section::A, 3..5000);
+    assert!(key.g1(Section::A) == &params.a[..], "released memory comes back as it was");
     key.check_sections(&workers()).unwrap();
     assert_eq!(rejection(real.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap_err()), marked);
 
     let again = |_, _| panic!("converted a second time");
+    let listed = development.list();
+    assert_eq!((listed.len(), listed[0].circuit, listed[0].marked), (1, WINDOW, true));
+    assert_eq!((listed[0].params_bytes, listed[0].verifying_key_bytes), (Some(11_501_496), Some(3076)));
+
     let second = development.proving_key(WINDOW, &workers(), &again).unwrap();
     assert_eq!(second.params_digest(), key.params_digest());
     let (summary, origin) = development.check_params(WINDOW, &workers()).unwrap();

@@ -6,9 +6,9 @@ mod groth16_common;
 use std::fs;
 
 use cairn_compute::msm::CpuMsm;
+use cairn_compute::ntt::CpuNtt;
 use cairn_fixtures::groth16_dir;
 use cairn_protocol::SectorSize;
-use cairn_snark::groth16::prove::ForeignKey;
 use cairn_snark::groth16::{
     Blinding, FileKind, KeyStore, PreparedVerifyingKey, ProveError, Prover, Secrets, Setup, SetupError, Trust,
 };
@@ -31,8 +31,8 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
     let cache = tempfile::tempdir().unwrap();
     let store = KeyStore::new(groth16_dir(), cache.path(), Trust::Development);
     let key = store.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap();
-    let (matrices, msm) = (matrices(CircuitKind::WindowPost), CpuMsm::new());
-    let prover = Prover::new(&key, &matrices, &msm, &workers()).unwrap().unwrap();
+    let (matrices, msm, ntt) = (matrices(CircuitKind::WindowPost), CpuMsm::new(), CpuNtt::new());
+    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
     let circuit = post_circuits().into_iter().nth(1).unwrap();
     let mut assignment = assign(&circuit, &workers()).unwrap();
     let proof = prover.prove(&assignment, &blinding(), &workers()).unwrap();
@@ -47,8 +47,8 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
     assert!(matches!(error, ProveError::Unsatisfied { .. }), "{error}");
 
     let other = self::matrices(CircuitKind::WinningPost);
-    let foreign = Prover::new(&key, &other, &msm, &workers()).unwrap().err().unwrap();
-    assert_eq!(foreign, ForeignKey { what: "inputs", expected: 133, got: 23 });
+    let foreign = Prover::new(&key, &other, &msm, &ntt, &workers()).err().unwrap();
+    assert_eq!(foreign.to_string(), "the proving key belongs to another circuit: expected 133 inputs, got 23");
 }
 
 /// Development parameters of our own: as long as the reference's, marked, and good for a proof.
@@ -56,14 +56,14 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
 fn our_own_parameters_prove_and_verify() {
     let folder = tempfile::tempdir().unwrap();
     let store = KeyStore::new(folder.path(), folder.path(), Trust::Development);
-    let (matrices, msm) = (matrices(CircuitKind::WindowPost), CpuMsm::new());
+    let (matrices, msm, ntt) = (matrices(CircuitKind::WindowPost), CpuMsm::new(), CpuNtt::new());
     let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8));
     let setup = Setup::new(&matrices, secrets, &workers()).unwrap();
     let summary = store.write_development(WINDOW, |sink| setup.send_to(sink, &workers(), &|_, _| {})).unwrap();
     assert_eq!(summary.bytes, 11_501_496);
 
     let key = store.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap();
-    let prover = Prover::new(&key, &matrices, &msm, &workers()).unwrap().unwrap();
+    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
     let circuit = post_circuits().into_iter().nth(1).unwrap();
     let proof = prover.prove(&assign(&circuit, &workers()).unwrap(), &blinding(), &workers()).unwrap();
     let (verifying_key, _) = store.verifying_key(WINDOW, &workers()).unwrap();
@@ -86,7 +86,7 @@ fn porep_parameters_and_a_proof() {
     let timed = |what: &str, started: Instant| println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
 
     let started = Instant::now();
-    let (matrices, msm) = (matrices(CircuitKind::Porep), CpuMsm::new());
+    let (matrices, msm, ntt) = (matrices(CircuitKind::Porep), CpuMsm::new(), CpuNtt::new());
     timed("record matrices", started);
     let started = Instant::now();
     let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8));
@@ -101,7 +101,7 @@ fn porep_parameters_and_a_proof() {
     timed("convert", started);
 
     let started = Instant::now();
-    let prover = Prover::new(&key, &matrices, &msm, &workers()).unwrap().unwrap();
+    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
     timed("prepare prover", started);
     let circuit = common::fixture_a_circuit();
     let started = Instant::now();

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use super::curve::{G1Affine, G2Affine};
@@ -50,6 +50,19 @@ impl MappedFile {
         // SAFETY: key files are written under another name and renamed into place, never changed afterwards. Somebody
         // who cuts one short while it is in use ends this process with a bus error, not with wrong memory.
         unsafe { memmap2::Mmap::map(&opened) }.map(Self).at("map", file)
+    }
+
+    /// Tells the system that a range will not be read again soon. What is read nevertheless comes from the file.
+    pub fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the mapping is read-only and of a file, so dropped pages come back with the same content.
+            // Failure changes nothing: the pages stay.
+            let _ = unsafe { self.0.unchecked_advise_range(advice, range.start, range.len()) };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

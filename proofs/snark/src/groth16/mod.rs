@@ -6,7 +6,7 @@
 //!   and whom to trust: published keys by their digest, development keys only where development is meant.
 //! - [`proving_key`]: `.params` converted once into a mapped file in the layout that multi-scalar multiplications read.
 //! - [`proof`]: 192 bytes. [`verify`]: one proof, or many at once.
-//! - [`prove`] (with [`quotient`]) makes proofs; [`setup`] makes parameters for development.
+//! - [`prove`] makes proofs; [`setup`] makes parameters for development.
 //!
 //! A file or a proof that is wrong is told by a *rejection* that says where, what was expected, and what was there.
 
@@ -22,7 +22,6 @@ pub mod points;
 pub mod proof;
 pub mod prove;
 pub mod proving_key;
-pub mod quotient;
 pub mod setup;
 pub mod store;
 pub mod verify;
@@ -32,9 +31,9 @@ pub use error::{KeyFileError, KeyFileRejection};
 pub use names::{Circuit, FileKind};
 pub use points::{PointChecks, PointRejection};
 pub use proof::{Proof, ProofRejection};
-pub use prove::{Blinding, ProveError, Prover};
+pub use prove::{Blinding, PrepareError, ProveError, Prover};
 pub use proving_key::ProvingKey;
 pub use setup::{Secrets, Setup, SetupError};
-pub use store::{KeyStore, Trust};
+pub use store::{KeyStore, Listing, Origin, Trust};
 pub use verify::{BatchItem, BatchRejection, PreparedVerifyingKey, VerifyRejection, verify_batch};
 pub use verifying_key::VerifyingKey;

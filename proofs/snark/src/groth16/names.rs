@@ -12,6 +12,8 @@ use cairn_protocol::params::{DEGREE, EXPANDER_DEGREE, WINDOW_POST_CHALLENGES, WI
 use cairn_protocol::{SealProof, SectorParams, SectorSize};
 use sha2::{Digest, Sha256};
 
+use crate::circuit::{CircuitId, CircuitKind};
+
 /// Version of the parameters; the first part of every name.
 const VERSION: &str = "v28";
 
@@ -110,6 +112,17 @@ impl Circuit {
     /// No parameter of a circuit depends on the seal proof; see the module.
     fn params(self) -> SectorParams {
         SectorParams::new(self.sector_size(), SealProof::V1_1)
+    }
+}
+
+impl From<CircuitId> for Circuit {
+    fn from(id: CircuitId) -> Self {
+        match id.kind {
+            CircuitKind::Porep => Self::Porep(id.sector_size),
+            CircuitKind::WinningPost => Self::WinningPost(id.sector_size),
+            CircuitKind::WindowPost => Self::WindowPost(id.sector_size),
+            CircuitKind::Update => Self::Update(id.sector_size),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! With the assignment z of a circuit (ONE and public inputs first), its evaluations A·z, B·z, C·z, and blinding r, s:
 //!
-//! 1. The quotient's coefficients h ([`quotient`](super::quotient)).
+//! 1. The quotient's coefficients h, by six transforms ([`Ntt::quotient`]).
 //! 2. Five sums of products over the key: h with its points, the auxiliary variables with `l`, the variables that occur
 //!    in A with `a`, those that occur in B with `b_g1` and `b_g2`.
 //! 3. ```text
@@ -14,24 +14,26 @@
 //!
 //! An assignment that does not satisfy the circuit is refused before step 1, with the first row that fails.
 //!
-//! **Memory**, beyond key and matrices (both mapped): the assignment; during step 1 three vectors as long as the domain,
-//! 32 bytes an element (400 MB for a domain of 2^22); during step 2 one such vector, the scalars of one section, and
-//! [`CHUNK_POINTS`] points (218 MB, in the second group 420 MB) besides what the [`Msm`] takes.
+//! **Memory**, beyond the matrices: the assignment; during step 1 three vectors as long as the domain, 32 bytes an
+//! element (400 MB for a domain of 2^22); during step 2 one such vector or the scalars of one section, and at most
+//! [`CHUNK_POINTS`] points with scalars (280 MB, in the second group 490 MB) besides what the [`Msm`] takes. The mapped
+//! key's pages are given back as soon as their points have been copied out.
+
+use std::ops::Range;
 
 use ark_ec::CurveGroup;
-use ark_ff::{PrimeField, Zero};
+use ark_ff::{AdditiveGroup, PrimeField, Zero};
 use cairn_compute::curve::{G1Projective, G2Projective};
 use cairn_compute::msm::{Msm, MsmError, Scalars};
+use cairn_compute::ntt::{Ntt, NttError};
 use cairn_compute::{Fr, Workers, fr_to_node};
-use rayon::prelude::*;
 
 use super::curve::{G1Affine, G2Affine};
 use super::params::{Section, SectionCounts};
 use super::proof::Proof;
 use super::proving_key::ProvingKey;
-use super::quotient::quotient;
 use super::verify::{PreparedVerifyingKey, VerifyRejection};
-use crate::r1cs::{Densities, Matrices, MatricesError};
+use crate::r1cs::{Densities, Evaluations, Matrices, MatricesError};
 use crate::witness::Assignment;
 
 /// Points that are brought into the multiplication's form at once.
@@ -63,6 +65,18 @@ pub struct ForeignKey {
     pub got: u64,
 }
 
+/// Key and matrices cannot be used together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The key is another circuit's.
+    #[error(transparent)]
+    ForeignKey(#[from] ForeignKey),
+    /// The recorded matrices are damaged. They must be recorded again.
+    #[error(transparent)]
+    Matrices(#[from] MatricesError),
+}
+
 /// No proof was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +93,9 @@ pub enum ProveError {
     /// The multiplication failed.
     #[error(transparent)]
     Msm(#[from] MsmError),
+    /// A transform failed.
+    #[error(transparent)]
+    Ntt(#[from] NttError),
     /// The finished proof does not verify: the key or an engine is damaged. The proof was dropped; another engine, or a
     /// key converted again, may help.
     #[error("a finished proof does not verify: {0}")]
@@ -92,25 +109,25 @@ pub struct Prover<'a> {
     densities: Densities,
     verifying_key: PreparedVerifyingKey,
     msm: &'a dyn Msm,
+    ntt: &'a dyn Ntt,
 }
 
 impl<'a> Prover<'a> {
     /// Brings together a key and a circuit's matrices, and checks that they belong together.
     ///
     /// # Errors
-    /// [`ForeignKey`] names the first number that differs; the outer error, matrices that are damaged.
+    /// [`PrepareError`]; a foreign key is told by the first number that differs.
     pub fn new(
         key: &'a ProvingKey,
         matrices: &'a Matrices,
         msm: &'a dyn Msm,
+        ntt: &'a dyn Ntt,
         workers: &Workers,
-    ) -> Result<Result<Self, ForeignKey>, MatricesError> {
+    ) -> Result<Self, PrepareError> {
         let densities = matrices.densities(workers)?;
-        if let Err(foreign) = check_counts(&key.counts(), key.verifying_key().ic.len() as u64, matrices, &densities) {
-            return Ok(Err(foreign));
-        }
+        check_counts(&key.counts(), key.verifying_key().ic.len() as u64, matrices, &densities)?;
         let verifying_key = PreparedVerifyingKey::new(key.verifying_key().clone());
-        Ok(Ok(Self { key, matrices, densities, verifying_key, msm }))
+        Ok(Self { key, matrices, densities, verifying_key, msm, ntt })
     }
 
     /// The verifying key of its proofs.
@@ -130,7 +147,7 @@ impl<'a> Prover<'a> {
         if let Some(row) = evaluations.first_unsatisfied() {
             return Err(ProveError::Unsatisfied { row });
         }
-        let h = quotient(evaluations, self.key.counts().domain() as usize, workers);
+        let h = self.quotient(evaluations, workers)?;
         let sum_h = self.sum_g1(Section::H, &h, workers)?;
         drop(h);
         let sum_l = self.sum_g1(Section::L, &assignment.aux, workers)?;
@@ -144,6 +161,18 @@ impl<'a> Prover<'a> {
         let inputs: Vec<_> = assignment.inputs[1..].iter().map(fr_to_node).collect();
         self.verifying_key.verify(&proof, &inputs).map_err(ProveError::Unsound)?;
         Ok(proof)
+    }
+
+    /// Step 1: the domain's size less one coefficients; the rows that the circuit lacks are zeros.
+    fn quotient(&self, evaluations: Evaluations, workers: &Workers) -> Result<Vec<Fr>, NttError> {
+        let domain = self.key.counts().domain() as usize;
+        let Evaluations { mut a, mut b, mut c } = evaluations;
+        for values in [&mut a, &mut b, &mut c] {
+            values.resize(domain, Fr::ZERO);
+        }
+        let mut h = self.ntt.quotient(workers, a, b, c)?;
+        h.pop();
+        Ok(h)
     }
 
     /// Step 3.
@@ -175,18 +204,18 @@ impl<'a> Prover<'a> {
     fn sum_g1(&self, section: Section, scalars: &[Fr], workers: &Workers) -> Result<G1Projective, MsmError> {
         let points = self.key.g1(section);
         let mut sum = G1Projective::zero();
-        for (points, scalars) in live_chunks(points, scalars) {
-            let points: Vec<_> = workers.run(|| points.par_iter().map(|point| point.to_ark()).collect());
-            sum += self.msm.g1(workers, &points, Scalars::Montgomery(&scalars))?;
+        for chunk in live_chunks(points, scalars, G1Affine::to_ark) {
+            self.key.release(section, chunk.range);
+            sum += self.msm.g1(workers, &chunk.points, Scalars::Montgomery(&chunk.scalars))?;
         }
         Ok(sum)
     }
 
     fn sum_b_g2(&self, scalars: &[Fr], workers: &Workers) -> Result<G2Projective, MsmError> {
         let mut sum = G2Projective::zero();
-        for (points, scalars) in live_chunks(self.key.b_g2(), scalars) {
-            let points: Vec<_> = workers.run(|| points.par_iter().map(|point| point.to_ark()).collect());
-            sum += self.msm.g2(workers, &points, Scalars::Montgomery(&scalars))?;
+        for chunk in live_chunks(self.key.b_g2(), scalars, G2Affine::to_ark) {
+            self.key.release(Section::BG2, chunk.range);
+            sum += self.msm.g2(workers, &chunk.points, Scalars::Montgomery(&chunk.scalars))?;
         }
         Ok(sum)
     }
@@ -197,14 +226,34 @@ fn chosen<'a>(values: &'a [Fr], marks: &'a [bool]) -> impl Iterator<Item = Fr> +
     values.iter().zip(marks).filter(|(_, mark)| **mark).map(|(value, _)| *value)
 }
 
-/// Points whose scalar is not zero, with these scalars, a chunk at a time. About half of a witness is zeros.
-fn live_chunks<'a, P: Copy>(points: &'a [P], scalars: &'a [Fr]) -> impl Iterator<Item = (Vec<P>, Vec<Fr>)> + 'a {
+/// Some points of a section, in the multiplication's form, and their scalars.
+struct Chunk<Q> {
+    points: Vec<Q>,
+    scalars: Vec<Fr>,
+    /// Where in the section they were found; those between them have scalar zero.
+    range: Range<usize>,
+}
+
+/// Points whose scalar is not zero, a chunk at a time. About half of a witness is zeros.
+fn live_chunks<'a, P, Q>(
+    points: &'a [P],
+    scalars: &'a [Fr],
+    convert: impl Fn(&P) -> Q + 'a,
+) -> impl Iterator<Item = Chunk<Q>> + 'a {
     assert_eq!(points.len(), scalars.len(), "a scalar for every point");
-    let mut live = points.iter().zip(scalars).filter(|(_, scalar)| !scalar.is_zero());
+    let mut next = 0;
     std::iter::from_fn(move || {
-        let chunk: (Vec<P>, Vec<Fr>) =
-            live.by_ref().take(CHUNK_POINTS).map(|(point, scalar)| (*point, *scalar)).unzip();
-        (!chunk.0.is_empty()).then_some(chunk)
+        let start = next;
+        let mut chunk = Chunk { points: vec![], scalars: vec![], range: start..start };
+        while next < points.len() && chunk.points.len() < CHUNK_POINTS {
+            if !scalars[next].is_zero() {
+                chunk.points.push(convert(&points[next]));
+                chunk.scalars.push(scalars[next]);
+            }
+            next += 1;
+        }
+        chunk.range.end = next;
+        (start < next).then_some(chunk)
     })
 }
 

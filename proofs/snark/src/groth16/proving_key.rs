@@ -20,6 +20,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use blake2b_simd::Params as Blake2b;
@@ -162,6 +163,14 @@ impl ProvingKey {
     pub fn g1(&self, section: Section) -> &[G1Affine] {
         assert_ne!(section, Section::BG2, "b_g2 lies in the second group");
         points_in(self.header.sections[section as usize].of(&self.map))
+    }
+
+    /// Gives the memory of some points of a section back to the system. They stay readable: from the disk again.
+    pub fn release(&self, section: Section, points: Range<usize>) {
+        let extent = self.header.sections[section as usize];
+        let size = section.point_bytes() as usize;
+        let start = extent.offset as usize + points.start * size;
+        self.map.release(start..start + points.len() * size);
     }
 
     /// The points of `b_g2`.

@@ -64,6 +64,21 @@ pub struct KeyStore {
     trust: Trust,
 }
 
+/// The files of a circuit, as [`KeyStore::list`] finds them. Lengths are `None` where there is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing {
+    /// The circuit.
+    pub circuit: Circuit,
+    /// Length of the parameter file.
+    pub params_bytes: Option<u64>,
+    /// Length of the verifying key.
+    pub verifying_key_bytes: Option<u64>,
+    /// Length of the prover's form of the parameters.
+    pub key_bytes: Option<u64>,
+    /// Whether development parameters are marked here.
+    pub marked: bool,
+}
+
 /// The mark beside development parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +112,20 @@ impl KeyStore {
     /// Whether the circuit's parameter file and verifying key are there.
     pub fn has(&self, circuit: Circuit) -> bool {
         [FileKind::Params, FileKind::VerifyingKey].iter().all(|kind| self.path(circuit, *kind).is_file())
+    }
+
+    /// What lies in the folder, without reading any of it: circuits with at least one file.
+    pub fn list(&self) -> Vec<Listing> {
+        let bytes = |path: PathBuf| fs::metadata(path).ok().map(|metadata| metadata.len());
+        let listing = |circuit| Listing {
+            circuit,
+            params_bytes: bytes(self.path(circuit, FileKind::Params)),
+            verifying_key_bytes: bytes(self.path(circuit, FileKind::VerifyingKey)),
+            key_bytes: bytes(self.key_path(circuit)),
+            marked: self.mark_path(circuit).exists(),
+        };
+        let any = |listing: &Listing| listing.params_bytes.or(listing.verifying_key_bytes).is_some();
+        Circuit::all().map(listing).filter(any).collect()
     }
 
     /// Reads a circuit's verifying key, if it is to be trusted.
