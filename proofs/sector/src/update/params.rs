@@ -80,7 +80,7 @@ pub struct UpdateParams {
 }
 
 impl UpdateParams {
-    /// The parameters of `sector_size`.
+    /// The parameters of `sector_size`. Filecoin has no update of 1 GiB sectors; they are treated as those of 512 MiB.
     pub fn new(sector_size: SectorSize) -> Self {
         let small = sector_size <= SectorSize::KIB4;
         Self {
