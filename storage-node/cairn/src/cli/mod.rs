@@ -1,6 +1,7 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod circuit;
 mod devnet;
 mod get;
 mod piece;
@@ -8,6 +9,7 @@ mod sector;
 
 use clap::{Parser, Subcommand};
 
+pub use circuit::CircuitCommand;
 pub use devnet::DevnetArguments;
 pub use get::GetArguments;
 pub use piece::PieceCommand;
@@ -39,6 +41,9 @@ pub enum Command {
     /// Seal, prove, verify and unseal a sector, offline
     #[command(subcommand)]
     Sector(SectorCommand),
+    /// Look at the circuits behind the proofs
+    #[command(subcommand)]
+    Circuit(CircuitCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
     /// Run a whole network on this machine, for development

@@ -1,5 +1,6 @@
 //! One module for each command of the binary. Each turns typed arguments into what the libraries need, calls them, and prints.
 
+mod circuit;
 mod devnet;
 mod files;
 mod get;
@@ -18,6 +19,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Piece(command) => piece::run(command),
         Command::Sector(command) => sector::run(command),
+        Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
     }
