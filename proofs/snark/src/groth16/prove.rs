@@ -16,7 +16,7 @@
 //!
 //! **Memory**, beyond the matrices: the assignment; during step 1 three vectors as long as the domain, 32 bytes an
 //! element (400 MB for a domain of 2^22); during step 2 one such vector or the scalars of one section, and at most
-//! [`CHUNK_POINTS`] points with scalars (280 MB, in the second group 490 MB) besides what the [`Msm`] takes. The mapped
+//! 2^21 points with scalars (280 MB, in the second group 490 MB) besides what the [`Msm`] takes. The mapped
 //! key's pages are given back as soon as their points have been copied out.
 
 use std::ops::Range;

@@ -15,7 +15,7 @@
 //! marked so ([`KeyStore::write_development`](super::KeyStore::write_development)).
 //!
 //! **The bound.** Every point is a multiple of a generator, so tables of its multiples ([`FixedBase`]) leave one mixed
-//! addition for each window of [`WINDOW_BITS`] bits: 16 for each of about 4 domain + 6 variable points. 2 KiB PoRep:
+//! addition for each window of 16 bits: 16 for each of about 4 domain + 6 variable points. 2 KiB PoRep:
 //! 10.2 million points of the first group, 163 million additions of 11 multiplications; 0.69 million of the second.
 //! **Memory**: 32 bytes for each point of the largest section and for each variable four times; tables of 50 and 100 MB.
 
