@@ -1,8 +1,7 @@
 //! The fence around blst: inversion in the base field.
 //!
 //! arkworks and blst hold an element of the base field in the same form, six limbs, least significant first, times
-//! 2^384 modulo p (Montgomery), so elements cross without conversion. blst's inversion takes about a fifth of the
-//! time of arkworks'.
+//! 2^384 modulo p (Montgomery), so elements cross without conversion.
 #![allow(unsafe_code)]
 
 use ark_ff::{BigInt, Fp};

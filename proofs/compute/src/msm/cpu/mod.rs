@@ -16,7 +16,8 @@
 //! **The bound.** An affine addition takes 6 multiplications in the base field (18 in the second group, 17 by
 //! Karatsuba's square). With n scalars and W windows of B buckets there are `W·(n + 2B)` additions: for n = 2^20 and
 //! c = 17, W = 15, B = 2^16: 17.9 million, 107 million multiplications. [`additions`] computes it. Eight lanes of
-//! AVX-512 IFMA at 16.5 cycles a multiplication make that 1.8 billion cycles; 50 cycles each, as one lane needs, 5.4.
+//! AVX-512 IFMA at their floor of 16.5 cycles a multiplication make that 1.8 billion cycles. The whole sum takes several
+//! times that: gathering points in random order is a large part.
 //! A running sum with mixed additions would take 10 multiplications per point instead.
 //!
 //! **Memory**, beyond the arguments: [`PENDING_MAX`] points in the engine's form (128 bytes each in the first group,
