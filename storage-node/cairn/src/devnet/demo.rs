@@ -169,7 +169,7 @@ impl Demo<'_> {
         for sector in sectors {
             let health = state
                 .sector(self.devnet.provider.id, *sector)
-                .and_then(|sector| sector.proving().map(|proving| proving.health.clone()));
+                .and_then(|sector| sector.proving().map(|proving| proving.health));
             ensure!(health == Some(cairn_ledger::Health::Active), "sector {sector} is not healthy: {health:?}");
         }
         Ok(())
