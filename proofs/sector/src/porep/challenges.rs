@@ -22,7 +22,9 @@ pub fn challenges(statement: &PorepStatement) -> Vec<Vec<u32>> {
         SealProof::V1 | SealProof::V1_1 => interactive(&params, &replica_id, &statement.seed),
         SealProof::NonInteractive => non_interactive(&params, &replica_id, &statement.comm_r),
         SealProof::Synthetic => {
-            synthetic(params.nodes(), params.challenges(), &replica_id, &statement.comm_r, &statement.seed)
+            let candidates = params.nodes().min(SYNTHETIC_CHALLENGES_MAX);
+            let set = SyntheticSet { nodes: params.nodes(), candidates, replica_id, comm_r: statement.comm_r };
+            set.select(params.challenges(), &statement.seed)
         }
     };
     all.chunks(params.challenges_per_partition).map(<[u32]>::to_vec).collect()
@@ -45,19 +47,28 @@ fn hashed(params: &SectorParams, digest: impl Fn(u32) -> Sha256Digest) -> Vec<u3
     (0..params.challenges() as u32).map(|index| node_of(&digest(index).0, params.nodes())).collect()
 }
 
-/// A fixed set of candidates from replica and CommR, of which the seed selects `count`.
-fn synthetic(nodes: u64, count: usize, replica_id: &ReplicaId, comm_r: &CommR, seed: &Seed) -> Vec<u32> {
-    let candidates = nodes.min(SYNTHETIC_CHALLENGES_MAX);
-    let mut generation = keystream(SYNTHETIC_GENERATION_DOMAIN, replica_id, &comm_r.0);
-    let mut selection = keystream(SYNTHETIC_SELECTION_DOMAIN, replica_id, &seed.0);
-    (0..count)
-        .map(|_| {
-            let mut selected = [0u8; 4];
-            selection.apply_keystream(&mut selected);
-            let candidate = u64::from(u32::from_le_bytes(selected)) % candidates;
-            synthetic_candidate(&mut generation, candidate, nodes)
-        })
-        .collect()
+/// A fixed set of candidates that follows from replica and CommR.
+struct SyntheticSet {
+    nodes: u64,
+    candidates: u64,
+    replica_id: ReplicaId,
+    comm_r: CommR,
+}
+
+impl SyntheticSet {
+    /// The `count` candidates that the seed selects.
+    fn select(&self, count: usize, seed: &Seed) -> Vec<u32> {
+        let mut generation = keystream(SYNTHETIC_GENERATION_DOMAIN, &self.replica_id, &self.comm_r.0);
+        let mut selection = keystream(SYNTHETIC_SELECTION_DOMAIN, &self.replica_id, &seed.0);
+        (0..count)
+            .map(|_| {
+                let mut selected = [0u8; 4];
+                selection.apply_keystream(&mut selected);
+                let candidate = u64::from(u32::from_le_bytes(selected)) % self.candidates;
+                synthetic_candidate(&mut generation, candidate, self.nodes)
+            })
+            .collect()
+    }
 }
 
 fn synthetic_candidate(generation: &mut ChaCha20, candidate: u64, nodes: u64) -> u32 {
@@ -94,5 +105,8 @@ mod tests {
         let candidates: Vec<u32> =
             (0..21).map(|candidate| synthetic_candidate(&mut generation, candidate, 1 << 10)).collect();
         assert_eq!(candidates, expected);
+
+        let set = SyntheticSet { nodes: 1 << 10, candidates: 21, replica_id, comm_r };
+        assert_eq!(set.select(10, &Seed([1; 32])), [176, 781, 801, 986, 290, 211, 692, 856, 986, 332]);
     }
 }
