@@ -10,7 +10,8 @@ use cairn_compute::ntt::CpuNtt;
 use cairn_fixtures::groth16_dir;
 use cairn_protocol::SectorSize;
 use cairn_snark::groth16::{
-    Blinding, FileKind, KeyStore, PreparedVerifyingKey, ProveError, Prover, Secrets, Setup, SetupError, Trust,
+    Blinding, FileKind, KeyStore, PrepareError, PreparedVerifyingKey, ProveError, Prover, ProvingKey, Secrets, Setup,
+    SetupError, Trust,
 };
 use cairn_snark::r1cs::Matrices;
 use cairn_snark::{CircuitId, CircuitKind, assign};
@@ -19,6 +20,10 @@ use groth16_common::*;
 
 fn matrices(kind: CircuitKind) -> Matrices {
     Matrices::record_in_memory(CircuitId { kind, sector_size: SectorSize::KIB2 }, &workers()).unwrap()
+}
+
+fn prover(key: ProvingKey, matrices: Matrices) -> Result<Prover, PrepareError> {
+    Prover::new(key, matrices, Box::new(CpuMsm::new()), Box::new(CpuNtt::new()), &workers())
 }
 
 fn blinding() -> Blinding {
@@ -31,8 +36,7 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
     let cache = tempfile::tempdir().unwrap();
     let store = KeyStore::new(groth16_dir(), cache.path(), Trust::Development);
     let key = store.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap();
-    let (matrices, msm, ntt) = (matrices(CircuitKind::WindowPost), CpuMsm::new(), CpuNtt::new());
-    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
+    let prover = prover(key, matrices(CircuitKind::WindowPost)).unwrap();
     let circuit = post_circuits().into_iter().nth(1).unwrap();
     let mut assignment = assign(&circuit, &workers()).unwrap();
     let proof = prover.prove(&assignment, &blinding(), &workers()).unwrap();
@@ -46,8 +50,8 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
     let error = prover.prove(&assignment, &blinding(), &workers()).unwrap_err();
     assert!(matches!(error, ProveError::Unsatisfied { .. }), "{error}");
 
-    let other = self::matrices(CircuitKind::WinningPost);
-    let foreign = Prover::new(&key, &other, &msm, &ntt, &workers()).err().unwrap();
+    let key = store.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap();
+    let foreign = self::prover(key, matrices(CircuitKind::WinningPost)).err().unwrap();
     assert_eq!(foreign.to_string(), "the proving key belongs to another circuit: expected 133 inputs, got 23");
 }
 
@@ -56,14 +60,16 @@ fn a_window_proof_made_with_the_references_parameters_verifies() {
 fn our_own_parameters_prove_and_verify() {
     let folder = tempfile::tempdir().unwrap();
     let store = KeyStore::new(folder.path(), folder.path(), Trust::Development);
-    let (matrices, msm, ntt) = (matrices(CircuitKind::WindowPost), CpuMsm::new(), CpuNtt::new());
+    let matrices = matrices(CircuitKind::WindowPost);
     let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8));
+    let zeros = Secrets::from_bytes(&[0; 320]);
+    assert!(matches!(Setup::new(&matrices, zeros, &workers()), Err(SetupError::Degenerate)));
     let setup = Setup::new(&matrices, secrets, &workers()).unwrap();
     let summary = store.write_development(WINDOW, |sink| setup.send_to(sink, &workers(), &|_, _| {})).unwrap();
     assert_eq!(summary.bytes, 11_501_496);
 
     let key = store.proving_key(WINDOW, &workers(), &|_, _| {}).unwrap();
-    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
+    let prover = prover(key, matrices).unwrap();
     let circuit = post_circuits().into_iter().nth(1).unwrap();
     let proof = prover.prove(&assign(&circuit, &workers()).unwrap(), &blinding(), &workers()).unwrap();
     let (verifying_key, _) = store.verifying_key(WINDOW, &workers()).unwrap();
@@ -71,9 +77,6 @@ fn our_own_parameters_prove_and_verify() {
     assert_eq!(PreparedVerifyingKey::new(verifying_key).verify(&proof, &golden.inputs), Ok(()));
     assert!(prepared(WINDOW).verify(&proof, &golden.inputs).is_err(), "another key");
     assert!(fs::metadata(store.path(WINDOW, FileKind::Meta)).is_ok());
-
-    let zeros = Secrets::from_bytes(&[0; 320]);
-    assert!(matches!(Setup::new(&matrices, zeros, &workers()), Err(SetupError::Degenerate)));
 }
 
 /// `cargo test --release -p cairn-snark --test groth16_prove porep -- --ignored --nocapture`
@@ -86,7 +89,7 @@ fn porep_parameters_and_a_proof() {
     let timed = |what: &str, started: Instant| println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
 
     let started = Instant::now();
-    let (matrices, msm, ntt) = (matrices(CircuitKind::Porep), CpuMsm::new(), CpuNtt::new());
+    let matrices = matrices(CircuitKind::Porep);
     timed("record matrices", started);
     let started = Instant::now();
     let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8));
@@ -101,7 +104,7 @@ fn porep_parameters_and_a_proof() {
     timed("convert", started);
 
     let started = Instant::now();
-    let prover = Prover::new(&key, &matrices, &msm, &ntt, &workers()).unwrap();
+    let prover = prover(key, matrices).unwrap();
     timed("prepare prover", started);
     let circuit = common::fixture_a_circuit();
     let started = Instant::now();

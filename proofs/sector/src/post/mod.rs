@@ -56,3 +56,15 @@ pub struct PostStatement {
     /// The sectors, in the order in which they are proven.
     pub sectors: Vec<PostSector>,
 }
+
+impl PostStatement {
+    /// The statement of each proof that it takes to prove all sectors: a window proof covers one partition, so sectors
+    /// are cut into partitions in their order. Without sectors there is nothing to prove, and no statement.
+    pub fn partitions(&self) -> Vec<Self> {
+        let size = match self.kind {
+            PostKind::Window => verify::params(self).window_sectors_per_partition,
+            PostKind::Winning => self.sectors.len().max(1),
+        };
+        self.sectors.chunks(size).map(|sectors| Self { sectors: sectors.to_vec(), ..self.clone() }).collect()
+    }
+}

@@ -11,7 +11,7 @@ use cairn_protocol::params::{WINDOW_POST_CHALLENGES, WINNING_POST_CHALLENGES};
 use cairn_protocol::{SealProof, SectorParams, SectorSize};
 use cairn_sector::merkle::{Levels, MerkleProof, Tree};
 use cairn_sector::post::proof::SectorProof;
-use cairn_sector::post::{PostKind, PostProof, PostRejection, PostStatement, verify};
+use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostRejection, PostStatement, verify};
 
 use super::merkle::{Inclusion, enforce_inclusion, read_node};
 use super::{NonCanonical, SegmentedCircuit};
@@ -64,6 +64,9 @@ pub enum PostWitnessRejection {
     /// It holds something that is no field element.
     #[error("the plain proof holds a node that is no field element: {0}")]
     NonCanonical(#[from] NonCanonical),
+    /// It does not open the leaves of such a numbering.
+    #[error("a window proof numbers its challenges within each sector")]
+    Numbering,
 }
 
 impl PostCircuit {
@@ -74,11 +77,25 @@ impl PostCircuit {
     }
 
     /// The circuit with the witness of a plain proof, which is verified first. The statement of a window proof is one
-    /// partition's.
+    /// partition's. Challenges are numbered as the network does.
     ///
     /// # Errors
     /// [`PostWitnessRejection`] names what is wrong with the proof.
     pub fn of_proof(statement: &PostStatement, proof: &PostProof) -> Result<Self, PostWitnessRejection> {
+        Self::of_proof_numbered(statement, proof, ChallengeNumbering::of(statement.kind))
+    }
+
+    /// As [`of_proof`](Self::of_proof), with another numbering than the network's. A plain proof has the leaves of the
+    /// network's numbering, so only the one other case whose leaves are among them is possible: a winning proof that
+    /// numbers within sectors shows its first leaf 66 times.
+    ///
+    /// # Errors
+    /// [`PostWitnessRejection`]; `Numbering` for a window proof numbered across sectors.
+    pub fn of_proof_numbered(
+        statement: &PostStatement,
+        proof: &PostProof,
+        numbering: ChallengeNumbering,
+    ) -> Result<Self, PostWitnessRejection> {
         verify(statement, proof)?;
         let blank = Self::blank(statement.kind, statement.sector_size);
         let mut sectors = vec![];
@@ -86,6 +103,12 @@ impl PostCircuit {
             for openings in proof.openings.sectors[0].inclusion_proofs.chunks(blank.shape.leaves) {
                 sectors.push(Sector::read(proof, openings)?);
             }
+        }
+        match (statement.kind, numbering) {
+            (PostKind::Window, ChallengeNumbering::WithinSector)
+            | (PostKind::Winning, ChallengeNumbering::AcrossSectors) => {}
+            (PostKind::Winning, ChallengeNumbering::WithinSector) => sectors.truncate(1),
+            (PostKind::Window, ChallengeNumbering::AcrossSectors) => return Err(PostWitnessRejection::Numbering),
         }
         let last = sectors.last().expect("a verified proof has sectors").clone();
         sectors.resize(blank.shape.sectors, last);

@@ -109,6 +109,19 @@ impl Circuit {
         SectorSize::ALL.into_iter().flat_map(move |size| kinds.map(|kind| kind(size)))
     }
 
+    /// The circuit that these files belong to, where it exists here. Filecoin published files for a variant of the
+    /// sector update that its network does not use.
+    pub const fn id(self) -> Option<CircuitId> {
+        let (kind, sector_size) = match self {
+            Self::Porep(size) => (CircuitKind::Porep, size),
+            Self::WinningPost(size) => (CircuitKind::WinningPost, size),
+            Self::WindowPost(size) => (CircuitKind::WindowPost, size),
+            Self::Update(size) => (CircuitKind::Update, size),
+            Self::UpdatePoseidon(_) => return None,
+        };
+        Some(CircuitId { kind, sector_size })
+    }
+
     /// No parameter of a circuit depends on the seal proof; see the module.
     fn params(self) -> SectorParams {
         SectorParams::new(self.sector_size(), SealProof::V1_1)

@@ -103,29 +103,29 @@ pub enum ProveError {
 }
 
 /// Everything that proofs of one circuit have in common.
-pub struct Prover<'a> {
-    key: &'a ProvingKey,
-    matrices: &'a Matrices,
+pub struct Prover {
+    key: ProvingKey,
+    matrices: Matrices,
     densities: Densities,
     verifying_key: PreparedVerifyingKey,
-    msm: &'a dyn Msm,
-    ntt: &'a dyn Ntt,
+    msm: Box<dyn Msm>,
+    ntt: Box<dyn Ntt>,
 }
 
-impl<'a> Prover<'a> {
+impl Prover {
     /// Brings together a key and a circuit's matrices, and checks that they belong together.
     ///
     /// # Errors
     /// [`PrepareError`]; a foreign key is told by the first number that differs.
     pub fn new(
-        key: &'a ProvingKey,
-        matrices: &'a Matrices,
-        msm: &'a dyn Msm,
-        ntt: &'a dyn Ntt,
+        key: ProvingKey,
+        matrices: Matrices,
+        msm: Box<dyn Msm>,
+        ntt: Box<dyn Ntt>,
         workers: &Workers,
     ) -> Result<Self, PrepareError> {
         let densities = matrices.densities(workers)?;
-        check_counts(&key.counts(), key.verifying_key().ic.len() as u64, matrices, &densities)?;
+        check_counts(&key.counts(), key.verifying_key().ic.len() as u64, &matrices, &densities)?;
         let verifying_key = PreparedVerifyingKey::new(key.verifying_key().clone());
         Ok(Self { key, matrices, densities, verifying_key, msm, ntt })
     }

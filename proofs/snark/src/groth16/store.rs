@@ -32,6 +32,7 @@ use super::verifying_key::{MAX_IC, VerifyingKey};
 
 const MARK_EXTENSION: &str = "cairn-dev";
 const KEY_EXTENSION: &str = "cairn-key";
+const MATRICES_EXTENSION: &str = "cairn-r1cs";
 const MARK_NOTE: &str = "development parameters: whoever made them can forge proofs";
 
 /// Largest mark that is read.
@@ -107,6 +108,11 @@ impl KeyStore {
     /// Where the prover's form of a circuit's parameters belongs.
     pub fn key_path(&self, circuit: Circuit) -> PathBuf {
         self.cache.join(format!("{}.{KEY_EXTENSION}", circuit.file_stem()))
+    }
+
+    /// Where the recorded matrices of a circuit belong, beside its converted key.
+    pub fn matrices_path(&self, circuit: Circuit) -> PathBuf {
+        self.cache.join(format!("{}.{MATRICES_EXTENSION}", circuit.file_stem()))
     }
 
     /// Whether the circuit's parameter file and verifying key are there.

@@ -49,7 +49,7 @@ pub fn golden() -> Vec<Golden> {
     porep_snark_vectors().iter().map(porep_golden).chain(post_golden()).collect()
 }
 
-fn porep_golden(vector: &PorepSnarkVector) -> Golden {
+pub fn porep_statement(vector: &PorepSnarkVector) -> PorepStatement {
     let identity = SectorIdentity {
         sector_size: SectorSize::KIB2,
         seal_proof: SealProof::V1_1,
@@ -58,12 +58,16 @@ fn porep_golden(vector: &PorepSnarkVector) -> Golden {
         sector_number: SectorNumber(vector.sector_number),
         ticket: Ticket(vector.ticket),
     };
-    let statement = PorepStatement {
+    PorepStatement {
         identity,
         comm_d: CommD(vector.comm_d),
         comm_r: CommR(vector.comm_r),
         seed: Seed(vector.interactive_seed),
-    };
+    }
+}
+
+fn porep_golden(vector: &PorepSnarkVector) -> Golden {
+    let statement = porep_statement(vector);
     let inputs = porep::public_inputs(&statement);
     if !vector.public_inputs.is_empty() {
         assert_eq!(inputs, vector.public_inputs, "{}", vector.seed_label);

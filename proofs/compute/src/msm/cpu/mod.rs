@@ -80,6 +80,11 @@ impl CpuMsm {
     pub fn portable() -> Self {
         Self { arithmetic: Arithmetic::Portable }
     }
+
+    /// Whether the processor's vectors do the arithmetic. Without them arkworks' multiplication is the faster one.
+    pub fn is_vectorised(&self) -> bool {
+        !matches!(self.arithmetic, Arithmetic::Portable)
+    }
 }
 
 impl Default for CpuMsm {
