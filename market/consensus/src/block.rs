@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use cairn_ledger::{Beacon, ChainId, Receipt, SignedTransaction, StateRoot, codec};
+use cairn_ledger::{Address, Beacon, ChainId, Receipt, SignedTransaction, StateRoot, codec};
 use cairn_protocol::Epoch;
 use cairn_protocol::bytes32::serde32;
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::commit::Commit;
 
 /// A block's name: SHA-256 of its header in canonical DAG-CBOR.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +42,14 @@ pub struct BlockHeader {
     pub time_ms: u64,
     /// Randomness of the epoch.
     pub beacon: Beacon,
+    /// The validator that made it.
+    pub proposer: Address,
+    /// Name of the set of validators that decides it.
+    #[serde(with = "serde32")]
+    pub validators_root: [u8; 32],
+    /// Hash of the decision for the parent; zeros if the parent is the genesis.
+    #[serde(with = "serde32")]
+    pub commit_root: [u8; 32],
     /// Merkle root over the transactions' ids.
     #[serde(with = "serde32")]
     pub transactions_root: [u8; 32],
@@ -57,12 +67,14 @@ impl BlockHeader {
     }
 }
 
-/// A header and the transactions it speaks of.
+/// A header and what it speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// The header.
     pub header: BlockHeader,
+    /// The decision for the parent, as its maker knew it; none if the parent is the genesis.
+    pub commit: Option<Commit>,
     /// In the order in which they are applied.
     pub transactions: Vec<SignedTransaction>,
 }

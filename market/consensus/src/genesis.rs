@@ -1,8 +1,10 @@
 //! What a network starts from. Its hash names the network.
 
-use cairn_ledger::{Address, Beacon, ChainId, LedgerParams, State, codec};
+use cairn_ledger::validator::POWER_UNIT;
+use cairn_ledger::{Address, Beacon, ChainId, LedgerParams, State, address_of, codec};
 use cairn_protocol::Amount;
 use cairn_protocol::bytes32::serde32;
+use ed25519_consensus::SigningKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +28,16 @@ pub struct Allocation {
     pub address: Address,
     /// How much, in micro-units.
     pub amount: Amount,
+}
+
+/// One of the first validators. Its stake is money of its own, beside the allocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisValidator {
+    /// Its key, which is also the account that its stake goes back to.
+    pub address: Address,
+    /// At least one vote's worth.
+    pub stake: Amount,
 }
 
 /// Where randomness comes from.
@@ -64,6 +76,8 @@ pub struct Genesis {
     pub params: LedgerParams,
     /// Who has what.
     pub allocations: Vec<Allocation>,
+    /// Who decides the first block; at least one.
+    pub validators: Vec<GenesisValidator>,
     /// Where randomness comes from.
     pub beacon: BeaconConfig,
 }
@@ -81,6 +95,12 @@ pub enum GenesisError {
         /// Name of the network.
         name: String,
     },
+    /// Nobody to decide blocks.
+    #[error("genesis of {name:?} has no validators")]
+    NoValidators {
+        /// Name of the network.
+        name: String,
+    },
     /// Not the JSON of a genesis.
     #[error("genesis is not valid: {detail}")]
     Json {
@@ -89,15 +109,31 @@ pub enum GenesisError {
     },
 }
 
+/// The key of a validator of a development network: as secret as the genesis is.
+pub fn development_validator_key(secret: &[u8; 32], number: u32) -> SigningKey {
+    let seed = Sha256::new().chain_update(b"cairn/development-validator/v1").chain_update(secret);
+    SigningKey::from(<[u8; 32]>::from(seed.chain_update(number.to_be_bytes()).finalize()))
+}
+
 impl Genesis {
-    /// A development network with the devnet parameters.
+    /// A development network with the devnet parameters and one validator.
     pub fn devnet(time_ms: u64, secret: [u8; 32], allocations: Vec<Allocation>) -> Self {
+        Self::devnet_of(time_ms, secret, allocations, 1)
+    }
+
+    /// A development network with this many validators of one vote each; their keys are [`development_validator_key`].
+    pub fn devnet_of(time_ms: u64, secret: [u8; 32], allocations: Vec<Allocation>, validators: u32) -> Self {
+        let validator = |number| GenesisValidator {
+            address: address_of(&development_validator_key(&secret, number)),
+            stake: POWER_UNIT,
+        };
         Self {
             network: Network::Development,
             name: "devnet".to_owned(),
             time_ms,
             params: LedgerParams::devnet(),
             allocations,
+            validators: (0..validators).map(validator).collect(),
             beacon: BeaconConfig::DevelopmentHashChain { secret },
         }
     }
@@ -105,6 +141,16 @@ impl Genesis {
     /// The network's name for machines: SHA-256 of the genesis in canonical DAG-CBOR.
     pub fn chain(&self) -> ChainId {
         ChainId(Sha256::digest(codec::encode(self)).into())
+    }
+
+    /// The key of the only validator of a development network, which anybody who has the genesis can compute.
+    pub fn only_development_key(&self) -> Option<SigningKey> {
+        let BeaconConfig::DevelopmentHashChain { secret } = &self.beacon;
+        let key = development_validator_key(secret, 0);
+        match self.validators.as_slice() {
+            [only] if self.network == Network::Development && only.address == address_of(&key) => Some(key),
+            _ => None,
+        }
     }
 
     /// The beacon before the first block.
@@ -120,8 +166,13 @@ impl Genesis {
         if self.network == Network::Production && self.beacon.source().grade() == BeaconGrade::Development {
             return Err(GenesisError::DevelopmentBeacon { name: self.name.clone() });
         }
+        if self.validators.is_empty() {
+            return Err(GenesisError::NoValidators { name: self.name.clone() });
+        }
         let allocations: Vec<_> = self.allocations.iter().map(|a| (a.address, a.amount)).collect();
-        Ok(State::genesis(self.chain(), self.params.clone(), self.time_ms, &allocations)?)
+        let validators: Vec<_> = self.validators.iter().map(|v| (v.address, v.stake)).collect();
+        let state = State::genesis(self.chain(), self.params.clone(), self.time_ms, &allocations)?;
+        Ok(state.with_validators(&validators)?)
     }
 
     /// As JSON, for people.
@@ -165,6 +216,17 @@ mod tests {
         let mut genesis = devnet();
         genesis.network = Network::Production;
         assert!(matches!(genesis.state(), Err(GenesisError::DevelopmentBeacon { .. })));
+    }
+
+    #[test]
+    fn development_keys_are_for_lonely_development_networks() {
+        let genesis = devnet();
+        let key = genesis.only_development_key().unwrap();
+        assert_eq!(address_of(&key), genesis.validators[0].address);
+        assert!(Genesis { network: Network::Production, ..devnet() }.only_development_key().is_none());
+        assert!(Genesis::devnet_of(5, [1; 32], vec![], 2).only_development_key().is_none());
+        let nobody = Genesis::devnet_of(5, [1; 32], vec![], 0);
+        assert!(matches!(nobody.state(), Err(GenesisError::NoValidators { .. })));
     }
 
     #[test]

@@ -120,16 +120,16 @@ impl Mempool {
         self.counts.get(sender).copied().unwrap_or(0)
     }
 
-    /// Lets a transaction wait, if it may follow `state` and what its sender has waiting.
+    /// Whether a transaction may wait, after `state` and what its sender has waiting. Its signature is not looked at.
     ///
     /// # Errors
-    /// [`SubmitRejection`] says why not; the pool is unchanged.
-    pub fn submit(&mut self, state: &State, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
+    /// [`SubmitRejection`] says why not.
+    pub fn check(&self, state: &State, transaction: &SignedTransaction) -> Result<(), SubmitRejection> {
         let (id, sender) = (transaction.id(), transaction.transaction.sender);
         if self.ids.contains(&id) {
             return Err(SubmitRejection::AlreadyWaiting { id });
         }
-        state.check_admission(&transaction, self.next_nonce(state, &sender))?;
+        state.check_admission(transaction, self.next_nonce(state, &sender))?;
         self.check_fees(state, &sender)?;
         let waiting = self.waiting_of(&sender);
         if waiting >= self.options.transactions_per_sender_max {
@@ -139,15 +139,31 @@ impl Mempool {
         if self.waiting.len() >= self.options.transactions_max || self.bytes + bytes > self.options.bytes_max {
             return Err(SubmitRejection::PoolFull { transactions: self.waiting.len(), bytes: self.bytes });
         }
-        if !verify_signature(&transaction) {
-            return Err(AdmissionRejection::BadSignature { sender }.into());
-        }
+        Ok(())
+    }
+
+    /// Lets a transaction wait that passed [`Mempool::check`] and carries a valid signature.
+    pub fn insert(&mut self, transaction: SignedTransaction) -> TransactionId {
+        let (id, sender) = (transaction.id(), transaction.transaction.sender);
+        let bytes = transaction.encode().len() as u64;
         self.ids.insert(id);
         *self.counts.entry(sender).or_default() += 1;
         self.bytes += bytes;
         self.waiting.insert(self.next_arrival, Waiting { transaction, id, bytes });
         self.next_arrival += 1;
-        Ok(id)
+        id
+    }
+
+    /// Lets a transaction wait, if it may follow `state` and what its sender has waiting.
+    ///
+    /// # Errors
+    /// [`SubmitRejection`] says why not; the pool is unchanged.
+    pub fn submit(&mut self, state: &State, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
+        self.check(state, &transaction)?;
+        if !verify_signature(&transaction) {
+            return Err(AdmissionRejection::BadSignature { sender: transaction.transaction.sender }.into());
+        }
+        Ok(self.insert(transaction))
     }
 
     /// The sender can pay for this one and all that wait.

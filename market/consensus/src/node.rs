@@ -1,15 +1,19 @@
-//! A running ledger in one process, and the handle through which everybody else uses it.
+//! A running ledger, and the handle through which everybody else uses it.
 //!
-//! Making a block (executing, checking proofs, writing) holds the chain but not the shared view, so that submitting and
-//! reading never wait for a proof. The view moves to a block only after the block is on disk.
+//! [`LedgerNode::run`] takes part in deciding blocks: as the only validator, which needs no network, as one of several, or
+//! as an observer without a vote. Executing a block (signatures, proofs, writing) holds the chain but not the shared
+//! view, so that submitting and reading never wait for a proof. The view moves to a block only after the block is on disk.
 
 use std::future::Future;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use cairn_ledger::{
-    Address, Command, Event, Receipt, SignedTransaction, State, Transaction, TransactionId, address_of,
+    Address, AdmissionRejection, Command, Event, Receipt, SignatureBytes, SignedTransaction, State, Transaction,
+    TransactionId, address_of, signatures::verify_signature,
 };
 use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
@@ -17,6 +21,9 @@ use tracing::{error, info};
 
 use crate::block::{Block, BlockHeader};
 use crate::chain::{Chain, SharedVerifier};
+use crate::commit::{Commit, CommitRejection, CommitSignature, VoteKind, vote_message};
+use crate::engine::gossip::Outbox;
+use crate::engine::service;
 use crate::genesis::{Genesis, GenesisError};
 use crate::mempool::{Mempool, MempoolOptions, SubmitRejection};
 use crate::store::{Store, StoreError};
@@ -25,8 +32,15 @@ use crate::store::{Store, StoreError};
 #[derive(Clone)]
 pub struct NodeOptions {
     /// Time between blocks; default 100 ms. A late block moves the ones after it, so a busy machine has slower epochs
-    /// instead of bursts.
+    /// instead of bursts. Validators should agree on it; the slowest third decides.
     pub block_interval: Duration,
+    /// The key that this node votes with. By default the only validator of a development network has the key that
+    /// follows from the genesis, and everybody else observes.
+    pub validator: Option<SigningKey>,
+    /// The other nodes; by default there are none.
+    pub network: NetworkOptions,
+    /// How long to wait for others.
+    pub timeouts: Timeouts,
     /// Blocks kept for receipts and events; default 100,000. At least 1.
     pub history_blocks: u64,
     /// Bounds of the pool.
@@ -39,10 +53,45 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             block_interval: Duration::from_millis(100),
+            validator: None,
+            network: NetworkOptions::default(),
+            timeouts: Timeouts::default(),
             history_blocks: 100_000,
             mempool: MempoolOptions::default(),
             clock: Arc::new(system_clock),
         }
+    }
+}
+
+/// Where the other nodes are. With neither a place to listen nor peers, the node is alone and opens no port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkOptions {
+    /// Where peers may connect. A node that has peers listens on a port of the system's choice if this is not set.
+    pub listen: Option<SocketAddr>,
+    /// Whom to stay connected to.
+    pub peers: Vec<SocketAddr>,
+}
+
+impl NetworkOptions {
+    /// Whether there is nobody to talk to.
+    pub fn is_alone(&self) -> bool {
+        self.listen.is_none() && self.peers.is_empty()
+    }
+}
+
+/// How long a round waits before it goes on without an answer. Each further round of a height waits longer by a half.
+/// Too short costs rounds, too long costs time when a validator is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the block; default 1 s. Making, sending and executing a full block must fit.
+    pub propose: Duration,
+    /// For the missing votes once two thirds have voted, but not for the same; default 300 ms.
+    pub vote: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { propose: Duration::from_secs(1), vote: Duration::from_millis(300) }
     }
 }
 
@@ -62,6 +111,17 @@ pub enum NodeError {
     /// The store failed; see the cause.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A decision that decides nothing; a mistake of ours, or worse.
+    #[error(transparent)]
+    Commit(#[from] CommitRejection),
+    /// The engine failed; the log may say more. Running again helps if the cause is gone.
+    #[error("consensus engine: cannot {what}: {detail}")]
+    Engine {
+        /// While doing what.
+        what: &'static str,
+        /// What it said.
+        detail: String,
+    },
     /// Making a block failed in a way that is a mistake of ours.
     #[error("block production stopped: {detail}")]
     Production {
@@ -105,31 +165,75 @@ pub struct BlockEvents {
 }
 
 /// What readers see; moves when a block is on disk.
-struct View {
-    header: BlockHeader,
-    state: Arc<State>,
-    mempool: Mempool,
+pub(crate) struct View {
+    pub(crate) header: BlockHeader,
+    pub(crate) state: Arc<State>,
+    pub(crate) mempool: Mempool,
     stopped: Option<String>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     view: Mutex<View>,
     moved: Condvar,
     store: Arc<Store>,
+    /// Transactions for peers; filled only while there may be some.
+    pub(crate) outbox: Outbox,
+    gossips: bool,
 }
 
 impl Shared {
     /// The view, also after a panic elsewhere: it is only ever replaced as a whole.
-    fn view(&self) -> MutexGuard<'_, View> {
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Lets everybody see the head.
+    pub(crate) fn publish(&self, chain: &Chain) {
+        let mut view = self.view();
+        view.header = chain.header().clone();
+        view.state = chain.state().clone();
+        let state = view.state.clone();
+        view.mempool.update(&state);
+        self.moved.notify_all();
+    }
+
+    /// Lets a transaction wait. Its signature is checked without holding the view.
+    pub(crate) fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
+        self.view().check(&transaction)?;
+        if !verify_signature(&transaction) {
+            let sender = transaction.transaction.sender;
+            return Err(AdmissionRejection::BadSignature { sender }.into());
+        }
+        self.view().insert(transaction)
     }
 }
 
-/// A ledger that makes its own blocks.
+impl View {
+    fn check(&self, transaction: &SignedTransaction) -> Result<(), SubmitRejection> {
+        match &self.stopped {
+            Some(reason) => Err(SubmitRejection::Stopped { reason: reason.clone() }),
+            None => self.mempool.check(&self.state, transaction),
+        }
+    }
+
+    /// Takes a transaction whose signature was checked.
+    fn insert(&mut self, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
+        self.check(&transaction)?;
+        Ok(self.mempool.insert(transaction))
+    }
+}
+
+/// A ledger that takes part in making its blocks.
 pub struct LedgerNode {
-    chain: Arc<Mutex<Chain>>,
-    shared: Arc<Shared>,
-    options: NodeOptions,
+    pub(crate) chain: Arc<Mutex<Chain>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: NodeOptions,
+    pub(crate) validator: Option<SigningKey>,
+    pub(crate) dir: PathBuf,
+    running: AtomicBool,
+    /// What this validator does to the blocks that it proposes, if it is a liar.
+    #[cfg(test)]
+    pub(crate) tamper: Option<fn(&mut Block)>,
 }
 
 impl LedgerNode {
@@ -144,6 +248,7 @@ impl LedgerNode {
         verifier: SharedVerifier,
     ) -> Result<Self, NodeError> {
         let chain = Chain::open(dir, genesis, options.history_blocks, verifier)?;
+        let validator = options.validator.clone().or_else(|| genesis.only_development_key());
         let view = View {
             header: chain.header().clone(),
             state: chain.state().clone(),
@@ -151,8 +256,24 @@ impl LedgerNode {
             stopped: None,
         };
         info!(height = view.header.height.0, chain = %view.header.chain, "ledger open");
-        let shared = Shared { view: Mutex::new(view), moved: Condvar::new(), store: chain.store().clone() };
-        Ok(Self { chain: Arc::new(Mutex::new(chain)), shared: Arc::new(shared), options })
+        let shared = Shared {
+            view: Mutex::new(view),
+            moved: Condvar::new(),
+            store: chain.store().clone(),
+            outbox: Outbox::default(),
+            gossips: !options.network.is_alone(),
+        };
+        let (chain, dir) = (Arc::new(Mutex::new(chain)), dir.to_owned());
+        Ok(Self {
+            chain,
+            shared: Arc::new(shared),
+            options,
+            validator,
+            dir,
+            running: AtomicBool::new(false),
+            #[cfg(test)]
+            tamper: None,
+        })
     }
 
     /// A handle for others; any number, in any thread.
@@ -160,30 +281,33 @@ impl LedgerNode {
         LedgerHandle { shared: self.shared.clone() }
     }
 
-    /// Makes one block of what waits, with this time in milliseconds since 1970. Blocks until it is on disk.
+    /// Makes one block of what waits, with this time in milliseconds since 1970, and decides it alone, without the engine.
+    /// Blocks until it is on disk. For tests and tools: a running node makes its blocks by itself.
     ///
     /// # Errors
-    /// [`NodeError::Store`] if it cannot be stored: the node must be opened again. Submissions are refused from then on.
+    /// [`NodeError::Production`] if the node is running, or is not the only validator. [`NodeError::Store`] if the block
+    /// cannot be stored: the node must be opened again. Submissions are refused from then on.
     pub fn produce_block(&self, time_ms: u64) -> Result<BlockHeader, NodeError> {
+        let mistake = |detail: &str| NodeError::Production { detail: detail.to_owned() };
+        if self.running.load(Ordering::SeqCst) {
+            return Err(mistake("the node is running and makes its blocks by itself"));
+        }
         let mut chain = match self.chain.lock() {
             Ok(chain) => chain,
-            Err(_) => return Err(self.stop(NodeError::Production { detail: "an earlier block panicked".to_owned() })),
+            Err(_) => return Err(self.stop(mistake("an earlier block panicked"))),
         };
         if let Some(detail) = self.shared.view().stopped.clone() {
             return Err(NodeError::Production { detail });
         }
+        let Some(key) = &self.validator else { return Err(mistake("this node is no validator")) };
         let selected = self.shared.view().mempool.select(chain.state());
         let candidate = chain
-            .propose(time_ms, selected)
+            .propose(time_ms, address_of(key), selected)
             .map_err(|invalid| self.stop(NodeError::Production { detail: invalid.to_string() }))?;
-        chain.commit(candidate).map_err(|error| self.stop(error.into()))?;
-        let mut view = self.shared.view();
-        view.header = chain.header().clone();
-        view.state = chain.state().clone();
-        let state = view.state.clone();
-        view.mempool.update(&state);
-        self.shared.moved.notify_all();
-        Ok(view.header.clone())
+        let commit = decide_alone(key, &candidate.block().header);
+        chain.commit(candidate, commit).map_err(|error| self.stop(error))?;
+        self.shared.publish(&chain);
+        Ok(chain.header().clone())
     }
 
     fn stop(&self, error: NodeError) -> NodeError {
@@ -193,32 +317,27 @@ impl LedgerNode {
         error
     }
 
-    /// Makes blocks at the configured interval until `shutdown` is ready. The block in progress is finished first.
+    /// Takes part until `shutdown` is ready. The step in progress is finished first; what was decided is on disk.
     ///
     /// # Errors
-    /// [`NodeError`] from the first block that fails.
+    /// [`NodeError`]: what keeps the node from taking part any longer. It does not vote after that.
+    ///
+    /// # Panics
+    /// If it is running already: a mistake of the caller.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-        let mut ticks = tokio::time::interval(self.options.block_interval.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                _ = ticks.tick() => {}
-            }
-            let node = Self { chain: self.chain.clone(), shared: self.shared.clone(), options: self.options.clone() };
-            let made = tokio::task::spawn_blocking(move || node.produce_block((node.options.clock)())).await;
-            match made {
-                Ok(result) => {
-                    result?;
-                }
-                Err(panic) => return Err(self.stop(NodeError::Production { detail: panic.to_string() })),
-            }
-        }
-        info!(height = self.handle().head().height.0, "ledger closed");
-        Ok(())
+        assert!(!self.running.swap(true, Ordering::SeqCst), "a node runs once at a time");
+        let result = service::run(self, shutdown).await;
+        self.running.store(false, Ordering::SeqCst);
+        result.map_err(|error| self.stop(error))
     }
+}
+
+/// The decision of a validator that has all votes.
+fn decide_alone(key: &SigningKey, header: &BlockHeader) -> Commit {
+    let (height, block, validator) = (header.height, header.id(), address_of(key));
+    let message = vote_message(&header.chain, VoteKind::Precommit, height, 0, Some(&block), &validator);
+    let signature = SignatureBytes(key.sign(&message).to_bytes());
+    Commit { height, round: 0, block, signatures: vec![CommitSignature { validator, signature }] }
 }
 
 /// Access to a running ledger. All calls return at once, except the waiting ones.
@@ -233,12 +352,10 @@ impl LedgerHandle {
     /// # Errors
     /// [`SubmitRejection`] says why it may not.
     pub fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
-        let mut view = self.shared.view();
-        if let Some(reason) = &view.stopped {
-            return Err(SubmitRejection::Stopped { reason: reason.clone() });
-        }
-        let state = view.state.clone();
-        view.mempool.submit(&state, transaction)
+        let announced = self.shared.gossips.then(|| transaction.clone());
+        let id = self.shared.submit(transaction)?;
+        announced.inspect(|transaction| self.shared.outbox.push(transaction));
+        Ok(id)
     }
 
     /// Signs a command with the next nonce of the key and lets it wait; for holders of keys with several threads.
@@ -251,10 +368,13 @@ impl LedgerHandle {
         if let Some(reason) = &view.stopped {
             return Err(SubmitRejection::Stopped { reason: reason.clone() });
         }
-        let state = view.state.clone();
-        let nonce = view.mempool.next_nonce(&state, &sender);
-        let transaction = Transaction { chain: state.chain(), sender, nonce, command }.sign(key);
-        view.mempool.submit(&state, transaction)
+        let nonce = view.mempool.next_nonce(&view.state, &sender);
+        let transaction = Transaction { chain: view.state.chain(), sender, nonce, command }.sign(key);
+        let announced = self.shared.gossips.then(|| transaction.clone());
+        let id = view.insert(transaction)?;
+        drop(view);
+        announced.inspect(|transaction| self.shared.outbox.push(transaction));
+        Ok(id)
     }
 
     /// The nonce that the next transaction of `sender` must carry, waiting ones counted.
@@ -289,6 +409,14 @@ impl LedgerHandle {
     /// [`StoreError`] if it cannot be read.
     pub fn block(&self, height: Epoch) -> Result<Option<Block>, StoreError> {
         self.shared.store.block(height)
+    }
+
+    /// The decision for a block of the history, as this node saw it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn commit(&self, height: Epoch) -> Result<Option<Commit>, StoreError> {
+        self.shared.store.commit(height)
     }
 
     /// The receipt of a transaction, once it is in a block of the history.

@@ -98,14 +98,16 @@ fn blocks_of_others_are_executed_before_they_are_believed() {
     // What cannot be in a block is left out by the proposer.
     let mut transactions = pool.select(proposer.state());
     transactions.push(sign(9, 1));
-    let candidate = proposer.propose(5_000, transactions).unwrap();
+    let key = genesis().only_development_key().unwrap();
+    let us = address_of(&key);
+    let candidate = proposer.propose(5_000, us, transactions).unwrap();
     let block = candidate.block().clone();
     assert_eq!(block.transactions.len(), 3);
 
     let refused = |change: &dyn Fn(&mut Block)| {
         let mut changed = block.clone();
         change(&mut changed);
-        validator.validate(changed).unwrap_err()
+        validator.validate(changed, Some(5_000)).unwrap_err()
     };
     let field = |invalid: InvalidBlock| match invalid {
         InvalidBlock::WrongHeader { field, .. } => field,
@@ -117,18 +119,36 @@ fn blocks_of_others_are_executed_before_they_are_believed() {
     assert_eq!(field(refused(&|b| b.header.beacon = Beacon([1; 32]))), "beacon");
     assert_eq!(field(refused(&|b| b.header.transactions_root[0] ^= 1)), "transactions_root");
     assert_eq!(field(refused(&|b| b.header.receipts_root[0] ^= 1)), "receipts_root");
+    assert_eq!(field(refused(&|b| b.header.validators_root[0] ^= 1)), "validators_root");
+    assert_eq!(field(refused(&|b| b.header.commit_root[0] ^= 1)), "commit_root");
     assert_eq!(field(refused(&|b| b.header.state_root = StateRoot([1; 32]))), "state_root");
     assert_eq!(field(refused(&|b| drop(b.transactions.pop()))), "transactions_root");
     assert!(matches!(refused(&|b| b.header.time_ms = 1), InvalidBlock::Ledger(_)));
+    assert!(matches!(refused(&|b| b.header.time_ms = 20_000), InvalidBlock::FromTheFuture { .. }));
+    assert!(matches!(refused(&|b| b.header.proposer = Story::address(1)), InvalidBlock::UnknownProposer { .. }));
+    let decision = decide_alone(&key, &block.header);
+    assert!(matches!(refused(&|b| b.commit = Some(decision.clone())), InvalidBlock::CommitMisplaced { .. }));
 
-    let accepted = validator.validate(block.clone()).unwrap();
-    validator.commit(accepted).unwrap();
-    proposer.commit(candidate).unwrap();
+    let accepted = validator.validate(block.clone(), None).unwrap();
+    let mut wrong = decision.clone();
+    wrong.signatures[0].signature.0[0] ^= 1;
+    let refusal = validator.commit(accepted.clone(), wrong).unwrap_err();
+    assert!(matches!(refusal, NodeError::Commit(CommitRejection::BadSignature { .. })), "{refusal}");
+    validator.commit(accepted, decision.clone()).unwrap();
+    proposer.commit(candidate, decision).unwrap();
     assert_eq!(proposer.header(), validator.header());
     // A block that holds what is not admitted, with a header that says so truthfully, is refused all the same.
-    let mut forged = validator.propose(6_000, vec![sign(3, 1)]).unwrap().block().clone();
+    let mut forged = validator.propose(6_000, us, vec![sign(3, 1)]).unwrap().block().clone();
     forged.transactions[0].signature.0[0] ^= 1;
-    assert!(validator.validate(forged).is_err());
+    assert!(validator.validate(forged, None).is_err());
+    // The second block carries the decision for the first, and no other.
+    let next = validator.propose(6_000, us, vec![]).unwrap().block().clone();
+    let misplaced = validator.validate(Block { commit: None, ..next.clone() }, None).unwrap_err();
+    assert!(matches!(misplaced, InvalidBlock::CommitMisplaced { .. }));
+    let mut stolen = next.clone();
+    stolen.commit.as_mut().unwrap().signatures.clear();
+    assert!(matches!(validator.validate(stolen, None), Err(InvalidBlock::Commit(_))));
+    assert!(validator.validate(next, None).is_ok());
 }
 
 #[test]

@@ -5,31 +5,40 @@
 //! | `meta` | `format` | magic and version |
 //! | | `genesis` | the genesis in DAG-CBOR |
 //! | | `head` | header of the last block in DAG-CBOR |
+//! | | `deciders` | the validators that decided the last block, in DAG-CBOR |
 //! | | `oldest` | height of the oldest block kept, u64 BE |
 //! | `blocks` | height, u64 BE | [`Block`] in DAG-CBOR |
 //! | `effects` | height, u64 BE | [`Effects`] in DAG-CBOR |
+//! | `commits` | height, u64 BE | [`Commit`] in DAG-CBOR |
+//! | `undecided` | height u64 BE, round u32 BE, block id | [`Undecided`] in DAG-CBOR |
 //! | `transactions` | transaction id | height u64 BE, index u32 BE |
 //! | `state` | column, key | value, as in [`State::entries`] |
 //!
 //! A block is one write batch, synced before it is acknowledged: after a crash it is there whole or not at all. Blocks
-//! beyond the configured history are removed in the same batch.
+//! beyond the configured history are removed in the same batch, and so are undecided blocks of its height and below.
+//!
+//! An undecided block is on disk before anybody hears of it. A validator that voted for a block and then lost it could
+//! neither decide it nor vote for another; if all of them did so at once, the chain would stand still for ever.
 
 use std::path::{Path, PathBuf};
 
 use cairn_ledger::state::StateChange;
-use cairn_ledger::{Event, Receipt, State, TransactionId, codec};
+use cairn_ledger::{Address, Event, Receipt, State, TransactionId, codec};
 use cairn_protocol::Epoch;
-use rocksdb::{ColumnFamily, DB, DBCompressionType, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, BlockHeader, BlockId};
-use crate::genesis::Genesis;
+use crate::commit::Commit;
+use crate::genesis::{Genesis, GenesisError};
+use crate::validators::Validators;
 
-const FORMAT: &[u8] = b"cairn ledger store, version 1\n";
+const FORMAT: &[u8] = b"cairn ledger store, version 2\n";
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_GENESIS: &[u8] = b"genesis";
 const KEY_HEAD: &[u8] = b"head";
 const KEY_OLDEST: &[u8] = b"oldest";
+const KEY_DECIDERS: &[u8] = b"deciders";
 
 /// Old blocks that one new block removes at most; more than one, so that a history made shorter is caught up with.
 const BLOCKS_FORGOTTEN_MAX: u64 = 16;
@@ -39,6 +48,9 @@ const BLOCKS: &str = "blocks";
 const EFFECTS: &str = "effects";
 const TRANSACTIONS: &str = "transactions";
 const STATE: &str = "state";
+const COMMITS: &str = "commits";
+const UNDECIDED: &str = "undecided";
+const FAMILIES: [&str; 7] = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE, COMMITS, UNDECIDED];
 
 /// What a block did, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +59,35 @@ pub struct Effects {
     pub receipts: Vec<Receipt>,
     /// Everything that happened.
     pub events: Vec<Event>,
+}
+
+/// A block that was proposed and may yet be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undecided {
+    /// Round in which it was proposed.
+    pub round: u32,
+    /// Earlier round in which enough validators had found it valid, if it was proposed again.
+    pub valid_round: Option<u32>,
+    /// Who proposed it in this round.
+    pub proposer: Address,
+    /// The block.
+    pub block: Block,
+}
+
+/// A block and all that goes to disk with it.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// The block.
+    pub block: &'a Block,
+    /// Why it is final.
+    pub commit: &'a Commit,
+    /// Who decided it.
+    pub deciders: &'a Validators,
+    /// What it did.
+    pub effects: &'a Effects,
+    /// What to write over the state before it.
+    pub changes: &'a [StateChange],
 }
 
 /// Why the store cannot be used.
@@ -129,6 +170,34 @@ pub struct Head {
     pub header: BlockHeader,
     /// State after it.
     pub state: State,
+    /// Why it is final; none for the genesis.
+    pub commit: Option<Commit>,
+    /// Who decided it; nobody for the genesis.
+    pub deciders: Validators,
+}
+
+impl Head {
+    /// The start of a network: a block that nobody decided.
+    ///
+    /// # Errors
+    /// [`GenesisError`] if the genesis cannot be.
+    pub fn of_genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
+        let state = genesis.state()?;
+        let header = BlockHeader {
+            chain: genesis.chain(),
+            height: Epoch(0),
+            parent: BlockId(genesis.chain().0),
+            time_ms: genesis.time_ms,
+            beacon: genesis.first_beacon(),
+            proposer: Address([0; 32]),
+            validators_root: [0; 32],
+            commit_root: [0; 32],
+            transactions_root: [0; 32],
+            receipts_root: [0; 32],
+            state_root: state.root(),
+        };
+        Ok(Self { header, state, commit: None, deciders: Validators::default() })
+    }
 }
 
 impl Store {
@@ -137,7 +206,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] says what is wrong; nothing is changed then.
     pub fn open(dir: &Path, genesis: &Genesis, genesis_head: Head) -> Result<(Self, Head), StoreError> {
-        let families = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE].map(|name| (name, family_options()));
+        let families = FAMILIES.map(|name| (name, family_options()));
         let db = DB::open_cf_with_opts(&database_options(), dir, families).map_err(|source| StoreError::Database {
             dir: dir.to_owned(),
             what: "open",
@@ -165,7 +234,7 @@ impl Store {
 
     /// Nothing but an interrupted creation may be without a format.
     fn require_empty(&self) -> Result<(), StoreError> {
-        for name in [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE] {
+        for name in FAMILIES {
             if self.db.iterator_cf(self.family(name), IteratorMode::Start).next().is_some() {
                 return Err(self.damaged("format record", "missing, but there is data"));
             }
@@ -178,6 +247,7 @@ impl Store {
         batch.put_cf(self.family(META), KEY_FORMAT, FORMAT);
         batch.put_cf(self.family(META), KEY_GENESIS, codec::encode(genesis));
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&head.header));
+        batch.put_cf(self.family(META), KEY_DECIDERS, codec::encode(&head.deciders));
         self.put_changes(&mut batch, &head.state.entries());
         self.write(batch, "create")
     }
@@ -196,13 +266,30 @@ impl Store {
 
     fn load(&self) -> Result<Head, StoreError> {
         let header: BlockHeader = self.read(META, KEY_HEAD, "head")?;
-        if header.height > Epoch(0) {
-            let what = format!("block {}", header.height);
-            let block: Block = self.read(BLOCKS, &height_key(header.height), &what)?;
-            if block.header != header {
-                return Err(self.damaged(&what, "is not the block that the head names"));
-            }
+        let deciders: Validators = self.read(META, KEY_DECIDERS, "deciders")?;
+        let commit = self.load_commit(&header, &deciders)?;
+        let state = self.load_state(&header)?;
+        Ok(Head { header, state, commit, deciders })
+    }
+
+    /// Reads the last block and checks that it is the one that was decided.
+    fn load_commit(&self, header: &BlockHeader, deciders: &Validators) -> Result<Option<Commit>, StoreError> {
+        if header.height == Epoch(0) {
+            return Ok(None);
         }
+        let what = format!("block {}", header.height);
+        let block: Block = self.read(BLOCKS, &height_key(header.height), &what)?;
+        if block.header != *header {
+            return Err(self.damaged(&what, "is not the block that the head names"));
+        }
+        let commit: Commit = self.read(COMMITS, &height_key(header.height), &format!("commit of {what}"))?;
+        let verdict = commit.verify(&header.chain, header.height, &header.id(), deciders);
+        verdict.map_err(|rejection| self.damaged(&what, &rejection.to_string()))?;
+        Ok(Some(commit))
+    }
+
+    /// Reads the whole state and compares its root with the last block's.
+    fn load_state(&self, header: &BlockHeader) -> Result<State, StoreError> {
         let mut entries = Vec::new();
         for entry in self.db.iterator_cf(self.family(STATE), IteratorMode::Start) {
             let (key, value) = entry.map_err(|source| self.failed("read the state", source))?;
@@ -221,43 +308,36 @@ impl Store {
                 got: root.to_string(),
             });
         }
-        Ok(Head { header, state })
+        Ok(state)
     }
 
     /// Stores a block that follows the last, in one synced write.
     ///
     /// # Errors
     /// [`StoreError::Database`]; the block is then stored whole or not at all, which the next opening tells.
-    pub fn append(
-        &self,
-        block: &Block,
-        effects: &Effects,
-        changes: &[StateChange],
-        history_blocks: u64,
-    ) -> Result<(), StoreError> {
+    pub fn append(&self, decision: &Decision<'_>, history_blocks: u64) -> Result<(), StoreError> {
+        let Decision { block, commit, deciders, effects, changes } = decision;
         let key = height_key(block.header.height);
         let mut batch = WriteBatch::default();
         batch.put_cf(self.family(BLOCKS), key, codec::encode(block));
         batch.put_cf(self.family(EFFECTS), key, codec::encode(effects));
+        batch.put_cf(self.family(COMMITS), key, codec::encode(commit));
+        batch.put_cf(self.family(META), KEY_DECIDERS, codec::encode(deciders));
         for receipt in &effects.receipts {
             let place = [&key[..], &receipt.index.to_be_bytes()].concat();
             batch.put_cf(self.family(TRANSACTIONS), receipt.transaction.0, place);
         }
         self.put_changes(&mut batch, changes);
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&block.header));
+        let above = height_key(Epoch(block.header.height.0 + 1));
+        batch.delete_range_cf(self.family(UNDECIDED), height_key(Epoch(0)), above);
         self.forget_blocks(&mut batch, block.header.height, history_blocks)?;
         self.write(batch, "append a block")
     }
 
     /// Removes blocks until `history_blocks` are left with the one at `head`, or enough is done for one block.
     fn forget_blocks(&self, batch: &mut WriteBatch, head: Epoch, history_blocks: u64) -> Result<(), StoreError> {
-        let oldest = match self.get(META, KEY_OLDEST)? {
-            None => 1,
-            Some(bytes) => {
-                let bytes = bytes.try_into().map_err(|_| self.damaged("oldest height", "has the wrong length"))?;
-                u64::from_be_bytes(bytes)
-            }
-        };
+        let oldest = self.oldest()?.0;
         let kept_from = (head.0 + 1).saturating_sub(history_blocks).min(oldest + BLOCKS_FORGOTTEN_MAX);
         if kept_from > oldest {
             for height in oldest..kept_from {
@@ -268,6 +348,16 @@ impl Store {
         Ok(())
     }
 
+    /// Height of the oldest block kept, or of the first if there is none yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn oldest(&self) -> Result<Epoch, StoreError> {
+        let Some(bytes) = self.get(META, KEY_OLDEST)? else { return Ok(Epoch(1)) };
+        let bytes = bytes.try_into().map_err(|_| self.damaged("oldest height", "has the wrong length"))?;
+        Ok(Epoch(u64::from_be_bytes(bytes)))
+    }
+
     fn forget_block(&self, batch: &mut WriteBatch, height: Epoch) -> Result<(), StoreError> {
         let Some(effects) = self.effects(height)? else { return Ok(()) };
         for receipt in effects.receipts {
@@ -275,6 +365,7 @@ impl Store {
         }
         batch.delete_cf(self.family(BLOCKS), height_key(height));
         batch.delete_cf(self.family(EFFECTS), height_key(height));
+        batch.delete_cf(self.family(COMMITS), height_key(height));
         Ok(())
     }
 
@@ -295,6 +386,44 @@ impl Store {
     /// [`StoreError`] if it cannot be read.
     pub fn block(&self, height: Epoch) -> Result<Option<Block>, StoreError> {
         self.read_optional(BLOCKS, &height_key(height), &format!("block {height}"))
+    }
+
+    /// The decision for a block; `None` if it is beyond the history or above the head.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn commit(&self, height: Epoch) -> Result<Option<Commit>, StoreError> {
+        self.read_optional(COMMITS, &height_key(height), &format!("commit of block {height}"))
+    }
+
+    /// Keeps a block that may be decided. When this returns, it survives a crash.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nobody may hear of the block then.
+    pub fn keep(&self, undecided: &Undecided) -> Result<(), StoreError> {
+        let header = &undecided.block.header;
+        let key = [&height_key(header.height)[..], &undecided.round.to_be_bytes(), &header.id().0].concat();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(UNDECIDED), key, codec::encode(undecided));
+        self.write(batch, "keep an undecided block")
+    }
+
+    /// The blocks that were kept for `height`, by round.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one cannot be read.
+    pub fn kept(&self, height: Epoch) -> Result<Vec<Undecided>, StoreError> {
+        let from = height_key(height);
+        let mut found = Vec::new();
+        for entry in self.db.iterator_cf(self.family(UNDECIDED), IteratorMode::From(&from, Direction::Forward)) {
+            let (key, value) = entry.map_err(|source| self.failed("read undecided blocks", source))?;
+            if !key.starts_with(&from) {
+                break;
+            }
+            let undecided = codec::decode_strict(&value, usize::MAX);
+            found.push(undecided.map_err(|rejection| self.damaged("an undecided block", &rejection.to_string()))?);
+        }
+        Ok(found)
     }
 
     /// What a block did; `None` if it is beyond the history or above the head.

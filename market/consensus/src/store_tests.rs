@@ -4,7 +4,6 @@ use cairn_ledger::testing::Network;
 use cairn_protocol::Amount;
 
 use super::*;
-use crate::block::BlockId;
 use crate::genesis::Allocation;
 
 fn genesis() -> Genesis {
@@ -13,18 +12,7 @@ fn genesis() -> Genesis {
 }
 
 fn genesis_head(genesis: &Genesis) -> Head {
-    let state = genesis.state().unwrap();
-    let header = BlockHeader {
-        chain: genesis.chain(),
-        height: Epoch(0),
-        parent: BlockId(genesis.chain().0),
-        time_ms: genesis.time_ms,
-        beacon: genesis.first_beacon(),
-        transactions_root: [0; 32],
-        receipts_root: [0; 32],
-        state_root: state.root(),
-    };
-    Head { header, state }
+    Head::of_genesis(genesis).unwrap()
 }
 
 fn open(dir: &Path) -> Result<(Store, Head), StoreError> {

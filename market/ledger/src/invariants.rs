@@ -93,7 +93,9 @@ impl State {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let locked: u128 =
-            [treasury.escrow, treasury.bid_deposits, treasury.collateral, treasury.sector_deposits].into_iter().sum();
+            [treasury.escrow, treasury.bid_deposits, treasury.collateral, treasury.sector_deposits, treasury.stake]
+                .into_iter()
+                .sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -104,12 +106,14 @@ impl State {
         let bids: u128 = self.bids.iter().map(|(_, bid)| bid.deposit).sum();
         let collateral: u128 = self.providers.iter().map(|(_, provider)| provider.collateral).sum();
         let sectors: u128 = self.sectors.iter().map(|(_, sector)| sector.deposit).sum();
+        let stake: u128 = self.validators.iter().map(|(_, validator)| validator.stake).sum();
         let held = self.treasury();
-        let pots: [(&'static str, Amount, u128); 4] = [
+        let pots: [(&'static str, Amount, u128); 5] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
+            ("stake", held.stake, stake),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {

@@ -40,6 +40,7 @@ pub mod table;
 pub mod testing;
 pub mod transaction;
 pub mod treasury;
+pub mod validator;
 
 pub use apply::{BlockContext, BlockOutcome, Outcome, Receipt};
 pub use calendar::{Calendar, DEADLINES, DeadlineInfo};
@@ -58,3 +59,4 @@ pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus}
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};
+pub use validator::Validator;

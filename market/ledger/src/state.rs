@@ -22,6 +22,7 @@ use crate::randomness;
 use crate::sector::{Health, Partition, Sector, SectorStatus};
 use crate::table::{Table, TableKey};
 use crate::treasury::Treasury;
+use crate::validator::Validator;
 
 /// A partition's name: provider, deadline, number in the deadline.
 pub type PartitionKey = (ProviderId, u32, u32);
@@ -54,6 +55,7 @@ pub struct State {
     pub(crate) partitions: Table<PartitionKey, Partition>,
     pub(crate) beacons: Table<Epoch, Beacon>,
     pub(crate) queue: Table<(Epoch, Due), ()>,
+    pub(crate) validators: Table<Address, Validator>,
 }
 
 /// Why there is no first state.
@@ -68,6 +70,20 @@ pub enum GenesisRejection {
     DuplicateAllocation {
         /// Which.
         address: Address,
+    },
+    /// One validator twice.
+    #[error("genesis names validator {address} twice")]
+    DuplicateValidator {
+        /// Which.
+        address: Address,
+    },
+    /// A validator without a vote.
+    #[error("genesis gives validator {address} a stake of {stake}, less than one vote")]
+    StakeTooLow {
+        /// Which.
+        address: Address,
+        /// Its stake.
+        stake: Amount,
     },
     /// More money than 64 bits of micro-units.
     #[error("the sum of the genesis allocations does not fit in 64 bits")]
@@ -132,6 +148,8 @@ pub mod columns {
     pub const BEACONS: u8 = 8;
     /// Queue entries by epoch and what is due.
     pub const QUEUE: u8 = 9;
+    /// Validators by address.
+    pub const VALIDATORS: u8 = 10;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -146,6 +164,7 @@ macro_rules! each_table {
         $with!(PARTITIONS, partitions);
         $with!(BEACONS, beacons);
         $with!(QUEUE, queue);
+        $with!(VALIDATORS, validators);
     };
 }
 
@@ -208,6 +227,7 @@ impl State {
             partitions: Table::new(),
             beacons: Table::new(),
             queue: Table::new(),
+            validators: Table::new(),
         }
     }
 

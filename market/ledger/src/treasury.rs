@@ -1,7 +1,7 @@
 //! Where money is that is not free, and the only ways to move it.
 //!
-//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of four pots, on
-//! behalf of one order, bid, deal, provider or sector that records the amount), or burnt. Each move takes from one place
+//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of five pots, on
+//! behalf of one order, bid, deal, provider, sector or validator that records the amount), or burnt. Each move takes from one place
 //! and gives to another, so the sum cannot change; a move that a rule got wrong stops the ledger instead of minting.
 
 use cairn_protocol::Amount;
@@ -22,6 +22,8 @@ pub enum Pot {
     Collateral,
     /// Deposits of pre-committed and live sectors.
     SectorDeposits,
+    /// Stake of validators.
+    Stake,
 }
 
 /// Totals of everything that is not free.
@@ -39,6 +41,8 @@ pub struct Treasury {
     pub collateral: Amount,
     /// See [`Pot::SectorDeposits`].
     pub sector_deposits: Amount,
+    /// See [`Pot::Stake`].
+    pub stake: Amount,
 }
 
 impl Treasury {
@@ -48,6 +52,7 @@ impl Treasury {
             Pot::BidDeposits => &mut self.bid_deposits,
             Pot::Collateral => &mut self.collateral,
             Pot::SectorDeposits => &mut self.sector_deposits,
+            Pot::Stake => &mut self.stake,
         }
     }
 }
@@ -68,6 +73,11 @@ impl State {
         self.take_free(from, amount)?;
         credit(self.meta.treasury.pot_mut(pot), amount);
         Ok(())
+    }
+
+    /// Puts money that the genesis makes into a pot.
+    pub(crate) fn credit_pot(&mut self, pot: Pot, amount: Amount) {
+        credit(self.meta.treasury.pot_mut(pot), amount);
     }
 
     /// Gives locked money to `to`.
