@@ -82,7 +82,7 @@ impl Chain {
     /// Opens or makes the store in `dir`.
     ///
     /// # Errors
-    /// [`NodeError`] if the genesis cannot be or the store is not usable.
+    /// [`NodeError`] if the genesis cannot be, the verifier has other keys, or the store is not usable.
     pub fn open(
         dir: &std::path::Path,
         genesis: &Genesis,
@@ -90,6 +90,7 @@ impl Chain {
         verifier: SharedVerifier,
     ) -> Result<Self, NodeError> {
         let state = genesis.state()?;
+        genesis.check_keys(&verifier.verifying_keys())?;
         let header = BlockHeader {
             chain: genesis.chain(),
             height: Epoch(0),

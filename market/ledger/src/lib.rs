@@ -51,7 +51,10 @@ pub use ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot, TransactionI
 pub use invariants::InvariantViolation;
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms};
 pub use params::{LedgerParams, ParamsRejection};
-pub use proof::{PorepStatement, ProofRejection, ProofVerifier, WindowPostStatement};
+pub use proof::{
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
+    WindowPostStatement,
+};
 pub use provider::{Account, Provider};
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};

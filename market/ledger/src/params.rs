@@ -9,6 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
 
+/// Most bytes of a transaction on a network whose proofs are SNARKs. The largest ones are, with all numbers at their largest:
+///
+/// - a declaration of 4,096 sectors, 9 bytes each: 37 kB;
+/// - a prove-commit of a non-interactive sector of 32 or 64 GiB: 126 partitions, each a Groth16 proof of 192 bytes, make
+///   24 kB; 256 pieces make 20 kB more;
+/// - an order for 256 pieces: 23 kB.
+const TRANSACTION_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of a block for each transaction it may hold: room for the prove-commit of an interactive 32 GiB sector (10
+/// partitions of 192 bytes), while a window PoSt, the most frequent transaction, takes a fifth of it. Large transactions
+/// make blocks of fewer.
+const BLOCK_BYTES_PER_TRANSACTION: u64 = 2 << 10;
+
 /// Everything that may differ between two networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,12 +93,13 @@ pub struct ParamsRejection {
 }
 
 impl LedgerParams {
-    /// A network on one machine, with blocks about every 100 ms: a proving period lasts some ten seconds, sealing may
-    /// take half an hour. Transactions may carry whole vanilla proofs.
+    /// A network on one machine, with blocks about every 100 ms: a proving period lasts some twenty seconds, sealing may
+    /// take half an hour. A window PoSt has 154 epochs, most of the period, because it may have to wait for the two
+    /// cores of a small machine that seals meanwhile; what its SNARK takes alone is a second or two.
     pub fn devnet() -> Self {
         Self {
-            epochs_per_deadline: 2,
-            post_challenge_lead: 10,
+            epochs_per_deadline: 4,
+            post_challenge_lead: 150,
             challenge_delay: 5,
             prove_commit_window: 6_000,
             ticket_age_max: 18_000,
@@ -100,7 +113,7 @@ impl LedgerParams {
             fault_fee: Amount(50_000),
             transaction_fee: Amount(100),
             fault_periods_max: 42,
-            deal_epochs_min: 96,
+            deal_epochs_min: 192,
             deal_epochs_max: 10_000_000,
             sector_epochs_max: 20_000_000,
             copies_max: 8,
@@ -115,7 +128,7 @@ impl LedgerParams {
     }
 
     /// A real network with an epoch of 30 s, 2,880 a day: the calendar of Filecoin (`spec/market.md` 2.3), 1 to 1,278
-    /// days for a deal, SNARKs as proofs.
+    /// days for a deal.
     pub fn mainnet() -> Self {
         const DAY: u64 = 2_880;
         Self {
@@ -141,8 +154,8 @@ impl LedgerParams {
             order_pieces_max: 256,
             order_bids_max: 20,
             sector_pieces_max: 256,
-            transaction_bytes_max: 256 << 10,
-            block_bytes_max: 4 << 20,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
+            block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
         }
@@ -239,7 +252,66 @@ fn check(holds: bool, name: &'static str, got: u64, rule: &'static str) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use cairn_protocol::{
+        CommP, Epoch, PaddedBytes, PieceInfo, ProviderId, SealProof, SectorNumber, SectorParams, SectorSize,
+    };
+
     use super::*;
+    use crate::command::DECLARED_SECTORS_MAX;
+    use crate::testing::Network;
+    use crate::{Command, DealId, ManifestPiece, OrderPiece, OrderTerms, SignedTransaction, Transaction};
+
+    /// Groth16: two points of 48 bytes and one of 96.
+    const PARTITION_PROOF_BYTES: usize = 192;
+
+    fn bytes_of(command: Command) -> usize {
+        let (sender, chain) = (Network::address(1), crate::ChainId([0xff; 32]));
+        let signed: SignedTransaction = Transaction { chain, sender, nonce: u64::MAX, command }.sign(&Network::key(1));
+        signed.encode().len()
+    }
+
+    fn largest_prove_commit(seal_proof: SealProof, pieces: usize) -> Command {
+        let partitions = SectorParams::new(SectorSize::GIB64, seal_proof).partitions;
+        let info = PieceInfo { comm_p: CommP([0xff; 32]), size: PaddedBytes(u64::MAX) };
+        let piece = ManifestPiece { piece: info, deal: Some(DealId(u64::MAX)) };
+        let (provider, sector) = (ProviderId(u64::MAX), SectorNumber(u64::MAX));
+        let proof = vec![0xff; partitions * PARTITION_PROOF_BYTES];
+        Command::ProveCommit { provider, sector, pieces: vec![piece; pieces], proof }
+    }
+
+    /// The limits follow from what there is to send; see their constants.
+    #[test]
+    fn the_largest_transactions_fit_and_the_limits_are_not_wider_than_need_be() {
+        let params = LedgerParams::mainnet();
+        let (limit, pieces) = (params.transaction_bytes_max as usize, params.sector_pieces_max as usize);
+        let provider = ProviderId(u64::MAX);
+        let declaration =
+            Command::DeclareFaults { provider, sectors: vec![SectorNumber(u64::MAX); DECLARED_SECTORS_MAX] };
+        let info = PieceInfo { comm_p: CommP([0xff; 32]), size: PaddedBytes(u64::MAX) };
+        let order = Command::PlaceOrder(OrderTerms {
+            root: crate::TransactionId([5; 32]).cid(),
+            pieces: vec![OrderPiece { piece: info, payload_bytes: u64::MAX }; params.order_pieces_max as usize],
+            duration_epochs: u64::MAX,
+            price_per_epoch_max: Amount(u64::MAX),
+            copies: u32::MAX,
+            transfer_url: "x".repeat(512),
+        });
+        let prove_commit = largest_prove_commit(SealProof::NonInteractive, pieces);
+        let sizes = [declaration, order, prove_commit].map(bytes_of);
+        assert!(sizes.iter().all(|bytes| *bytes <= limit), "{sizes:?}");
+        assert!(sizes.iter().any(|bytes| *bytes > limit / 2), "{sizes:?}");
+
+        let usual = bytes_of(largest_prove_commit(SealProof::V1_1, 1));
+        let post = bytes_of(Command::SubmitWindowPost {
+            provider,
+            deadline: 47,
+            partition: u32::MAX,
+            challenge_epoch: Epoch(u64::MAX),
+            proof: vec![0xff; PARTITION_PROOF_BYTES],
+        });
+        let room = BLOCK_BYTES_PER_TRANSACTION as usize;
+        assert!((usual / 2..usual * 5 / 4).contains(&room) && post < room / 4, "{usual} {post}");
+    }
 
     #[test]
     fn profiles_are_valid_and_round_trip_through_json() {
@@ -259,7 +331,7 @@ mod tests {
             params.validate().unwrap_err().name
         };
         assert_eq!(broken(|p| p.epochs_per_deadline = 0), "epochs_per_deadline");
-        assert_eq!(broken(|p| p.post_challenge_lead = 95), "post_challenge_lead");
+        assert_eq!(broken(|p| p.post_challenge_lead = p.proving_period() - 1), "post_challenge_lead");
         assert_eq!(broken(|p| p.beacon_window = 10), "beacon_window");
         assert_eq!(broken(|p| p.block_bytes_max = 1), "block_bytes_max");
         assert_eq!(broken(|p| p.sector_epochs_max = u64::MAX), "sector_epochs_max");

@@ -3,21 +3,24 @@
 //! 1. Refuse a block that cannot follow (epoch, time, limits); nothing has happened yet.
 //! 2. Enter the epoch: record its beacon, forget the oldest one.
 //! 3. Take due queue entries, oldest first, until the block's weight is used.
-//! 4. Check all signatures as one batch, then take the transactions in order:
+//! 4. Check all signatures as one batch, then all proofs as another (`apply::proofs`).
+//! 5. Take the transactions in order:
 //!    a. not admitted (size, chain, signature, sender, nonce, fee): no effect;
 //!    b. nonce used, fee burnt;
 //!    c. command carried out; if it fails, everything since (b) is undone.
-//! 5. Hash.
+//! 6. Hash.
 
 mod deals;
 mod orders;
 mod posts;
+mod proofs;
 mod providers;
 mod sealing;
 
 use cairn_protocol::{Epoch, ProviderId};
 use serde::{Deserialize, Serialize};
 
+use self::proofs::Verdicts;
 use crate::command::Command;
 use crate::event::Event;
 use crate::ids::{Address, Beacon, StateRoot, TransactionId};
@@ -82,7 +85,18 @@ struct Step<'a> {
     state: &'a mut State,
     events: Vec<Event>,
     verifier: &'a dyn ProofVerifier,
+    verdicts: Verdicts,
+    /// Sender and position of the transaction whose turn it is.
     sender: Address,
+    index: usize,
+}
+
+/// How the proofs of a block are checked; it makes no difference to what the block does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checking {
+    Together,
+    #[cfg(test)]
+    OneByOne,
 }
 
 impl State {
@@ -96,14 +110,29 @@ impl State {
         transactions: &[SignedTransaction],
         verifier: &dyn ProofVerifier,
     ) -> Result<BlockOutcome, BlockRejection> {
+        self.apply_checking(context, transactions, verifier, Checking::Together)
+    }
+
+    fn apply_checking(
+        &mut self,
+        context: &BlockContext,
+        transactions: &[SignedTransaction],
+        verifier: &dyn ProofVerifier,
+        checking: Checking,
+    ) -> Result<BlockOutcome, BlockRejection> {
         self.check_block(context, transactions)?;
         self.enter_epoch(context);
-        let mut step = Step { state: self, events: Vec::new(), verifier, sender: Address([0; 32]) };
+        let (events, verdicts, sender) = (Vec::new(), Verdicts::default(), Address([0; 32]));
+        let mut step = Step { state: self, events, verifier, verdicts, sender, index: 0 };
         step.process_queue();
         let valid = verify_signatures(transactions);
+        if checking == Checking::Together {
+            step.judge(transactions, &valid);
+        }
         let mut receipts = Vec::with_capacity(transactions.len());
         for (index, (signed, valid)) in transactions.iter().zip(valid).enumerate() {
             let first_event = step.events.len();
+            step.index = index;
             let outcome = step.process_transaction(signed, valid);
             receipts.push(Receipt {
                 transaction: signed.id(),

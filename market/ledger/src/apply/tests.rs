@@ -10,8 +10,13 @@ const STORER: u8 = 2;
 const OTHER: u8 = 3;
 const MIB: u64 = 1 << 20;
 
+/// A period of 96 epochs, of which 12 answer a challenge: short enough to tell of many.
+fn story() -> LedgerParams {
+    LedgerParams { epochs_per_deadline: 2, post_challenge_lead: 10, deal_epochs_min: 96, ..LedgerParams::devnet() }
+}
+
 fn network() -> Network {
-    Network::new(LedgerParams::devnet(), 4)
+    Network::new(story(), 4)
 }
 
 /// Numbers small enough that everything runs out within a few hundred blocks.
@@ -23,7 +28,7 @@ fn hasty() -> LedgerParams {
         activation_window: 60,
         record_retention: 30,
         fault_periods_max: 3,
-        ..LedgerParams::devnet()
+        ..story()
     }
 }
 
@@ -240,7 +245,7 @@ fn bids_are_refused_by_rule() {
 
 #[test]
 fn the_number_of_bids_is_bounded() {
-    let params = LedgerParams { order_bids_max: 1, ..LedgerParams::devnet() };
+    let params = LedgerParams { order_bids_max: 1, ..story() };
     let mut network = Network::new(params, 4);
     let (first, second) = (network.register(2), network.register(3));
     let terms = one_piece(&network);
@@ -307,7 +312,7 @@ fn pre_commits_are_refused_by_rule() {
 
 #[test]
 fn prove_commits_are_refused_by_rule() {
-    let (mut network, provider, deal) = with_deal(LedgerParams::devnet());
+    let (mut network, provider, deal) = with_deal(story());
     let unknown = Command::ProveCommit { provider, sector: SectorNumber(1), pieces: vec![], proof: vec![] };
     assert!(matches!(network.rejection(STORER, unknown), Rejection::UnknownSector { .. }));
     let pre_commit = network.pre_commit(provider, 1, &[deal]);
@@ -386,7 +391,7 @@ fn a_sector_activates_without_a_deal_that_ran_out_meanwhile() {
 
 #[test]
 fn a_missed_deadline_faults_costs_and_pays_nothing_until_recovered() {
-    let params = LedgerParams { deal_epochs_min: 480, ..LedgerParams::devnet() };
+    let params = LedgerParams { deal_epochs_min: 480, ..story() };
     let (mut network, provider, deal) = with_active_deal(params);
     let sector = SectorNumber(1);
     let DealStatus::Active { start, .. } = network.state.deal(deal).unwrap().status else { panic!() };
@@ -416,7 +421,7 @@ fn a_missed_deadline_faults_costs_and_pays_nothing_until_recovered() {
 
 #[test]
 fn declared_faults_let_the_rest_of_the_partition_be_proven() {
-    let (mut network, provider, _) = with_active_deal(LedgerParams::devnet());
+    let (mut network, provider, _) = with_active_deal(story());
     network.seal(STORER, provider, 2, &[]);
     let duty = network.state.post_duties(provider).remove(0);
     assert_eq!(duty.sectors, [SectorNumber(1), SectorNumber(2)], "a partition is filled before another is made");
@@ -443,7 +448,7 @@ fn declared_faults_let_the_rest_of_the_partition_be_proven() {
 
 #[test]
 fn window_posts_are_refused_by_rule() {
-    let (mut network, provider, _) = with_active_deal(LedgerParams::devnet());
+    let (mut network, provider, _) = with_active_deal(story());
     let duty = network.state.post_duties(provider).remove(0);
     let post = |deadline, partition, epoch: Epoch, proof: Vec<u8>| Command::SubmitWindowPost {
         provider,
@@ -546,7 +551,7 @@ fn admission_has_no_effect_and_failure_costs_nonce_and_fee() {
 
 #[test]
 fn blocks_that_cannot_follow_change_nothing() {
-    let mut params = LedgerParams::devnet();
+    let mut params = story();
     (params.block_transactions_max, params.transaction_bytes_max, params.block_bytes_max) = (2, 600, 1_000);
     let mut network = Network::new(params, 4);
     network.block(&[]);
@@ -563,7 +568,7 @@ fn blocks_that_cannot_follow_change_nothing() {
         let command = Command::RegisterProvider { sector_size: SectorSize::MIB8, collateral: Amount(1), endpoint };
         network.transaction(CLIENT, 0, command)
     };
-    let fresh = Network::new(LedgerParams::devnet(), 1);
+    let fresh = Network::new(story(), 1);
     let three = vec![long(&fresh, 10); 3];
     assert!(matches!(apply(good, &three), BlockRejection::TooManyTransactions { limit: 2, got: 3 }));
     assert!(matches!(apply(good, &[long(&fresh, 900)]), BlockRejection::TooManyBytes { .. }));
