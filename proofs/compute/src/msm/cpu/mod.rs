@@ -25,6 +25,7 @@
 //! point per bucket. Below 400 MB in the first group with two threads, 600 MB in the second, whatever the input's size.
 
 mod digits;
+mod fixed_base;
 mod sums;
 
 use ark_ec::AffineRepr;
@@ -38,6 +39,7 @@ use crate::curve::lanes::{PairAdder, Point};
 use crate::curve::portable::Portable;
 use crate::curve::{G1Affine, G1Projective, G2Affine, G2Projective};
 use digits::Windows;
+pub use fixed_base::FixedBase;
 use sums::{Groups, sum_groups};
 
 /// Points that are collected before they are worked on.
