@@ -14,7 +14,6 @@ pub mod catalog;
 pub mod curve;
 pub mod error;
 mod files;
-mod mapped;
 pub mod meta;
 pub mod names;
 pub mod params;
