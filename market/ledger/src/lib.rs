@@ -22,6 +22,7 @@ pub mod calendar;
 pub mod close;
 pub mod codec;
 pub mod command;
+pub mod emission;
 pub mod event;
 pub mod ids;
 pub mod invariants;
