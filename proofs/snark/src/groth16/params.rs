@@ -22,6 +22,7 @@ use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
 use super::points::{Point, PointChecks};
 use super::verifying_key::VerifyingKey;
+use crate::r1cs::{Densities, Matrices};
 
 /// Points decoded at once.
 const CHUNK_POINTS: u64 = 4096;
@@ -86,6 +87,22 @@ impl SectionCounts {
     /// Elements of the domain.
     pub const fn domain(&self) -> u64 {
         self.get(Section::H) + 1
+    }
+
+    /// Those of a circuit's parameters. Every input occurs in A, by the rows that Groth16 appends.
+    pub fn of_circuit(matrices: &Matrices, densities: &Densities) -> Self {
+        let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
+        let (inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
+        let domain = (matrices.num_constraints() as u64 + inputs).next_power_of_two();
+        let b = count(&densities.b_inputs) + count(&densities.b_aux);
+        Self([domain - 1, aux, inputs + count(&densities.a_aux), b, b])
+    }
+
+    /// Bytes of a parameter file with so many inputs, ONE among them: the verifying key, then each section behind its
+    /// number of points.
+    pub fn file_bytes(&self, inputs: u64) -> u64 {
+        let section = |section: Section| size_of::<u32>() as u64 + section.point_bytes() * self.get(section);
+        VerifyingKey::file_bytes(inputs) + Section::ALL.into_iter().map(section).sum::<u64>()
     }
 
     /// Checks a section's number against the sections before it: every circuit's numbers fit together.
