@@ -28,6 +28,7 @@ pub mod ids;
 pub mod invariants;
 pub mod order;
 pub mod params;
+pub mod payments;
 pub mod proof;
 pub mod provider;
 pub mod queue;
