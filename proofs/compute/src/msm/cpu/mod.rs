@@ -128,6 +128,16 @@ pub fn additions(count: usize) -> usize {
     Windows::for_count(count).additions(count)
 }
 
+/// Bytes that `count` scalars of full length move for points of `point_bytes`: points and scalars are read once, points
+/// are written in the engine's form (128 bytes for 96), and each window gathers all of them, and writes and reads its
+/// buckets.
+pub fn bytes(count: usize, point_bytes: usize) -> usize {
+    let windows = Windows::for_count(count);
+    let cell_bytes = point_bytes / 3 * 4;
+    let buckets: usize = (0..windows.count()).map(|window| windows.buckets(window)).sum();
+    count * (point_bytes + size_of::<BigInt<4>>() + cell_bytes) + (windows.count() * count + 2 * buckets) * cell_bytes
+}
+
 /// What a scalar needs.
 enum Class {
     Zero,
