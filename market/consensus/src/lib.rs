@@ -18,6 +18,7 @@
 pub mod beacon;
 pub mod block;
 pub mod chain;
+pub mod drand;
 pub mod genesis;
 pub mod mempool;
 pub mod node;
@@ -26,6 +27,7 @@ pub mod store;
 pub use beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
 pub use block::{Block, BlockHeader, BlockId};
 pub use chain::{Candidate, Chain, InvalidBlock};
+pub use drand::{DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier};
 pub use genesis::{Allocation, BeaconConfig, Genesis, GenesisError, Network};
 pub use mempool::{Mempool, MempoolOptions, SubmitRejection};
 pub use node::{BlockEvents, EventsError, LedgerHandle, LedgerNode, NodeError, NodeOptions, WaitTimeout, system_clock};
