@@ -9,7 +9,7 @@
 //! - `b_g1`, `b_g2`: the inputs, then the auxiliary variables, that occur in B.
 //!
 //! Points at infinity are left out. Files go up to 63 GB, so reading streams: points are handed on in chunks
-//! ([`ParamsSink`]), and memory stays below 2 MB whatever the file says.
+//! ([`ParamsSink`]), and memory stays below 100 MB whatever the file says.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -20,12 +20,13 @@ use rayon::prelude::*;
 use super::catalog::FileDigest;
 use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
-use super::points::{Point, PointChecks};
+use super::points::{Point, PointChecks, PointRejection};
+use super::subgroup::first_outside;
 use super::verifying_key::VerifyingKey;
 use crate::r1cs::{Densities, Matrices};
 
-/// Points decoded at once.
-const CHUNK_POINTS: u64 = 4096;
+/// Points decoded at once: enough for the subgroup's check of many to pay.
+const CHUNK_POINTS: u64 = 1 << 16;
 
 /// Largest domain of the curve's scalar field.
 const MAX_DOMAIN_LOG2: u32 = 32;
@@ -408,11 +409,7 @@ impl<'a, R: Read> Source<'a, R> {
             let start = self.offset;
             let name = |index: u64| format!("{list}[{}]", first + index);
             let bytes = self.take(len as usize * point_bytes, point_bytes, name)?;
-            let checks = self.checks;
-            let decode = |(index, bytes)| P::from_uncompressed_bytes(bytes, checks).map_err(|source| (index, source));
-            let decoded: Result<Vec<P>, _> =
-                self.workers.run(|| bytes.par_chunks_exact(point_bytes).enumerate().map(decode).collect());
-            let points = decoded.map_err(|(index, source)| {
+            let points = self.decode(&bytes).map_err(|(index, source)| {
                 let (index, offset) = (index as u64, start + (index * point_bytes) as u64);
                 KeyFileRejection::Point { offset, what: name(index), source }.of(self.file)
             })?;
@@ -420,6 +417,19 @@ impl<'a, R: Read> Source<'a, R> {
             first += len;
         }
         Ok(())
+    }
+
+    /// Points, or the first that is none.
+    fn decode<P: Point>(&self, bytes: &[u8]) -> Result<Vec<P>, (usize, PointRejection)> {
+        let decode =
+            |(index, bytes)| P::from_uncompressed_bytes(bytes, PointChecks::OnCurve).map_err(|source| (index, source));
+        let encoded = bytes.par_chunks_exact(P::UNCOMPRESSED_BYTES).enumerate();
+        let points: Vec<P> = self.workers.run(|| encoded.map(decode).collect::<Result<_, _>>())?;
+        let outside = match self.checks {
+            PointChecks::Full => first_outside(&points, bytes, self.workers),
+            PointChecks::OnCurve => None,
+        };
+        outside.map_or(Ok(points), |index| Err((index, PointRejection::NotInSubgroup)))
     }
 
     /// The file must end here.

@@ -26,6 +26,7 @@
 
 mod digits;
 mod fixed_base;
+mod grouped;
 mod sums;
 
 use ark_ec::AffineRepr;
@@ -40,6 +41,7 @@ use crate::curve::portable::Portable;
 use crate::curve::{G1Affine, G1Projective, G2Affine, G2Projective};
 use digits::Windows;
 pub use fixed_base::FixedBase;
+pub use grouped::{GROUPS, Grouping};
 use sums::{Groups, sum_groups};
 
 /// Points that are collected before they are worked on.
