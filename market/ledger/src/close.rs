@@ -19,6 +19,8 @@ pub enum CloseReason {
     DealsActive,
     /// Bid: a deal won by it was not activated in time; the deposit is burnt.
     DealNotActivated,
+    /// Bid: sealed, and not revealed in time; the deposit is burnt.
+    NotRevealed,
     /// Deal: not active by the end of the activation window.
     NotActivated,
     /// Deal: ran its whole duration.
@@ -45,6 +47,7 @@ impl CloseReason {
             Self::OrderCancelled => 202,
             Self::DealsActive => 203,
             Self::DealNotActivated => 204,
+            Self::NotRevealed => 205,
             Self::NotActivated => 301,
             Self::Completed => 302,
             Self::SectorTerminated => 303,
@@ -64,6 +67,7 @@ impl CloseReason {
             Self::OrderCancelled => "the client cancelled the order; the bid deposit is returned",
             Self::DealsActive => "all deals of this bid are active; the bid deposit is returned",
             Self::DealNotActivated => "a deal of this bid was not activated in time; the bid deposit is burnt",
+            Self::NotRevealed => "the sealed bid was not revealed in time; the bid deposit is burnt",
             Self::NotActivated => "the deal was not activated in time; the escrow is returned to the client",
             Self::Completed => "the deal ran to its end; escrow of unproven epochs is returned to the client",
             Self::SectorTerminated => "the deal's sector was terminated; the remaining escrow is returned",

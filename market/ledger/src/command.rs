@@ -3,7 +3,7 @@
 use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Address, DealId, OrderId};
+use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::order::OrderTerms;
 
 /// A request to the ledger, in the name of the transaction's sender.
@@ -55,6 +55,28 @@ pub enum Command {
         order: OrderId,
         /// Price of the whole copy per epoch; at most the order's cap.
         price_per_epoch: Amount,
+    },
+    /// Offers one copy of an open order at a price that nobody sees yet. By the provider's owner; once per order, sealed
+    /// or not. Not to reveal it costs the bid's deposit.
+    CommitBid {
+        /// Who offers.
+        provider: ProviderId,
+        /// For which order.
+        order: OrderId,
+        /// [`crate::order::SealedBid::commitment`] of the price.
+        commitment: Commitment,
+    },
+    /// Shows the price of a sealed bid, from the end of the bid window to the end of the reveal window. By the
+    /// provider's owner.
+    RevealBid {
+        /// Who offers.
+        provider: ProviderId,
+        /// For which order.
+        order: OrderId,
+        /// Price of the whole copy per epoch; at most the order's cap.
+        price_per_epoch: Amount,
+        /// The salt of the commitment.
+        salt: Salt,
     },
     /// Announces a sealed sector, before the seed is known. By the owner.
     PreCommit(PreCommit),

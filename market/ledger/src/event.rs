@@ -4,7 +4,7 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
-use crate::ids::{Address, DealId, OrderId};
+use crate::ids::{Address, Commitment, DealId, OrderId};
 
 /// A fact about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub enum Event {
     OrderPlaced { order: OrderId, client: Address, deposit: Amount, bids_close_at: Epoch },
     /// A bid was taken.
     BidPlaced { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
+    /// A bid was taken whose price is not known yet.
+    BidSealed { order: OrderId, provider: ProviderId, commitment: Commitment, reveal_until: Epoch },
+    /// A sealed bid's price.
+    BidRevealed { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
     /// A bid won one copy.
     BidWon { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
     /// A bid is over; its deposit was returned, or burnt if `burnt`.

@@ -221,7 +221,10 @@ impl State {
     fn check_orders(&self) -> Result<(), InvariantViolation> {
         for (id, order) in self.orders() {
             if order.status == OrderStatus::Open {
-                self.queued(order.bids_close_at.0, Due::BidWindowClose(id))?;
+                let assigned_at = (order.reveals_close_at.0, Due::RevealWindowClose(id));
+                let bids_close = (order.bids_close_at.0, Due::BidWindowClose(id));
+                let (epoch, due) = if order.sealed_bids > 0 { assigned_at } else { bids_close };
+                self.queued(epoch, due)?;
             } else if !order.deposit.is_zero() {
                 return Err(dangling(format!("{id} is not open and holds a deposit")));
             }
@@ -230,6 +233,12 @@ impl State {
             let closed = matches!(bid.status, BidStatus::Closed(_));
             if closed && !bid.deposit.is_zero() {
                 return Err(dangling(format!("closed bid of {provider} on {order} holds a deposit")));
+            }
+            let open_order = self.order(order).is_some_and(|order| order.status == OrderStatus::Open);
+            if matches!(bid.status, BidStatus::Sealed { .. }) && !(open_order && bid.price_per_epoch.is_zero()) {
+                return Err(dangling(format!(
+                    "sealed bid of {provider} on {order} outlives the order, or has a price"
+                )));
             }
             if !closed && self.order(order).is_none() {
                 return Err(dangling(format!("open bid of {provider} on {order}, which is forgotten")));

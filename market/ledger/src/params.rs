@@ -40,6 +40,8 @@ pub struct LedgerParams {
     pub beacon_window: u64,
     /// Epochs for which an order takes bids.
     pub bid_window: u64,
+    /// Epochs after the bid window in which sealed bids are revealed.
+    pub reveal_window: u64,
     /// Epochs from assignment until a deal must be active.
     pub activation_window: u64,
     /// Epochs for which closed orders, deals and sectors stay readable.
@@ -105,6 +107,7 @@ impl LedgerParams {
             ticket_age_max: 18_000,
             beacon_window: 20_000,
             bid_window: 10,
+            reveal_window: 10,
             activation_window: 36_000,
             record_retention: 36_000,
             collateral_min: Amount(10_000_000),
@@ -139,6 +142,7 @@ impl LedgerParams {
             ticket_age_max: 30 * DAY,
             beacon_window: 31 * DAY,
             bid_window: 20,
+            reveal_window: 20,
             activation_window: 7 * DAY,
             record_retention: 60 * DAY,
             collateral_min: Amount(1_000_000_000),
@@ -184,6 +188,7 @@ impl LedgerParams {
             ("ticket_age_max", self.ticket_age_max),
             ("beacon_window", self.beacon_window),
             ("bid_window", self.bid_window),
+            ("reveal_window", self.reveal_window),
             ("activation_window", self.activation_window),
             ("record_retention", self.record_retention),
             ("deal_epochs_min", self.deal_epochs_min),

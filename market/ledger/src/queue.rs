@@ -19,6 +19,8 @@ pub enum Due {
     PreCommitExpiry(ProviderId, SectorNumber),
     /// An order's bids are assigned.
     BidWindowClose(OrderId),
+    /// An order with sealed bids is assigned.
+    RevealWindowClose(OrderId),
     /// A deal must be active.
     DealActivation(DealId),
     /// All epochs of a deal are accounted.

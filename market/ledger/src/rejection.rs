@@ -3,7 +3,7 @@
 use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Address, ChainId, DealId, OrderId};
+use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
 use crate::proof::ProofRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
@@ -92,6 +92,15 @@ pub enum Rejection {
     /// The deal is another provider's.
     #[error("{deal} is with {provider}")]
     NotDealProvider { deal: DealId, provider: ProviderId },
+    /// Sealed bids on the order are not revealed now.
+    #[error("sealed bids on {order} are revealed from epoch {from} and before {until}, now is {now}")]
+    NotRevealing { order: OrderId, from: Epoch, until: Epoch, now: Epoch },
+    /// The provider has no sealed bid on the order.
+    #[error("{provider} has no sealed bid on {order}")]
+    NothingSealed { order: OrderId, provider: ProviderId },
+    /// Price and salt are not those that were committed to.
+    #[error("price and salt hash to {got}, committed was {expected}")]
+    WrongReveal { expected: Commitment, got: Commitment },
     /// The deal is in a sector already, or over.
     #[error("{deal} does not wait to be sealed")]
     DealNotAssigned { deal: DealId },

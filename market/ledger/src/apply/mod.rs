@@ -237,7 +237,8 @@ impl Step<'_> {
                 self.close_partition((provider, deadline, partition), due_at)
             }
             Due::PreCommitExpiry(provider, sector) => self.expire_pre_commit(provider, sector, due_at),
-            Due::BidWindowClose(order) => self.assign_order(order),
+            Due::BidWindowClose(order) => self.close_bid_window(order),
+            Due::RevealWindowClose(order) => self.assign_order(order),
             Due::DealActivation(deal) => self.expire_assigned_deal(deal, due_at),
             Due::DealEnd(deal) => self.end_deal(deal),
             Due::ForgetOrder(order) => self.forget_order(order),
@@ -285,6 +286,10 @@ impl Step<'_> {
             Command::CancelOrder { order } => self.cancel_order(*order),
             Command::PlaceBid { provider, order, price_per_epoch } => {
                 self.place_bid(*provider, *order, *price_per_epoch)
+            }
+            Command::CommitBid { provider, order, commitment } => self.commit_bid(*provider, *order, *commitment),
+            Command::RevealBid { provider, order, price_per_epoch, salt } => {
+                self.reveal_bid(*provider, *order, *price_per_epoch, salt)
             }
             Command::PreCommit(pre_commit) => self.pre_commit(pre_commit),
             Command::ProveCommit { provider, sector, pieces, proof } => {

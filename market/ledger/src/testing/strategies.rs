@@ -4,7 +4,7 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
 use super::network::{order_terms, piece};
-use crate::{Command, DealId, LedgerParams, OrderId};
+use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
 
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
@@ -20,6 +20,10 @@ pub enum Action {
     /// Let this many epochs pass.
     Wait(u8),
 }
+
+/// The chain of every [`super::Network`].
+const CHAIN: ChainId = super::network::CHAIN;
+const SALT: Salt = Salt([5; 32]);
 
 fn arb_account() -> impl Strategy<Value = u8> {
     1u8..5
@@ -68,6 +72,19 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
             provider,
             order: OrderId(order),
             price_per_epoch: Amount(price),
+        }),
+        (provider(), 1u64..6, 0u64..3).prop_map(|(provider, order, price)| {
+            let bid = SealedBid { order: OrderId(order), provider, price_per_epoch: Amount(price) };
+            // The providers of a network's start are numbered like their owners, from account 2.
+            let owner = super::Network::address((provider.0 - 998) as u8);
+            let commitment = bid.commitment(CHAIN, owner, &SALT);
+            Command::CommitBid { provider, order: bid.order, commitment }
+        }),
+        (provider(), 1u64..6, 0u64..3).prop_map(|(provider, order, price)| Command::RevealBid {
+            provider,
+            order: OrderId(order),
+            price_per_epoch: Amount(price),
+            salt: SALT,
         }),
         (provider(), arb_sector()).prop_map(|(provider, sector)| Command::ProveCommit {
             provider,
