@@ -33,6 +33,7 @@ pub mod payments;
 pub mod proof;
 pub mod provider;
 pub mod queue;
+pub mod quote;
 pub mod randomness;
 pub mod rejection;
 pub mod scores;
@@ -61,6 +62,7 @@ pub use proof::{
     WindowPostStatement,
 };
 pub use provider::{Account, Provider};
+pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};

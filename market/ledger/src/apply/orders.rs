@@ -22,16 +22,38 @@ use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTe
 use crate::queue::Due;
 use crate::randomness;
 use crate::rejection::Rejection;
+use crate::state::State;
 use crate::treasury::Pot;
+
+impl State {
+    /// What an order with these terms locks; the one home of the rules that terms must obey.
+    pub(crate) fn order_deposit(&self, terms: &OrderTerms) -> Result<Amount, Rejection> {
+        self.check_terms(terms)?;
+        let copy = terms.price_per_epoch_max.checked_mul(terms.duration_epochs);
+        copy.and_then(|copy| copy.checked_mul(u64::from(terms.copies)))
+            .ok_or_else(|| Rejection::Overflow { what: "price cap x duration x copies".to_owned() })
+    }
+
+    fn check_terms(&self, terms: &OrderTerms) -> Result<(), Rejection> {
+        let params = &self.meta.params;
+        in_range("duration_epochs", terms.duration_epochs, params.deal_epochs_min, params.deal_epochs_max)?;
+        in_range("copies", u64::from(terms.copies), 1, u64::from(params.copies_max))?;
+        in_range("number of pieces", terms.pieces.len() as u64, 1, u64::from(params.order_pieces_max))?;
+        check_url("transfer_url", &terms.transfer_url)?;
+        for (index, piece) in terms.pieces.iter().enumerate() {
+            let least = UnpaddedBytes::piece_for(piece.payload_bytes).map(UnpaddedBytes::to_padded);
+            if least != Some(piece.piece.size) {
+                let (size, payload_bytes) = (piece.piece.size.0, piece.payload_bytes);
+                return Err(Rejection::BadPiece { index: index as u32, size, payload_bytes });
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Step<'_> {
     pub(super) fn place_order(&mut self, terms: &OrderTerms) -> Result<(), Rejection> {
-        self.check_terms(terms)?;
-        let deposit = terms
-            .price_per_epoch_max
-            .checked_mul(terms.duration_epochs)
-            .and_then(|copy| copy.checked_mul(u64::from(terms.copies)))
-            .ok_or_else(|| Rejection::Overflow { what: "price cap x duration x copies".to_owned() })?;
+        let deposit = self.state.order_deposit(terms)?;
         self.state.lock(self.sender, Pot::Escrow, deposit)?;
         let order = OrderId(self.state.meta.next_order);
         self.state.meta.next_order += 1;
@@ -50,22 +72,6 @@ impl Step<'_> {
         self.state.orders.insert(order, record);
         self.state.schedule(bids_close_at, Due::BidWindowClose(order));
         self.emit(Event::OrderPlaced { order, client: self.sender, deposit, bids_close_at });
-        Ok(())
-    }
-
-    fn check_terms(&self, terms: &OrderTerms) -> Result<(), Rejection> {
-        let params = &self.state.meta.params;
-        in_range("duration_epochs", terms.duration_epochs, params.deal_epochs_min, params.deal_epochs_max)?;
-        in_range("copies", u64::from(terms.copies), 1, u64::from(params.copies_max))?;
-        in_range("number of pieces", terms.pieces.len() as u64, 1, u64::from(params.order_pieces_max))?;
-        check_url("transfer_url", &terms.transfer_url)?;
-        for (index, piece) in terms.pieces.iter().enumerate() {
-            let least = UnpaddedBytes::piece_for(piece.payload_bytes).map(UnpaddedBytes::to_padded);
-            if least != Some(piece.piece.size) {
-                let (size, payload_bytes) = (piece.piece.size.0, piece.payload_bytes);
-                return Err(Rejection::BadPiece { index: index as u32, size, payload_bytes });
-            }
-        }
         Ok(())
     }
 

@@ -16,6 +16,6 @@ pub mod vesting;
 
 pub use channels::{Channel, ChannelId, ChannelRejection, SignedVoucher, Voucher};
 pub use rails::{
-    PayAccount, ProofSpan, ProofTable, Rail, RailBook, RailId, RailRejection, RailTerms, Settlement, Verdict,
+    PayAccount, ProofSpan, ProofTable, Rail, RailBook, RailId, RailQuote, RailRejection, RailTerms, Settlement, Verdict,
 };
 pub use vesting::{VestingAccount, VestingRule};

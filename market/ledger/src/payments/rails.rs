@@ -139,6 +139,19 @@ pub struct Settlement {
     pub closed: bool,
 }
 
+/// What a rail would take, before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RailQuote {
+    /// Locked at once, beyond what the payer's other rails have locked.
+    pub locked: Amount,
+    /// The payer's free funds.
+    pub free: Amount,
+    /// What these lack; nothing if the rail can be opened.
+    pub missing: Amount,
+    /// Epochs for which the rest pays for all the payer's rails; `None` if these cost nothing.
+    pub runway_epochs: Option<u64>,
+}
+
 /// Why the book does not do what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
@@ -171,6 +184,20 @@ pub enum RailRejection {
     /// A number outside its bounds.
     #[error("{what} does not fit")]
     Overflow { what: String },
+}
+
+impl RailTerms {
+    /// What a rail of these terms locks when it opens.
+    fn lockup(&self) -> Result<Amount, RailRejection> {
+        if self.payer == self.payee {
+            return Err(RailRejection::OneParty { party: self.payer });
+        }
+        if self.lockup_period > LOCKUP_PERIOD_MAX {
+            return Err(RailRejection::Overflow { what: "the lockup period".to_owned() });
+        }
+        let locked = self.rate.checked_mul(self.lockup_period).and_then(|sum| sum.checked_add(self.lockup_fixed));
+        locked.ok_or_else(|| RailRejection::Overflow { what: "rate x period + fixed".to_owned() })
+    }
 }
 
 impl PayAccount {
@@ -333,15 +360,8 @@ impl RailBook {
     /// # Errors
     /// [`RailRejection`] if the payer cannot lock `rate x period + fixed`.
     pub fn open(&mut self, now: Epoch, terms: RailTerms) -> Result<RailId, RailRejection> {
-        if terms.payer == terms.payee {
-            return Err(RailRejection::OneParty { party: terms.payer });
-        }
-        if terms.lockup_period > LOCKUP_PERIOD_MAX {
-            return Err(RailRejection::Overflow { what: "the lockup period".to_owned() });
-        }
         let mut account = self.solvent(terms.payer, now)?;
-        let locked = terms.rate.checked_mul(terms.lockup_period).and_then(|sum| sum.checked_add(terms.lockup_fixed));
-        let locked = locked.ok_or_else(|| RailRejection::Overflow { what: "rate x period + fixed".to_owned() })?;
+        let locked = terms.lockup()?;
         account.lock(terms.payer, locked)?;
         account.rate = add_rate(account.rate, terms.rate)?;
         let rail = RailId(self.next_rail);
@@ -350,6 +370,20 @@ impl RailBook {
         self.streaming.insert((terms.payer, rail));
         self.rails.insert(rail, Rail { terms, settled_until: now, ends_at: None, segments: VecDeque::new() });
         Ok(rail)
+    }
+
+    /// What a rail with these terms would lock, and how long the payer's money would then last.
+    ///
+    /// # Errors
+    /// As [`RailBook::open`], but for missing funds: these are in the quote.
+    pub fn quote(&self, now: Epoch, terms: &RailTerms) -> Result<RailQuote, RailRejection> {
+        let account = self.solvent(terms.payer, now)?;
+        let locked = terms.lockup()?;
+        let rate = add_rate(account.rate, terms.rate)?;
+        let missing = locked.checked_sub(account.free()).unwrap_or_default();
+        let left = account.free().checked_sub(locked).unwrap_or_default();
+        let runway_epochs = left.0.checked_div(rate.0);
+        Ok(RailQuote { locked, free: account.free(), missing, runway_epochs })
     }
 
     /// The payer's account, if it is funded up to `now`.

@@ -133,6 +133,19 @@ fn a_fixed_part_pays_at_once_and_a_part_is_burnt() {
     assert!(matches!(book.open(Epoch(2), terms(1, 1, 1)), Err(RailRejection::OneParty { .. })));
 }
 
+#[test]
+fn a_quote_is_what_opening_does() {
+    let mut book = funded(400);
+    let quote = book.quote(Epoch(3), &terms(1, 2, 5)).unwrap();
+    assert_eq!((quote.locked, quote.missing, quote.runway_epochs), (Amount(100), Amount(0), Some(60)));
+    book.open(Epoch(3), terms(1, 2, 5)).unwrap();
+    assert_eq!(book.account(&who(1)).free(), Amount(300));
+    assert_eq!(book.next_unfunded(), Some((Epoch(3 + 60), who(1))));
+    let quote = book.quote(Epoch(3), &terms(1, 2, 30)).unwrap();
+    assert_eq!((quote.locked, quote.missing, quote.runway_epochs), (Amount(350), Amount(50), Some(0)));
+    assert!(book.open(Epoch(3), terms(1, 2, 30)).is_err());
+}
+
 /// One thing that happens to a book.
 #[derive(Debug, Clone)]
 enum Act {
