@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::order::OrderTerms;
+use crate::payments::{ChannelId, SignedVoucher};
 
 /// A request to the ledger, in the name of the transaction's sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +125,32 @@ pub enum Command {
     Settle {
         /// Which.
         deal: DealId,
+    },
+    /// Opens a payment channel from the sender. Its number is in [`crate::Event::ChannelOpened`].
+    OpenChannel {
+        /// Who is paid.
+        payee: Address,
+        /// Locked; at least `channel_deposit_min`.
+        deposit: Amount,
+    },
+    /// Adds to an open channel. By anyone; what is left at the end goes to the payer.
+    TopUpChannel {
+        /// Which.
+        channel: ChannelId,
+        /// How much; more than nothing.
+        amount: Amount,
+    },
+    /// Pays the payee what a voucher promises beyond earlier ones. By anyone who has it.
+    RedeemVoucher(SignedVoucher),
+    /// Closes a channel after `channel_settle_delay`; that happens by itself. By the payer.
+    StartCloseChannel {
+        /// Which.
+        channel: ChannelId,
+    },
+    /// Closes a channel: by the payee at once, by anyone after the delay.
+    CloseChannel {
+        /// Which.
+        channel: ChannelId,
     },
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::payments::ChannelId;
 
 /// A fact about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,4 +68,14 @@ pub enum Event {
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },
     /// A deal is over; `refunded` went back to the client.
     DealClosed { deal: DealId, refunded: Amount, closure: Closure },
+    /// A payment channel exists.
+    ChannelOpened { channel: ChannelId, payer: Address, payee: Address, deposit: Amount },
+    /// A payment channel holds more.
+    ChannelToppedUp { channel: ChannelId, amount: Amount },
+    /// A voucher for `cumulative` paid what earlier ones had not.
+    VoucherRedeemed { channel: ChannelId, paid: Amount, cumulative: Amount },
+    /// A payment channel closes at `until`.
+    ChannelClosing { channel: ChannelId, until: Epoch },
+    /// A payment channel is over; `returned` went back to the payer.
+    ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
 }

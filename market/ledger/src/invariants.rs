@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_protocol::{Amount, ProviderId};
 
 use crate::order::{BidStatus, DealStatus, OrderStatus};
+use crate::payments::channels::ChannelStatus;
 use crate::queue::Due;
 use crate::sector::{Partition, Sector, SectorStatus};
 use crate::state::State;
@@ -86,14 +87,15 @@ impl State {
         self.check_deals()?;
         self.check_sectors()?;
         self.check_orders()?;
+        self.check_channels()?;
         self.check_obligations()
     }
 
     fn check_supply(&self) -> Result<(), InvariantViolation> {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
-        let locked: u128 =
-            [treasury.escrow, treasury.bid_deposits, treasury.collateral, treasury.sector_deposits].into_iter().sum();
+        let (deposits, channels) = ([treasury.bid_deposits, treasury.sector_deposits], treasury.channels);
+        let locked: u128 = [treasury.escrow, treasury.collateral, channels].into_iter().chain(deposits).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -104,12 +106,14 @@ impl State {
         let bids: u128 = self.bids.iter().map(|(_, bid)| bid.deposit).sum();
         let collateral: u128 = self.providers.iter().map(|(_, provider)| provider.collateral).sum();
         let sectors: u128 = self.sectors.iter().map(|(_, sector)| sector.deposit).sum();
+        let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
         let held = self.treasury();
-        let pots: [(&'static str, Amount, u128); 4] = [
+        let pots: [(&'static str, Amount, u128); 5] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
+            ("channels", held.channels, channels),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {
@@ -242,6 +246,18 @@ impl State {
             }
             if !closed && self.order(order).is_none() {
                 return Err(dangling(format!("open bid of {provider} on {order}, which is forgotten")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_channels(&self) -> Result<(), InvariantViolation> {
+        for (id, channel) in self.channels() {
+            match channel.status() {
+                ChannelStatus::Open => {}
+                ChannelStatus::Closing { until } => self.queued(until.0, Due::ChannelClose(id))?,
+                ChannelStatus::Closed if channel.held().is_zero() => {}
+                ChannelStatus::Closed => return Err(dangling(format!("{id} is closed and holds money"))),
             }
         }
         Ok(())

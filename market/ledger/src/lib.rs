@@ -7,7 +7,7 @@
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
 //! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
 //! is), [`table`] (how state is kept, hashed and copied). Beside the step, not yet behind commands: [`scores`],
-//! [`emission`], [`payments`].
+//! [`emission`], and of [`payments`] rails and vesting.
 //!
 //! # Invariants
 //! - Money is conserved: free balances, pots and burnt money always make the genesis supply.

@@ -46,6 +46,10 @@ pub struct LedgerParams {
     pub activation_window: u64,
     /// Epochs for which closed orders, deals and sectors stay readable.
     pub record_retention: u64,
+    /// Epochs from a payer's wish to close a channel until it closes: the payee's time to redeem.
+    pub channel_settle_delay: u64,
+    /// Least first deposit of a channel.
+    pub channel_deposit_min: Amount,
     /// Least collateral for bidding and pre-committing.
     pub collateral_min: Amount,
     /// Deposit with a bid.
@@ -110,6 +114,8 @@ impl LedgerParams {
             reveal_window: 10,
             activation_window: 36_000,
             record_retention: 36_000,
+            channel_settle_delay: 100,
+            channel_deposit_min: Amount(10_000),
             collateral_min: Amount(10_000_000),
             bid_deposit: Amount(500_000),
             sector_deposit: Amount(1_000_000),
@@ -145,6 +151,8 @@ impl LedgerParams {
             reveal_window: 20,
             activation_window: 7 * DAY,
             record_retention: 60 * DAY,
+            channel_settle_delay: DAY / 2,
+            channel_deposit_min: Amount(100_000),
             collateral_min: Amount(1_000_000_000),
             bid_deposit: Amount(500_000),
             sector_deposit: Amount(100_000_000),
@@ -191,6 +199,7 @@ impl LedgerParams {
             ("reveal_window", self.reveal_window),
             ("activation_window", self.activation_window),
             ("record_retention", self.record_retention),
+            ("channel_settle_delay", self.channel_settle_delay),
             ("deal_epochs_min", self.deal_epochs_min),
             ("deal_epochs_max", self.deal_epochs_max),
             ("sector_epochs_max", self.sector_epochs_max),

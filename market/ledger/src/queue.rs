@@ -8,6 +8,7 @@ use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DealId, OrderId};
+use crate::payments::ChannelId;
 use crate::state::State;
 
 /// What is due. The order of the variants is the order within an epoch.
@@ -31,6 +32,10 @@ pub enum Due {
     ForgetDeal(DealId),
     /// A closed sector may be forgotten.
     ForgetSector(ProviderId, SectorNumber),
+    /// A channel that its payer wants to close closes.
+    ChannelClose(ChannelId),
+    /// A closed channel may be forgotten.
+    ForgetChannel(ChannelId),
 }
 
 impl State {

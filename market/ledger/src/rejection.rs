@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::payments::{ChannelId, ChannelRejection};
 use crate::proof::ProofRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
@@ -137,6 +138,15 @@ pub enum Rejection {
     /// The verifier says no.
     #[error("proof refused: {0}")]
     Proof(ProofRejection),
+    /// No such payment channel.
+    #[error("{channel} does not exist")]
+    UnknownChannel { channel: ChannelId },
+    /// A first deposit that is too small.
+    #[error("a channel's first deposit is at least {least}, got {got}")]
+    DepositTooSmall { least: Amount, got: Amount },
+    /// The channel says no.
+    #[error(transparent)]
+    Channel(#[from] ChannelRejection),
     /// No such partition.
     #[error("deadline {deadline} has no partition {partition}")]
     UnknownPartition { deadline: u32, partition: u32 },

@@ -15,6 +15,7 @@ use crate::codec;
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
+use crate::payments::{Channel, ChannelId};
 use crate::proof::{PorepStatement, WindowPostStatement};
 use crate::provider::{Account, Provider};
 use crate::queue::Due;
@@ -37,6 +38,7 @@ pub(crate) struct Meta {
     pub next_provider: u64,
     pub next_order: u64,
     pub next_deal: u64,
+    pub next_channel: u64,
     pub treasury: Treasury,
 }
 
@@ -54,6 +56,7 @@ pub struct State {
     pub(crate) partitions: Table<PartitionKey, Partition>,
     pub(crate) beacons: Table<Epoch, Beacon>,
     pub(crate) queue: Table<(Epoch, Due), ()>,
+    pub(crate) channels: Table<ChannelId, Channel>,
 }
 
 /// Why there is no first state.
@@ -132,6 +135,8 @@ pub mod columns {
     pub const BEACONS: u8 = 8;
     /// Queue entries by epoch and what is due.
     pub const QUEUE: u8 = 9;
+    /// Payment channels by number.
+    pub const CHANNELS: u8 = 10;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -146,6 +151,7 @@ macro_rules! each_table {
         $with!(PARTITIONS, partitions);
         $with!(BEACONS, beacons);
         $with!(QUEUE, queue);
+        $with!(CHANNELS, channels);
     };
 }
 
@@ -191,6 +197,7 @@ impl State {
             next_provider: FIRST_PROVIDER,
             next_order: 1,
             next_deal: 1,
+            next_channel: 1,
             treasury: Treasury { supply, ..Treasury::default() },
         };
         Ok(Self::empty(meta, accounts))
@@ -208,6 +215,7 @@ impl State {
             partitions: Table::new(),
             beacons: Table::new(),
             queue: Table::new(),
+            channels: Table::new(),
         }
     }
 
@@ -408,6 +416,16 @@ impl State {
     /// Deals of one provider. Reads all deals.
     pub fn deals_of(&self, provider: ProviderId) -> impl Iterator<Item = (DealId, &Deal)> {
         self.deals().filter(move |(_, deal)| deal.provider == provider)
+    }
+
+    /// A payment channel.
+    pub fn channel(&self, channel: ChannelId) -> Option<&Channel> {
+        self.channels.get(&channel)
+    }
+
+    /// All payment channels that are not forgotten, by number.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
+        self.channels.iter().map(|(id, channel)| (*id, channel))
     }
 
     /// A sector.

@@ -1,7 +1,7 @@
 //! Where money is that is not free, and the only ways to move it.
 //!
-//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of four pots, on
-//! behalf of one order, bid, deal, provider or sector that records the amount), or burnt. Each move takes from one place
+//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of five pots, on
+//! behalf of one order, bid, deal, provider, sector or channel that records the amount), or burnt. Each move takes from one place
 //! and gives to another, so the sum cannot change; a move that a rule got wrong stops the ledger instead of minting.
 
 use cairn_protocol::Amount;
@@ -22,6 +22,8 @@ pub enum Pot {
     Collateral,
     /// Deposits of pre-committed and live sectors.
     SectorDeposits,
+    /// Deposits of payment channels.
+    Channels,
 }
 
 /// Totals of everything that is not free.
@@ -39,6 +41,8 @@ pub struct Treasury {
     pub collateral: Amount,
     /// See [`Pot::SectorDeposits`].
     pub sector_deposits: Amount,
+    /// See [`Pot::Channels`].
+    pub channels: Amount,
 }
 
 impl Treasury {
@@ -48,6 +52,7 @@ impl Treasury {
             Pot::BidDeposits => &mut self.bid_deposits,
             Pot::Collateral => &mut self.collateral,
             Pot::SectorDeposits => &mut self.sector_deposits,
+            Pot::Channels => &mut self.channels,
         }
     }
 }

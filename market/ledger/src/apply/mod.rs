@@ -10,6 +10,7 @@
 //!    c. command carried out; if it fails, everything since (b) is undone.
 //! 6. Hash.
 
+mod channels;
 mod deals;
 mod orders;
 mod posts;
@@ -243,6 +244,8 @@ impl Step<'_> {
             Due::DealEnd(deal) => self.end_deal(deal),
             Due::ForgetOrder(order) => self.forget_order(order),
             Due::ForgetDeal(deal) => u64::from(self.state.deals.remove(&deal)),
+            Due::ChannelClose(channel) => self.end_channel(channel),
+            Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
         }
     }
@@ -301,6 +304,11 @@ impl Step<'_> {
             Command::DeclareFaults { provider, sectors } => self.declare_faults(*provider, sectors),
             Command::DeclareRecovery { provider, sectors } => self.declare_recovery(*provider, sectors),
             Command::Settle { deal } => self.settle(*deal),
+            Command::OpenChannel { payee, deposit } => self.open_channel(*payee, *deposit),
+            Command::TopUpChannel { channel, amount } => self.top_up_channel(*channel, *amount),
+            Command::RedeemVoucher(voucher) => self.redeem_voucher(voucher),
+            Command::StartCloseChannel { channel } => self.start_close_channel(*channel),
+            Command::CloseChannel { channel } => self.close_channel(*channel),
         }
     }
 

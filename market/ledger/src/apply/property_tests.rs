@@ -23,6 +23,7 @@ fn params() -> LedgerParams {
         bid_window: 3,
         activation_window: 60,
         record_retention: 40,
+        channel_settle_delay: 20,
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,

@@ -19,6 +19,8 @@
 //! - *Conservation*: deposits = redeemed + returned + still in the channel.
 //! - *Monotone*: `redeemed` only grows, and never beyond what was deposited or signed.
 
+use std::fmt;
+
 use cairn_protocol::{Amount, Epoch};
 use ed25519_consensus::{Signature, SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,12 @@ const TAG_SIGN: &[u8] = b"cairn/voucher/v1\0";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChannelId(pub u64);
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "channel-{}", self.0)
+    }
+}
 
 /// A promise to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,13 +123,13 @@ pub enum ChannelRejection {
     #[error("a channel needs two parties, {party} is both")]
     OneParty { party: Address },
     /// Not possible in this state.
-    #[error("channel {channel:?} is {status:?}: {what}")]
+    #[error("{channel} is {status:?}: {what}")]
     WrongStatus { channel: ChannelId, status: ChannelStatus, what: String },
     /// Somebody else's right.
     #[error("{who} may not {what}")]
     NotAllowed { who: Address, what: String },
     /// A voucher of another channel.
-    #[error("the voucher is for channel {got:?}, this is {expected:?}")]
+    #[error("the voucher is for {got}, this is {expected}")]
     WrongChannel { expected: ChannelId, got: ChannelId },
     /// Not signed by the payer.
     #[error("the voucher is not signed by {payer}")]

@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
 use super::network::{order_terms, piece};
+use crate::payments::{ChannelId, Voucher};
 use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
 
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
@@ -99,6 +100,15 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         (provider(), arb_sector()).prop_map(|(provider, n)| Command::DeclareFaults { provider, sectors: vec![n] }),
         (provider(), arb_sector()).prop_map(|(provider, n)| Command::DeclareRecovery { provider, sectors: vec![n] }),
         (1u64..12).prop_map(|deal| Command::Settle { deal: DealId(deal) }),
+        (arb_account(), arb_amount())
+            .prop_map(|(payee, deposit)| { Command::OpenChannel { payee: super::Network::address(payee), deposit } }),
+        (1u64..4, arb_amount()).prop_map(|(n, amount)| Command::TopUpChannel { channel: ChannelId(n), amount }),
+        (arb_account(), 1u64..4, arb_amount()).prop_map(|(payer, n, cumulative)| {
+            let voucher = Voucher { channel: ChannelId(n), cumulative };
+            Command::RedeemVoucher(voucher.sign(CHAIN, &super::Network::key(payer)))
+        }),
+        (1u64..4).prop_map(|n| Command::StartCloseChannel { channel: ChannelId(n) }),
+        (1u64..4).prop_map(|n| Command::CloseChannel { channel: ChannelId(n) }),
     ]
 }
 
