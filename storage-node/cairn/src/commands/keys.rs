@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use cairn_compute::Workers;
 use cairn_sealing::space;
 use cairn_snark::groth16::catalog::{self, FileDigest};
@@ -107,9 +107,7 @@ impl Keys {
         if converted {
             return Ok(());
         }
-        let fits = space::check_free(&self.cache, metadata.len(), 0);
-        fits.with_context(|| format!("cannot ask for the free space of {}", self.cache.display()))?
-            .with_context(|| format!("cannot convert {}", file.display()))
+        check_room(&self.cache, metadata.len()).with_context(|| format!("cannot convert {}", file.display()))
     }
 
     fn explain(&self, circuit: Circuit, kind: FileKind, error: KeyFileError) -> anyhow::Error {
@@ -135,6 +133,14 @@ impl Keys {
             self.params.display()
         )
     }
+}
+
+/// Checks that a folder has room.
+pub fn check_room(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let free =
+        space::free_bytes(folder).with_context(|| format!("cannot ask for the free space of {}", folder.display()))?;
+    ensure!(free >= bytes, "{}: expected {bytes} free bytes, got {free}", folder.display());
+    Ok(())
 }
 
 /// Whether a verifying key is the published one of its circuit.

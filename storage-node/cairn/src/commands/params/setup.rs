@@ -15,7 +15,6 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use cairn_compute::Workers;
 use cairn_protocol::SectorSize;
-use cairn_sealing::space;
 use cairn_snark::groth16::catalog::{self, FileDigest};
 use cairn_snark::groth16::params::{ParamsSummary, Section};
 use cairn_snark::groth16::{Circuit, FileKind, Secrets};
@@ -109,9 +108,7 @@ pub fn make_development(keys: &Keys, id: CircuitId, copies: u64, workers: &Worke
     let files = NewFiles::begin(folders(keys), new_paths(keys, circuit))?;
     let bytes = copies * bytes_needed(keys, id, circuit, workers)?;
     keys::note(&format!("{circuit} takes {bytes} bytes in {}", keys.params().display()));
-    space::check_free(keys.params(), bytes, 0)
-        .with_context(|| format!("cannot ask for the free space of {}", keys.params().display()))?
-        .with_context(|| format!("cannot make parameters of {circuit}"))?;
+    keys::check_room(keys.params(), bytes).with_context(|| format!("cannot make parameters of {circuit}"))?;
 
     let mut secret_bytes = [0; 320];
     SysRng.try_fill_bytes(&mut secret_bytes).map_err(|error| anyhow!("the system gives no randomness: {error}"))?;
