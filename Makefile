@@ -1,7 +1,7 @@
 # Each target does its own set-up: a fresh Debian machine with Rust, gcc, make and git is enough.
 CARGO ?= cargo
 
-.PHONY: help demo test test-slow build fmt lint setup
+.PHONY: help demo test test-slow compare build fmt lint setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,13 @@ test: setup ## Format, lints, all tests, and the demo: what CI runs
 
 test-slow: setup ## The tests that take minutes: large sectors
 	$(CARGO) test --locked --release --workspace -- --ignored
+
+# Where the comparison keeps parameters (6 GB), and more of its arguments: COMPARE_ARGS=--help lists them.
+COMPARE_DIR ?= .compare
+COMPARE_ARGS ?=
+
+compare: ## Ours beside the reference implementation: seconds, memory, agreement both ways (the first time half an hour)
+	@scripts/compare.sh $(COMPARE_DIR) $(COMPARE_ARGS)
 
 build: setup ## Build the binary: target/release/cairn
 	$(CARGO) build --locked --release -p cairn

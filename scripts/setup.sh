@@ -1,6 +1,9 @@
 #!/bin/sh
 # Makes sure that the system packages for a build are there. Silent when they are; safe to run any number of times.
 #
+#   setup.sh            for Cairn
+#   setup.sh compare    for the comparison with the reference implementation too, which links libhwloc
+#
 # What needs them: RocksDB is C++ (a C++ compiler), and its Rust bindings are generated during the build (libclang with its headers).
 # As root on Debian the missing ones are installed; otherwise the exact command is printed and the build stops here.
 set -eu
@@ -30,6 +33,11 @@ has_command cc || missing="$missing gcc"
 has_command c++ || has_command g++ || missing="$missing g++"
 has_command make || missing="$missing make"
 has_libclang || missing="$missing libclang-dev"
+if [ "${1:-}" = compare ]; then
+    has_command pkg-config || missing="$missing pkg-config"
+    # Its build looks for the library through pkg-config, and fails late and obscurely without it.
+    pkg-config --atleast-version=2.0 hwloc 2>/dev/null || missing="$missing libhwloc-dev"
+fi
 missing=${missing# }
 [ -n "$missing" ] || exit 0
 

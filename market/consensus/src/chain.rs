@@ -122,13 +122,14 @@ impl Chain {
     /// Opens or makes the store in `dir`.
     ///
     /// # Errors
-    /// [`NodeError`] if the genesis cannot be or the store is not usable.
+    /// [`NodeError`] if the genesis cannot be, the verifier has other keys, or the store is not usable.
     pub fn open(
         dir: &std::path::Path,
         genesis: &Genesis,
         history_blocks: u64,
         verifier: SharedVerifier,
     ) -> Result<Self, NodeError> {
+        genesis.check_keys(&verifier.verifying_keys())?;
         let (store, head) = Store::open(dir, genesis, Head::of_genesis(genesis)?)?;
         Ok(Self {
             store: Arc::new(store),

@@ -1,7 +1,7 @@
 //! What a network starts from. Its hash names the network.
 
 use cairn_ledger::validator::POWER_UNIT;
-use cairn_ledger::{Address, Beacon, ChainId, LedgerParams, State, address_of, codec};
+use cairn_ledger::{Address, Beacon, ChainId, KeyDigest, LedgerParams, State, VerifyingKeys, address_of, codec};
 use cairn_protocol::Amount;
 use cairn_protocol::bytes32::serde32;
 use ed25519_consensus::SigningKey;
@@ -80,6 +80,8 @@ pub struct Genesis {
     pub validators: Vec<GenesisValidator>,
     /// Where randomness comes from.
     pub beacon: BeaconConfig,
+    /// The keys that proofs are checked with. Nodes with other keys would disagree about blocks.
+    pub verifying_keys: VerifyingKeys,
 }
 
 /// Why a genesis starts no network.
@@ -101,6 +103,21 @@ pub enum GenesisError {
         /// Name of the network.
         name: String,
     },
+    /// This node checks proofs with another key than the network.
+    #[error(
+        "the network {name:?} checks {circuit} proofs with verifying key {expected}, this node has {got}: its \
+         parameters are not the network's"
+    )]
+    OtherKey {
+        /// Name of the network.
+        name: String,
+        /// Which circuit.
+        circuit: String,
+        /// The network's key, or `none`.
+        expected: String,
+        /// The node's key, or `none`.
+        got: String,
+    },
     /// Not the JSON of a genesis.
     #[error("genesis is not valid: {detail}")]
     Json {
@@ -116,7 +133,7 @@ pub fn development_validator_key(secret: &[u8; 32], number: u32) -> SigningKey {
 }
 
 impl Genesis {
-    /// A development network with the devnet parameters and one validator.
+    /// A development network with the devnet parameters, whose verifier needs no keys, and one validator.
     pub fn devnet(time_ms: u64, secret: [u8; 32], allocations: Vec<Allocation>) -> Self {
         Self::devnet_of(time_ms, secret, allocations, 1)
     }
@@ -135,6 +152,25 @@ impl Genesis {
             allocations,
             validators: (0..validators).map(validator).collect(),
             beacon: BeaconConfig::DevelopmentHashChain { secret },
+            verifying_keys: VerifyingKeys::new(),
+        }
+    }
+
+    /// Checks that a node's verifier has the network's keys, all of them and no other.
+    ///
+    /// # Errors
+    /// [`GenesisError::OtherKey`] names the first circuit with another key.
+    pub fn check_keys(&self, got: &VerifyingKeys) -> Result<(), GenesisError> {
+        let text = |digest: Option<&KeyDigest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.0.clone());
+        let mut circuits = self.verifying_keys.keys().chain(got.keys());
+        match circuits.find(|circuit| self.verifying_keys.get(*circuit) != got.get(*circuit)) {
+            None => Ok(()),
+            Some(circuit) => Err(GenesisError::OtherKey {
+                name: self.name.clone(),
+                circuit: circuit.clone(),
+                expected: text(self.verifying_keys.get(circuit)),
+                got: text(got.get(circuit)),
+            }),
         }
     }
 
@@ -227,6 +263,22 @@ mod tests {
         assert!(Genesis::devnet_of(5, [1; 32], vec![], 2).only_development_key().is_none());
         let nobody = Genesis::devnet_of(5, [1; 32], vec![], 0);
         assert!(matches!(nobody.state(), Err(GenesisError::NoValidators { .. })));
+    }
+
+    #[test]
+    fn a_node_with_other_keys_is_refused_by_name() {
+        let mut genesis = devnet();
+        assert_eq!(genesis.check_keys(&VerifyingKeys::new()), Ok(()));
+        genesis.verifying_keys.insert("porep 2KiB".to_owned(), KeyDigest("aa".to_owned()));
+        assert_ne!(genesis.chain(), devnet().chain());
+        assert_eq!(Genesis::from_json(&genesis.to_json()), Ok(genesis.clone()));
+        let mut keys = genesis.verifying_keys.clone();
+        assert_eq!(genesis.check_keys(&keys), Ok(()));
+        let told = |keys: &VerifyingKeys| genesis.check_keys(keys).unwrap_err().to_string();
+        keys.insert("window-post 2KiB".to_owned(), KeyDigest("bb".to_owned()));
+        assert!(told(&keys).contains("checks window-post 2KiB proofs with verifying key none, this node has bb"));
+        keys.insert("porep 2KiB".to_owned(), KeyDigest("cc".to_owned()));
+        assert!(told(&keys).contains("checks porep 2KiB proofs with verifying key aa, this node has cc"));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod beacon;
 pub mod block;
 pub mod chain;
 pub mod commit;
+pub mod drand;
 mod engine;
 pub mod genesis;
 pub mod mempool;
@@ -36,6 +37,7 @@ pub use beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
 pub use block::{Block, BlockHeader, BlockId};
 pub use chain::{Candidate, Chain, InvalidBlock};
 pub use commit::{Commit, CommitRejection, CommitSignature};
+pub use drand::{DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier};
 pub use genesis::{
     Allocation, BeaconConfig, Genesis, GenesisError, GenesisValidator, Network, development_validator_key,
 };

@@ -3,7 +3,7 @@
 use cairn_protocol::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// Why an order, a bid, a deal or a sector is closed. Codes never change meaning.
+/// Why an order, a bid, a deal, a sector or a channel is closed. Codes never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -19,6 +19,8 @@ pub enum CloseReason {
     DealsActive,
     /// Bid: a deal won by it was not activated in time; the deposit is burnt.
     DealNotActivated,
+    /// Bid: sealed, and not revealed in time; the deposit is burnt.
+    NotRevealed,
     /// Deal: not active by the end of the activation window.
     NotActivated,
     /// Deal: ran its whole duration.
@@ -33,10 +35,14 @@ pub enum CloseReason {
     FaultyTooLong,
     /// Sector: the provider's collateral could not pay a fault fee; the deposit is burnt.
     CollateralExhausted,
+    /// Channel: its payee needs it no more; the rest is back.
+    ClosedByPayee,
+    /// Channel: its payer asked, and the delay is over; the rest is back.
+    ClosedByPayer,
 }
 
 impl CloseReason {
-    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors.
+    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels.
     pub const fn code(self) -> u16 {
         match self {
             Self::NoBids => 101,
@@ -45,6 +51,7 @@ impl CloseReason {
             Self::OrderCancelled => 202,
             Self::DealsActive => 203,
             Self::DealNotActivated => 204,
+            Self::NotRevealed => 205,
             Self::NotActivated => 301,
             Self::Completed => 302,
             Self::SectorTerminated => 303,
@@ -52,6 +59,8 @@ impl CloseReason {
             Self::SectorExpired => 402,
             Self::FaultyTooLong => 403,
             Self::CollateralExhausted => 404,
+            Self::ClosedByPayee => 501,
+            Self::ClosedByPayer => 502,
         }
     }
 
@@ -64,6 +73,7 @@ impl CloseReason {
             Self::OrderCancelled => "the client cancelled the order; the bid deposit is returned",
             Self::DealsActive => "all deals of this bid are active; the bid deposit is returned",
             Self::DealNotActivated => "a deal of this bid was not activated in time; the bid deposit is burnt",
+            Self::NotRevealed => "the sealed bid was not revealed in time; the bid deposit is burnt",
             Self::NotActivated => "the deal was not activated in time; the escrow is returned to the client",
             Self::Completed => "the deal ran to its end; escrow of unproven epochs is returned to the client",
             Self::SectorTerminated => "the deal's sector was terminated; the remaining escrow is returned",
@@ -71,6 +81,8 @@ impl CloseReason {
             Self::SectorExpired => "the sector reached its expiration; the sector deposit is returned",
             Self::FaultyTooLong => "the sector missed too many deadlines in a row; the sector deposit is burnt",
             Self::CollateralExhausted => "collateral could not pay a fault fee; the sector deposit is burnt",
+            Self::ClosedByPayee => "the payee closed the channel; what is not redeemed is returned",
+            Self::ClosedByPayer => "the payer closed the channel and the delay is over; the rest is returned",
         }
     }
 }

@@ -3,8 +3,9 @@
 use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Address, DealId, OrderId};
+use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::order::OrderTerms;
+use crate::payments::{ChannelId, SignedVoucher};
 
 /// A request to the ledger, in the name of the transaction's sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,28 @@ pub enum Command {
         /// Price of the whole copy per epoch; at most the order's cap.
         price_per_epoch: Amount,
     },
+    /// Offers one copy of an open order at a price that nobody sees yet. By the provider's owner; once per order, sealed
+    /// or not. Not to reveal it costs the bid's deposit.
+    CommitBid {
+        /// Who offers.
+        provider: ProviderId,
+        /// For which order.
+        order: OrderId,
+        /// [`crate::order::SealedBid::commitment`] of the price.
+        commitment: Commitment,
+    },
+    /// Shows the price of a sealed bid, from the end of the bid window to the end of the reveal window. By the
+    /// provider's owner.
+    RevealBid {
+        /// Who offers.
+        provider: ProviderId,
+        /// For which order.
+        order: OrderId,
+        /// Price of the whole copy per epoch; at most the order's cap.
+        price_per_epoch: Amount,
+        /// The salt of the commitment.
+        salt: Salt,
+    },
     /// Announces a sealed sector, before the seed is known. By the owner.
     PreCommit(PreCommit),
     /// Proves a pre-committed sector after its seed; deals in it start. By the owner.
@@ -102,6 +125,32 @@ pub enum Command {
     Settle {
         /// Which.
         deal: DealId,
+    },
+    /// Opens a payment channel from the sender. Its number is in [`crate::Event::ChannelOpened`].
+    OpenChannel {
+        /// Who is paid.
+        payee: Address,
+        /// Locked; at least `channel_deposit_min`.
+        deposit: Amount,
+    },
+    /// Adds to an open channel. By anyone; what is left at the end goes to the payer.
+    TopUpChannel {
+        /// Which.
+        channel: ChannelId,
+        /// How much; more than nothing.
+        amount: Amount,
+    },
+    /// Pays the payee what a voucher promises beyond earlier ones. By anyone who has it.
+    RedeemVoucher(SignedVoucher),
+    /// Closes a channel after `channel_settle_delay`; that happens by itself. By the payer.
+    StartCloseChannel {
+        /// Which.
+        channel: ChannelId,
+    },
+    /// Closes a channel: by the payee at once, by anyone after the delay.
+    CloseChannel {
+        /// Which.
+        channel: ChannelId,
     },
 }
 

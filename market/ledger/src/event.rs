@@ -4,7 +4,8 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
-use crate::ids::{Address, DealId, OrderId};
+use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::payments::ChannelId;
 
 /// A fact about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub enum Event {
     OrderPlaced { order: OrderId, client: Address, deposit: Amount, bids_close_at: Epoch },
     /// A bid was taken.
     BidPlaced { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
+    /// A bid was taken whose price is not known yet.
+    BidSealed { order: OrderId, provider: ProviderId, commitment: Commitment, reveal_until: Epoch },
+    /// A sealed bid's price.
+    BidRevealed { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
     /// A bid won one copy.
     BidWon { order: OrderId, provider: ProviderId, price_per_epoch: Amount },
     /// A bid is over; its deposit was returned, or burnt if `burnt`.
@@ -63,4 +68,14 @@ pub enum Event {
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },
     /// A deal is over; `refunded` went back to the client.
     DealClosed { deal: DealId, refunded: Amount, closure: Closure },
+    /// A payment channel exists.
+    ChannelOpened { channel: ChannelId, payer: Address, payee: Address, deposit: Amount },
+    /// A payment channel holds more.
+    ChannelToppedUp { channel: ChannelId, amount: Amount },
+    /// A voucher for `cumulative` paid what earlier ones had not.
+    VoucherRedeemed { channel: ChannelId, paid: Amount, cumulative: Amount },
+    /// A payment channel closes at `until`.
+    ChannelClosing { channel: ChannelId, until: Epoch },
+    /// A payment channel is over; `returned` went back to the payer.
+    ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
 }

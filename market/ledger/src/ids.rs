@@ -51,6 +51,10 @@ bytes32! {
     Beacon;
     /// Merkle root over the whole state.
     StateRoot;
+    /// A hash that binds its sender to what it will reveal; see [`crate::sealed`].
+    Commitment;
+    /// Random bytes that keep a commitment from being guessed.
+    Salt;
 }
 
 /// An order's number, counted from 1.

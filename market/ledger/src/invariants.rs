@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_protocol::{Amount, ProviderId};
 
 use crate::order::{BidStatus, DealStatus, OrderStatus};
+use crate::payments::channels::ChannelStatus;
 use crate::queue::Due;
 use crate::sector::{Partition, Sector, SectorStatus};
 use crate::state::State;
@@ -86,16 +87,15 @@ impl State {
         self.check_deals()?;
         self.check_sectors()?;
         self.check_orders()?;
+        self.check_channels()?;
         self.check_obligations()
     }
 
     fn check_supply(&self) -> Result<(), InvariantViolation> {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
-        let locked: u128 =
-            [treasury.escrow, treasury.bid_deposits, treasury.collateral, treasury.sector_deposits, treasury.stake]
-                .into_iter()
-                .sum();
+        let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
+        let locked: u128 = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -106,13 +106,15 @@ impl State {
         let bids: u128 = self.bids.iter().map(|(_, bid)| bid.deposit).sum();
         let collateral: u128 = self.providers.iter().map(|(_, provider)| provider.collateral).sum();
         let sectors: u128 = self.sectors.iter().map(|(_, sector)| sector.deposit).sum();
+        let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
         let stake: u128 = self.validators.iter().map(|(_, validator)| validator.stake).sum();
         let held = self.treasury();
-        let pots: [(&'static str, Amount, u128); 5] = [
+        let pots: [(&'static str, Amount, u128); 6] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
+            ("channels", held.channels, channels),
             ("stake", held.stake, stake),
         ];
         for (pot, held, locked) in pots {
@@ -225,7 +227,10 @@ impl State {
     fn check_orders(&self) -> Result<(), InvariantViolation> {
         for (id, order) in self.orders() {
             if order.status == OrderStatus::Open {
-                self.queued(order.bids_close_at.0, Due::BidWindowClose(id))?;
+                let assigned_at = (order.reveals_close_at.0, Due::RevealWindowClose(id));
+                let bids_close = (order.bids_close_at.0, Due::BidWindowClose(id));
+                let (epoch, due) = if order.sealed_bids > 0 { assigned_at } else { bids_close };
+                self.queued(epoch, due)?;
             } else if !order.deposit.is_zero() {
                 return Err(dangling(format!("{id} is not open and holds a deposit")));
             }
@@ -235,8 +240,26 @@ impl State {
             if closed && !bid.deposit.is_zero() {
                 return Err(dangling(format!("closed bid of {provider} on {order} holds a deposit")));
             }
+            let open_order = self.order(order).is_some_and(|order| order.status == OrderStatus::Open);
+            if matches!(bid.status, BidStatus::Sealed { .. }) && !(open_order && bid.price_per_epoch.is_zero()) {
+                return Err(dangling(format!(
+                    "sealed bid of {provider} on {order} outlives the order, or has a price"
+                )));
+            }
             if !closed && self.order(order).is_none() {
                 return Err(dangling(format!("open bid of {provider} on {order}, which is forgotten")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_channels(&self) -> Result<(), InvariantViolation> {
+        for (id, channel) in self.channels() {
+            match channel.status() {
+                ChannelStatus::Open => {}
+                ChannelStatus::Closing { until } => self.queued(until.0, Due::ChannelClose(id))?,
+                ChannelStatus::Closed if channel.held().is_zero() => {}
+                ChannelStatus::Closed => return Err(dangling(format!("{id} is closed and holds money"))),
             }
         }
         Ok(())

@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
 //! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
-//! is), [`table`] (how state is kept, hashed and copied).
+//! is), [`table`] (how state is kept, hashed and copied). Beside the step, not yet behind commands: [`scores`],
+//! [`emission`], and of [`payments`] rails and vesting.
 //!
 //! # Invariants
 //! - Money is conserved: free balances, pots and burnt money always make the genesis supply.
@@ -22,16 +23,21 @@ pub mod calendar;
 pub mod close;
 pub mod codec;
 pub mod command;
+pub mod emission;
 pub mod event;
 pub mod ids;
 pub mod invariants;
 pub mod order;
 pub mod params;
+pub mod payments;
 pub mod proof;
 pub mod provider;
 pub mod queue;
+pub mod quote;
 pub mod randomness;
 pub mod rejection;
+pub mod scores;
+pub mod sealed;
 pub mod sector;
 pub mod signatures;
 pub mod state;
@@ -48,12 +54,16 @@ pub use close::{CloseReason, Closure};
 pub use codec::CodecRejection;
 pub use command::{Command, ManifestPiece, PreCommit};
 pub use event::Event;
-pub use ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot, TransactionId};
+pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
-pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms};
+pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
-pub use proof::{PorepStatement, ProofRejection, ProofVerifier, WindowPostStatement};
+pub use proof::{
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
+    WindowPostStatement,
+};
 pub use provider::{Account, Provider};
+pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};

@@ -3,11 +3,16 @@
 //! ```text
 //! order:  Open --bid window ends--> Matched (one deal per copy and piece) | Closed (NoBids)
 //!           \--client cancels-----> Closed (CancelledByClient)
-//! bid:    Open --> Won --all deals active--> Closed (DealsActive) | --one not in time--> Closed (DealNotActivated)
+//! bid:    Sealed --revealed in time--> Open; or Closed (NotRevealed)
+//!         Open --> Won --all deals active--> Closed (DealsActive) | --one not in time--> Closed (DealNotActivated)
 //!           \----> Closed (Outbid, OrderCancelled)
 //! deal:   Assigned <--> Bound (pre-committed) --> Active --> Closed (Completed, SectorTerminated)
 //!              \-----------\--> Closed (NotActivated)
 //! ```
+//!
+//! A bid may be sealed, so that those who bid later cannot undercut it by a unit: a commitment in the bid window, the price
+//! in the reveal window after it. An order with a sealed bid is assigned when that ends, any other when bids end. Whoever
+//! sees that it is outbid may prefer not to reveal; that costs the deposit, and changes nothing for the others.
 //!
 //! Money: an order locks `price cap x duration x copies`; assignment leaves `bid price x duration` per copy in escrow,
 //! divided among its deals, and returns the rest. A deal pays `rate` for each epoch in which its sector is proven.
@@ -17,7 +22,8 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
-use crate::ids::{Address, DealId, OrderId};
+use crate::ids::{Address, ChainId, Commitment, DealId, OrderId, Salt};
+use crate::sealed::{self, SealedUse};
 
 /// A piece of an ordered dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +64,14 @@ pub struct Order {
     pub deposit: Amount,
     /// When it was placed.
     pub placed_at: Epoch,
-    /// First epoch that takes no more bids; assignment happens then.
+    /// First epoch that takes no more bids; assignment happens then, unless there are sealed ones.
     pub bids_close_at: Epoch,
     /// Bids so far.
     pub bids: u32,
+    /// Bids so far that were sealed when they came.
+    pub sealed_bids: u32,
+    /// First epoch that takes no more reveals; assignment happens then if there are sealed bids.
+    pub reveals_close_at: Epoch,
     /// Where it stands.
     pub status: OrderStatus,
 }
@@ -87,7 +97,7 @@ pub enum OrderStatus {
 /// An offer for one copy of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bid {
-    /// Price of the copy per epoch, all pieces together.
+    /// Price of the copy per epoch, all pieces together; nothing while the bid is sealed.
     pub price_per_epoch: Amount,
     /// Locked until the bid loses or its deals are active.
     pub deposit: Amount,
@@ -97,9 +107,33 @@ pub struct Bid {
     pub status: BidStatus,
 }
 
+/// What a sealed bid's commitment binds its owner to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedBid {
+    /// For which order.
+    pub order: OrderId,
+    /// Who offers.
+    pub provider: ProviderId,
+    /// Price of the copy per epoch.
+    pub price_per_epoch: Amount,
+}
+
+impl SealedBid {
+    /// The commitment of `owner` to this bid.
+    pub fn commitment(&self, chain: ChainId, owner: Address, salt: &Salt) -> Commitment {
+        sealed::commitment(SealedUse::Bid, chain, owner, self, salt)
+    }
+}
+
 /// Where a bid stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BidStatus {
+    /// Its price is not known yet.
+    Sealed {
+        /// To the price.
+        commitment: Commitment,
+    },
     /// Waits for the end of the bid window.
     Open,
     /// Won; waits for its deals to become active.

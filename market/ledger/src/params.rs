@@ -9,6 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
 
+/// Most bytes of a transaction on a network whose proofs are SNARKs. The largest ones are, with all numbers at their largest:
+///
+/// - a declaration of 4,096 sectors, 9 bytes each: 37 kB;
+/// - a prove-commit of a non-interactive sector of 32 or 64 GiB: 126 partitions, each a Groth16 proof of 192 bytes, make
+///   24 kB; 256 pieces make 20 kB more;
+/// - an order for 256 pieces: 23 kB.
+const TRANSACTION_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of a block for each transaction it may hold: room for the prove-commit of an interactive 32 GiB sector (10
+/// partitions of 192 bytes), while a window PoSt, the most frequent transaction, takes a fifth of it. Large transactions
+/// make blocks of fewer.
+const BLOCK_BYTES_PER_TRANSACTION: u64 = 2 << 10;
+
 /// Everything that may differ between two networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,10 +40,16 @@ pub struct LedgerParams {
     pub beacon_window: u64,
     /// Epochs for which an order takes bids.
     pub bid_window: u64,
+    /// Epochs after the bid window in which sealed bids are revealed.
+    pub reveal_window: u64,
     /// Epochs from assignment until a deal must be active.
     pub activation_window: u64,
     /// Epochs for which closed orders, deals and sectors stay readable.
     pub record_retention: u64,
+    /// Epochs from a payer's wish to close a channel until it closes: the payee's time to redeem.
+    pub channel_settle_delay: u64,
+    /// Least first deposit of a channel.
+    pub channel_deposit_min: Amount,
     /// Least collateral for bidding and pre-committing.
     pub collateral_min: Amount,
     /// Deposit with a bid.
@@ -81,26 +99,30 @@ pub struct ParamsRejection {
 }
 
 impl LedgerParams {
-    /// A network on one machine, with blocks about every 100 ms: a proving period lasts some ten seconds, sealing may
-    /// take half an hour. Transactions may carry whole vanilla proofs.
+    /// A network on one machine, with blocks about every 100 ms: a proving period lasts some twenty seconds, sealing may
+    /// take half an hour. A window PoSt has 154 epochs, most of the period, because it may have to wait for the two
+    /// cores of a small machine that seals meanwhile; what its SNARK takes alone is a second or two.
     pub fn devnet() -> Self {
         Self {
-            epochs_per_deadline: 2,
-            post_challenge_lead: 10,
+            epochs_per_deadline: 4,
+            post_challenge_lead: 150,
             challenge_delay: 5,
             prove_commit_window: 6_000,
             ticket_age_max: 18_000,
             beacon_window: 20_000,
             bid_window: 10,
+            reveal_window: 10,
             activation_window: 36_000,
             record_retention: 36_000,
+            channel_settle_delay: 100,
+            channel_deposit_min: Amount(10_000),
             collateral_min: Amount(10_000_000),
             bid_deposit: Amount(500_000),
             sector_deposit: Amount(1_000_000),
             fault_fee: Amount(50_000),
             transaction_fee: Amount(100),
             fault_periods_max: 42,
-            deal_epochs_min: 96,
+            deal_epochs_min: 192,
             deal_epochs_max: 10_000_000,
             sector_epochs_max: 20_000_000,
             copies_max: 8,
@@ -115,7 +137,7 @@ impl LedgerParams {
     }
 
     /// A real network with an epoch of 30 s, 2,880 a day: the calendar of Filecoin (`spec/market.md` 2.3), 1 to 1,278
-    /// days for a deal, SNARKs as proofs.
+    /// days for a deal.
     pub fn mainnet() -> Self {
         const DAY: u64 = 2_880;
         Self {
@@ -126,8 +148,11 @@ impl LedgerParams {
             ticket_age_max: 30 * DAY,
             beacon_window: 31 * DAY,
             bid_window: 20,
+            reveal_window: 20,
             activation_window: 7 * DAY,
             record_retention: 60 * DAY,
+            channel_settle_delay: DAY / 2,
+            channel_deposit_min: Amount(100_000),
             collateral_min: Amount(1_000_000_000),
             bid_deposit: Amount(500_000),
             sector_deposit: Amount(100_000_000),
@@ -141,8 +166,8 @@ impl LedgerParams {
             order_pieces_max: 256,
             order_bids_max: 20,
             sector_pieces_max: 256,
-            transaction_bytes_max: 256 << 10,
-            block_bytes_max: 4 << 20,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
+            block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
         }
@@ -171,8 +196,10 @@ impl LedgerParams {
             ("ticket_age_max", self.ticket_age_max),
             ("beacon_window", self.beacon_window),
             ("bid_window", self.bid_window),
+            ("reveal_window", self.reveal_window),
             ("activation_window", self.activation_window),
             ("record_retention", self.record_retention),
+            ("channel_settle_delay", self.channel_settle_delay),
             ("deal_epochs_min", self.deal_epochs_min),
             ("deal_epochs_max", self.deal_epochs_max),
             ("sector_epochs_max", self.sector_epochs_max),
@@ -239,7 +266,66 @@ fn check(holds: bool, name: &'static str, got: u64, rule: &'static str) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use cairn_protocol::{
+        CommP, Epoch, PaddedBytes, PieceInfo, ProviderId, SealProof, SectorNumber, SectorParams, SectorSize,
+    };
+
     use super::*;
+    use crate::command::DECLARED_SECTORS_MAX;
+    use crate::testing::Network;
+    use crate::{Command, DealId, ManifestPiece, OrderPiece, OrderTerms, SignedTransaction, Transaction};
+
+    /// Groth16: two points of 48 bytes and one of 96.
+    const PARTITION_PROOF_BYTES: usize = 192;
+
+    fn bytes_of(command: Command) -> usize {
+        let (sender, chain) = (Network::address(1), crate::ChainId([0xff; 32]));
+        let signed: SignedTransaction = Transaction { chain, sender, nonce: u64::MAX, command }.sign(&Network::key(1));
+        signed.encode().len()
+    }
+
+    fn largest_prove_commit(seal_proof: SealProof, pieces: usize) -> Command {
+        let partitions = SectorParams::new(SectorSize::GIB64, seal_proof).partitions;
+        let info = PieceInfo { comm_p: CommP([0xff; 32]), size: PaddedBytes(u64::MAX) };
+        let piece = ManifestPiece { piece: info, deal: Some(DealId(u64::MAX)) };
+        let (provider, sector) = (ProviderId(u64::MAX), SectorNumber(u64::MAX));
+        let proof = vec![0xff; partitions * PARTITION_PROOF_BYTES];
+        Command::ProveCommit { provider, sector, pieces: vec![piece; pieces], proof }
+    }
+
+    /// The limits follow from what there is to send; see their constants.
+    #[test]
+    fn the_largest_transactions_fit_and_the_limits_are_not_wider_than_need_be() {
+        let params = LedgerParams::mainnet();
+        let (limit, pieces) = (params.transaction_bytes_max as usize, params.sector_pieces_max as usize);
+        let provider = ProviderId(u64::MAX);
+        let declaration =
+            Command::DeclareFaults { provider, sectors: vec![SectorNumber(u64::MAX); DECLARED_SECTORS_MAX] };
+        let info = PieceInfo { comm_p: CommP([0xff; 32]), size: PaddedBytes(u64::MAX) };
+        let order = Command::PlaceOrder(OrderTerms {
+            root: crate::TransactionId([5; 32]).cid(),
+            pieces: vec![OrderPiece { piece: info, payload_bytes: u64::MAX }; params.order_pieces_max as usize],
+            duration_epochs: u64::MAX,
+            price_per_epoch_max: Amount(u64::MAX),
+            copies: u32::MAX,
+            transfer_url: "x".repeat(512),
+        });
+        let prove_commit = largest_prove_commit(SealProof::NonInteractive, pieces);
+        let sizes = [declaration, order, prove_commit].map(bytes_of);
+        assert!(sizes.iter().all(|bytes| *bytes <= limit), "{sizes:?}");
+        assert!(sizes.iter().any(|bytes| *bytes > limit / 2), "{sizes:?}");
+
+        let usual = bytes_of(largest_prove_commit(SealProof::V1_1, 1));
+        let post = bytes_of(Command::SubmitWindowPost {
+            provider,
+            deadline: 47,
+            partition: u32::MAX,
+            challenge_epoch: Epoch(u64::MAX),
+            proof: vec![0xff; PARTITION_PROOF_BYTES],
+        });
+        let room = BLOCK_BYTES_PER_TRANSACTION as usize;
+        assert!((usual / 2..usual * 5 / 4).contains(&room) && post < room / 4, "{usual} {post}");
+    }
 
     #[test]
     fn profiles_are_valid_and_round_trip_through_json() {
@@ -259,7 +345,7 @@ mod tests {
             params.validate().unwrap_err().name
         };
         assert_eq!(broken(|p| p.epochs_per_deadline = 0), "epochs_per_deadline");
-        assert_eq!(broken(|p| p.post_challenge_lead = 95), "post_challenge_lead");
+        assert_eq!(broken(|p| p.post_challenge_lead = p.proving_period() - 1), "post_challenge_lead");
         assert_eq!(broken(|p| p.beacon_window = 10), "beacon_window");
         assert_eq!(broken(|p| p.block_bytes_max = 1), "block_bytes_max");
         assert_eq!(broken(|p| p.sector_epochs_max = u64::MAX), "sector_epochs_max");

@@ -2,6 +2,11 @@
 //!
 //! The ledger knows no curve and no tree: it builds a statement from its own state and hands it, with the bytes that
 //! arrived, to a [`ProofVerifier`]. The statement holds everything that a proof binds, so a verifier needs no state.
+//!
+//! All proofs of a block are handed over at once ([`ProofVerifier::verify_batch`]), because many together cost much less
+//! than each alone. The answers are the same as one by one.
+
+use std::collections::BTreeMap;
 
 use cairn_protocol::{
     CommD, CommR, PieceInfo, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
@@ -42,6 +47,32 @@ pub struct WindowPostStatement {
     pub sectors: Vec<(SectorNumber, CommR)>,
 }
 
+/// What a proof must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProofStatement {
+    /// Replication of one sector.
+    Porep(PorepStatement),
+    /// Storage of one partition's sectors at this deadline.
+    WindowPost(WindowPostStatement),
+}
+
+/// A proof that arrived, with what it must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofClaim<'a> {
+    /// From the ledger's state.
+    pub statement: ProofStatement,
+    /// As it arrived.
+    pub proof: &'a [u8],
+}
+
+/// Names a verifying key by a digest of its file; which digest is the verifier's affair.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyDigest(pub String);
+
+/// The keys that answers depend on, by the name of their circuit. A network fixes them at its start.
+pub type VerifyingKeys = BTreeMap<String, KeyDigest>;
+
 /// A proof is wrong, or a manifest makes no sector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
@@ -79,4 +110,25 @@ pub trait ProofVerifier {
     /// # Errors
     /// [`ProofRejection`] says what is wrong.
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection>;
+
+    /// Checks one proof of either kind.
+    ///
+    /// # Errors
+    /// [`ProofRejection`] says what is wrong.
+    fn verify(&self, claim: &ProofClaim<'_>) -> Result<(), ProofRejection> {
+        match &claim.statement {
+            ProofStatement::Porep(statement) => self.verify_porep(statement, claim.proof),
+            ProofStatement::WindowPost(statement) => self.verify_window_post(statement, claim.proof),
+        }
+    }
+
+    /// Checks many proofs together: one answer for each claim, in order, and each the one that [`Self::verify`] gives.
+    fn verify_batch(&self, claims: &[ProofClaim<'_>]) -> Vec<Result<(), ProofRejection>> {
+        claims.iter().map(|claim| self.verify(claim)).collect()
+    }
+
+    /// The keys that the answers depend on; none if they depend on no key.
+    fn verifying_keys(&self) -> VerifyingKeys {
+        VerifyingKeys::new()
+    }
 }

@@ -8,6 +8,7 @@ use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DealId, OrderId};
+use crate::payments::ChannelId;
 use crate::state::State;
 
 /// What is due. The order of the variants is the order within an epoch.
@@ -19,6 +20,8 @@ pub enum Due {
     PreCommitExpiry(ProviderId, SectorNumber),
     /// An order's bids are assigned.
     BidWindowClose(OrderId),
+    /// An order with sealed bids is assigned.
+    RevealWindowClose(OrderId),
     /// A deal must be active.
     DealActivation(DealId),
     /// All epochs of a deal are accounted.
@@ -29,6 +32,10 @@ pub enum Due {
     ForgetDeal(DealId),
     /// A closed sector may be forgotten.
     ForgetSector(ProviderId, SectorNumber),
+    /// A channel that its payer wants to close closes.
+    ChannelClose(ChannelId),
+    /// A closed channel may be forgotten.
+    ForgetChannel(ChannelId),
 }
 
 impl State {

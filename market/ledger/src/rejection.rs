@@ -3,7 +3,8 @@
 use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Address, ChainId, DealId, OrderId};
+use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::payments::{ChannelId, ChannelRejection};
 use crate::proof::ProofRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
@@ -92,6 +93,15 @@ pub enum Rejection {
     /// The deal is another provider's.
     #[error("{deal} is with {provider}")]
     NotDealProvider { deal: DealId, provider: ProviderId },
+    /// Sealed bids on the order are not revealed now.
+    #[error("sealed bids on {order} are revealed from epoch {from} and before {until}, now is {now}")]
+    NotRevealing { order: OrderId, from: Epoch, until: Epoch, now: Epoch },
+    /// The provider has no sealed bid on the order.
+    #[error("{provider} has no sealed bid on {order}")]
+    NothingSealed { order: OrderId, provider: ProviderId },
+    /// Price and salt are not those that were committed to.
+    #[error("price and salt hash to {got}, committed was {expected}")]
+    WrongReveal { expected: Commitment, got: Commitment },
     /// The deal is in a sector already, or over.
     #[error("{deal} does not wait to be sealed")]
     DealNotAssigned { deal: DealId },
@@ -128,6 +138,15 @@ pub enum Rejection {
     /// The verifier says no.
     #[error("proof refused: {0}")]
     Proof(ProofRejection),
+    /// No such payment channel.
+    #[error("{channel} does not exist")]
+    UnknownChannel { channel: ChannelId },
+    /// A first deposit that is too small.
+    #[error("a channel's first deposit is at least {least}, got {got}")]
+    DepositTooSmall { least: Amount, got: Amount },
+    /// The channel says no.
+    #[error(transparent)]
+    Channel(#[from] ChannelRejection),
     /// No such partition.
     #[error("deadline {deadline} has no partition {partition}")]
     UnknownPartition { deadline: u32, partition: u32 },

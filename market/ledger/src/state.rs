@@ -15,6 +15,7 @@ use crate::codec;
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
+use crate::payments::{Channel, ChannelId};
 use crate::proof::{PorepStatement, WindowPostStatement};
 use crate::provider::{Account, Provider};
 use crate::queue::Due;
@@ -38,6 +39,7 @@ pub(crate) struct Meta {
     pub next_provider: u64,
     pub next_order: u64,
     pub next_deal: u64,
+    pub next_channel: u64,
     pub treasury: Treasury,
 }
 
@@ -55,6 +57,7 @@ pub struct State {
     pub(crate) partitions: Table<PartitionKey, Partition>,
     pub(crate) beacons: Table<Epoch, Beacon>,
     pub(crate) queue: Table<(Epoch, Due), ()>,
+    pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
 }
 
@@ -148,8 +151,10 @@ pub mod columns {
     pub const BEACONS: u8 = 8;
     /// Queue entries by epoch and what is due.
     pub const QUEUE: u8 = 9;
+    /// Payment channels by number.
+    pub const CHANNELS: u8 = 10;
     /// Validators by address.
-    pub const VALIDATORS: u8 = 10;
+    pub const VALIDATORS: u8 = 11;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -164,6 +169,7 @@ macro_rules! each_table {
         $with!(PARTITIONS, partitions);
         $with!(BEACONS, beacons);
         $with!(QUEUE, queue);
+        $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
     };
 }
@@ -210,6 +216,7 @@ impl State {
             next_provider: FIRST_PROVIDER,
             next_order: 1,
             next_deal: 1,
+            next_channel: 1,
             treasury: Treasury { supply, ..Treasury::default() },
         };
         Ok(Self::empty(meta, accounts))
@@ -227,6 +234,7 @@ impl State {
             partitions: Table::new(),
             beacons: Table::new(),
             queue: Table::new(),
+            channels: Table::new(),
             validators: Table::new(),
         }
     }
@@ -428,6 +436,16 @@ impl State {
     /// Deals of one provider. Reads all deals.
     pub fn deals_of(&self, provider: ProviderId) -> impl Iterator<Item = (DealId, &Deal)> {
         self.deals().filter(move |(_, deal)| deal.provider == provider)
+    }
+
+    /// A payment channel.
+    pub fn channel(&self, channel: ChannelId) -> Option<&Channel> {
+        self.channels.get(&channel)
+    }
+
+    /// All payment channels that are not forgotten, by number.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
+        self.channels.iter().map(|(id, channel)| (*id, channel))
     }
 
     /// A sector.

@@ -1,8 +1,9 @@
 //! Where money is that is not free, and the only ways to move it.
 //!
-//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of five pots, on
-//! behalf of one order, bid, deal, provider, sector or validator that records the amount), or burnt. Each move takes from one place
-//! and gives to another, so the sum cannot change; a move that a rule got wrong stops the ledger instead of minting.
+//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of six pots, on
+//! behalf of one order, bid, deal, provider, sector, channel or validator that records the amount), or burnt. Each
+//! move takes from one place and gives to another, so the sum cannot change; a move that a rule got wrong stops the
+//! ledger instead of minting.
 
 use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub enum Pot {
     Collateral,
     /// Deposits of pre-committed and live sectors.
     SectorDeposits,
+    /// Deposits of payment channels.
+    Channels,
     /// Stake of validators.
     Stake,
 }
@@ -41,6 +44,8 @@ pub struct Treasury {
     pub collateral: Amount,
     /// See [`Pot::SectorDeposits`].
     pub sector_deposits: Amount,
+    /// See [`Pot::Channels`].
+    pub channels: Amount,
     /// See [`Pot::Stake`].
     pub stake: Amount,
 }
@@ -52,6 +57,7 @@ impl Treasury {
             Pot::BidDeposits => &mut self.bid_deposits,
             Pot::Collateral => &mut self.collateral,
             Pot::SectorDeposits => &mut self.sector_deposits,
+            Pot::Channels => &mut self.channels,
             Pot::Stake => &mut self.stake,
         }
     }

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod engine;
 pub mod gadgets;
 pub mod groth16;
+mod mapped;
 pub mod mock;
 pub mod proving;
 pub mod r1cs;

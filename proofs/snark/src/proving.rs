@@ -20,10 +20,10 @@ use crate::circuit::porep::PorepWitnessRejection;
 use crate::circuit::post::PostWitnessRejection;
 use crate::circuit::{CircuitId, PorepCircuit, PostCircuit, SegmentedCircuit};
 use crate::engine::Engine;
-use crate::groth16::params::ParamsSummary;
+use crate::groth16::params::{ParamsSummary, SectionCounts};
 use crate::groth16::{
     Blinding, Circuit, KeyFileError, KeyStore, PrepareError, PreparedVerifyingKey, Proof, ProveError, Prover, Secrets,
-    Setup, SetupError,
+    Setup, SetupError, VerifyingKey,
 };
 use crate::r1cs::{Matrices, MatricesError};
 use crate::witness::assign;
@@ -214,6 +214,18 @@ pub fn make_development_params(
         store.write_development(circuit, |sink| setup.send_to(sink, workers, progress))
     });
     setup.map_err(|source| OpenError::Setup { circuit, source })
+}
+
+/// Bytes that [`make_development_params`] will write: parameter file and verifying key.
+///
+/// # Errors
+/// [`OpenError`]: there is no such circuit, or its matrices, which are recorded first, find no room.
+pub fn development_params_bytes(store: &KeyStore, circuit: Circuit, workers: &Workers) -> Result<u64, OpenError> {
+    let matrices = matrices(store, circuit, workers)?;
+    let inputs = matrices.num_inputs() as u64;
+    let densities = matrices.densities(workers)?;
+    let counts = SectionCounts::of_circuit(&matrices, &densities);
+    Ok(counts.file_bytes(inputs) + VerifyingKey::file_bytes(inputs))
 }
 
 /// A circuit's matrices from the cache folder, recorded (again) if they are missing, damaged or another version's.

@@ -7,8 +7,10 @@ use cairn_fixtures::{groth16_dir, porep_snark_vectors, post_vectors};
 use cairn_protocol::{CommR, SectorNumber, SectorSize};
 use cairn_sector::post::{ChallengeNumbering, PostKind, PostStatement};
 use cairn_snark::engine::Engine;
-use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Secrets, Trust};
-use cairn_snark::proving::{CircuitProver, OpenError, StatementProveError, make_development_params};
+use cairn_snark::groth16::{Blinding, Circuit, FileKind, KeyStore, Secrets, Trust};
+use cairn_snark::proving::{
+    CircuitProver, OpenError, StatementProveError, development_params_bytes, make_development_params,
+};
 use cairn_snark::verifying::{Claim, StatementRejection, Verifier};
 use common::{post_statement, posts};
 use groth16_common::*;
@@ -124,7 +126,10 @@ fn a_winning_statement_is_proven_in_both_numberings() {
     let folder = tempfile::tempdir().unwrap();
     let store = KeyStore::new(folder.path(), folder.path(), Trust::Development);
     let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 5 + 3) as u8));
+    let expected = development_params_bytes(&store, WINNING, &workers()).unwrap();
     make_development_params(&store, WINNING, secrets, &workers(), &|_, _| {}).unwrap();
+    let bytes = |kind| std::fs::metadata(store.path(WINNING, kind)).unwrap().len();
+    assert_eq!(bytes(FileKind::Params) + bytes(FileKind::VerifyingKey), expected);
     let prover = CircuitProver::open(&store, WINNING, Engine::Auto, &workers(), &|_, _| {}).unwrap();
     let verifier = Verifier::open(&store, [WINNING], &workers()).unwrap();
     let (statement, plain) = posts().remove(0);

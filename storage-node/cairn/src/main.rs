@@ -2,6 +2,7 @@
 //!
 //! `main` parses what was typed ([`cli`]), hands it to one function of [`commands`], and turns the outcome into an exit code:
 //! 0 for success, 1 for anything else, always with exactly one line on standard error that says what, where, expected and got.
+//! Lines that begin with `cairn: note:` may come before it, or beside a result: what a reader must know and a program need not.
 
 #![forbid(unsafe_code)]
 

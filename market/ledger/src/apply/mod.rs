@@ -3,21 +3,25 @@
 //! 1. Refuse a block that cannot follow (epoch, time, limits); nothing has happened yet.
 //! 2. Enter the epoch: record its beacon, forget the oldest one.
 //! 3. Take due queue entries, oldest first, until the block's weight is used.
-//! 4. Check all signatures as one batch, then take the transactions in order:
+//! 4. Check all signatures as one batch, then all proofs as another (`apply::proofs`).
+//! 5. Take the transactions in order:
 //!    a. not admitted (size, chain, signature, sender, nonce, fee): no effect;
 //!    b. nonce used, fee burnt;
 //!    c. command carried out; if it fails, everything since (b) is undone.
-//! 5. Hash.
+//! 6. Hash.
 
+mod channels;
 mod deals;
 mod orders;
 mod posts;
+mod proofs;
 mod providers;
 mod sealing;
 
 use cairn_protocol::{Epoch, ProviderId};
 use serde::{Deserialize, Serialize};
 
+use self::proofs::Verdicts;
 use crate::command::Command;
 use crate::event::Event;
 use crate::ids::{Address, Beacon, StateRoot, TransactionId};
@@ -82,7 +86,18 @@ struct Step<'a> {
     state: &'a mut State,
     events: Vec<Event>,
     verifier: &'a dyn ProofVerifier,
+    verdicts: Verdicts,
+    /// Sender and position of the transaction whose turn it is.
     sender: Address,
+    index: usize,
+}
+
+/// How the proofs of a block are checked; it makes no difference to what the block does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checking {
+    Together,
+    #[cfg(test)]
+    OneByOne,
 }
 
 impl State {
@@ -96,14 +111,29 @@ impl State {
         transactions: &[SignedTransaction],
         verifier: &dyn ProofVerifier,
     ) -> Result<BlockOutcome, BlockRejection> {
+        self.apply_checking(context, transactions, verifier, Checking::Together)
+    }
+
+    fn apply_checking(
+        &mut self,
+        context: &BlockContext,
+        transactions: &[SignedTransaction],
+        verifier: &dyn ProofVerifier,
+        checking: Checking,
+    ) -> Result<BlockOutcome, BlockRejection> {
         self.check_block(context, transactions)?;
         self.enter_epoch(context);
-        let mut step = Step { state: self, events: Vec::new(), verifier, sender: Address([0; 32]) };
+        let (events, verdicts, sender) = (Vec::new(), Verdicts::default(), Address([0; 32]));
+        let mut step = Step { state: self, events, verifier, verdicts, sender, index: 0 };
         step.process_queue();
         let valid = verify_signatures(transactions);
+        if checking == Checking::Together {
+            step.judge(transactions, &valid);
+        }
         let mut receipts = Vec::with_capacity(transactions.len());
         for (index, (signed, valid)) in transactions.iter().zip(valid).enumerate() {
             let first_event = step.events.len();
+            step.index = index;
             let outcome = step.process_transaction(signed, valid);
             receipts.push(Receipt {
                 transaction: signed.id(),
@@ -208,11 +238,14 @@ impl Step<'_> {
                 self.close_partition((provider, deadline, partition), due_at)
             }
             Due::PreCommitExpiry(provider, sector) => self.expire_pre_commit(provider, sector, due_at),
-            Due::BidWindowClose(order) => self.assign_order(order),
+            Due::BidWindowClose(order) => self.close_bid_window(order),
+            Due::RevealWindowClose(order) => self.assign_order(order),
             Due::DealActivation(deal) => self.expire_assigned_deal(deal, due_at),
             Due::DealEnd(deal) => self.end_deal(deal),
             Due::ForgetOrder(order) => self.forget_order(order),
             Due::ForgetDeal(deal) => u64::from(self.state.deals.remove(&deal)),
+            Due::ChannelClose(channel) => self.end_channel(channel),
+            Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
         }
     }
@@ -257,6 +290,10 @@ impl Step<'_> {
             Command::PlaceBid { provider, order, price_per_epoch } => {
                 self.place_bid(*provider, *order, *price_per_epoch)
             }
+            Command::CommitBid { provider, order, commitment } => self.commit_bid(*provider, *order, *commitment),
+            Command::RevealBid { provider, order, price_per_epoch, salt } => {
+                self.reveal_bid(*provider, *order, *price_per_epoch, salt)
+            }
             Command::PreCommit(pre_commit) => self.pre_commit(pre_commit),
             Command::ProveCommit { provider, sector, pieces, proof } => {
                 self.prove_commit(*provider, *sector, pieces, proof)
@@ -267,6 +304,11 @@ impl Step<'_> {
             Command::DeclareFaults { provider, sectors } => self.declare_faults(*provider, sectors),
             Command::DeclareRecovery { provider, sectors } => self.declare_recovery(*provider, sectors),
             Command::Settle { deal } => self.settle(*deal),
+            Command::OpenChannel { payee, deposit } => self.open_channel(*payee, *deposit),
+            Command::TopUpChannel { channel, amount } => self.top_up_channel(*channel, *amount),
+            Command::RedeemVoucher(voucher) => self.redeem_voucher(voucher),
+            Command::StartCloseChannel { channel } => self.start_close_channel(*channel),
+            Command::CloseChannel { channel } => self.close_channel(*channel),
         }
     }
 

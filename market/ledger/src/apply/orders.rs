@@ -1,7 +1,8 @@
 //! Orders, bids, and the assignment of one to the other.
 //!
-//! Assignment, when the bid window ends:
+//! Assignment, when the bid window ends, or the reveal window if there are sealed bids:
 //!
+//! 0. Close the bids that are still sealed; their deposits are burnt.
 //! 1. Sort the bids by price; ties by a hash of the epoch's beacon, order and provider.
 //! 2. Take them in this order, skipping owners that have a copy, until every copy has one.
 //! 3. A winner gets one deal per piece. Its price is divided among them by padded size, rounded down, and what rounding
@@ -16,42 +17,25 @@ use super::providers::check_url;
 use super::{Step, in_range};
 use crate::close::{CloseReason, Closure};
 use crate::event::Event;
-use crate::ids::{DealId, OrderId};
-use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms};
+use crate::ids::{Commitment, DealId, OrderId, Salt};
+use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms, SealedBid};
 use crate::queue::Due;
 use crate::randomness;
 use crate::rejection::Rejection;
+use crate::state::State;
 use crate::treasury::Pot;
 
-impl Step<'_> {
-    pub(super) fn place_order(&mut self, terms: &OrderTerms) -> Result<(), Rejection> {
+impl State {
+    /// What an order with these terms locks; the one home of the rules that terms must obey.
+    pub(crate) fn order_deposit(&self, terms: &OrderTerms) -> Result<Amount, Rejection> {
         self.check_terms(terms)?;
-        let deposit = terms
-            .price_per_epoch_max
-            .checked_mul(terms.duration_epochs)
-            .and_then(|copy| copy.checked_mul(u64::from(terms.copies)))
-            .ok_or_else(|| Rejection::Overflow { what: "price cap x duration x copies".to_owned() })?;
-        self.state.lock(self.sender, Pot::Escrow, deposit)?;
-        let order = OrderId(self.state.meta.next_order);
-        self.state.meta.next_order += 1;
-        let bids_close_at = self.later(self.now(), self.state.meta.params.bid_window);
-        let record = Order {
-            client: self.sender,
-            terms: terms.clone(),
-            deposit,
-            placed_at: self.now(),
-            bids_close_at,
-            bids: 0,
-            status: OrderStatus::Open,
-        };
-        self.state.orders.insert(order, record);
-        self.state.schedule(bids_close_at, Due::BidWindowClose(order));
-        self.emit(Event::OrderPlaced { order, client: self.sender, deposit, bids_close_at });
-        Ok(())
+        let copy = terms.price_per_epoch_max.checked_mul(terms.duration_epochs);
+        copy.and_then(|copy| copy.checked_mul(u64::from(terms.copies)))
+            .ok_or_else(|| Rejection::Overflow { what: "price cap x duration x copies".to_owned() })
     }
 
     fn check_terms(&self, terms: &OrderTerms) -> Result<(), Rejection> {
-        let params = &self.state.meta.params;
+        let params = &self.meta.params;
         in_range("duration_epochs", terms.duration_epochs, params.deal_epochs_min, params.deal_epochs_max)?;
         in_range("copies", u64::from(terms.copies), 1, u64::from(params.copies_max))?;
         in_range("number of pieces", terms.pieces.len() as u64, 1, u64::from(params.order_pieces_max))?;
@@ -63,6 +47,31 @@ impl Step<'_> {
                 return Err(Rejection::BadPiece { index: index as u32, size, payload_bytes });
             }
         }
+        Ok(())
+    }
+}
+
+impl Step<'_> {
+    pub(super) fn place_order(&mut self, terms: &OrderTerms) -> Result<(), Rejection> {
+        let deposit = self.state.order_deposit(terms)?;
+        self.state.lock(self.sender, Pot::Escrow, deposit)?;
+        let order = OrderId(self.state.meta.next_order);
+        self.state.meta.next_order += 1;
+        let bids_close_at = self.later(self.now(), self.state.meta.params.bid_window);
+        let record = Order {
+            client: self.sender,
+            terms: terms.clone(),
+            deposit,
+            placed_at: self.now(),
+            bids_close_at,
+            bids: 0,
+            sealed_bids: 0,
+            reveals_close_at: self.later(bids_close_at, self.state.meta.params.reveal_window),
+            status: OrderStatus::Open,
+        };
+        self.state.orders.insert(order, record);
+        self.state.schedule(bids_close_at, Due::BidWindowClose(order));
+        self.emit(Event::OrderPlaced { order, client: self.sender, deposit, bids_close_at });
         Ok(())
     }
 
@@ -104,12 +113,62 @@ impl Step<'_> {
         order: OrderId,
         price_per_epoch: Amount,
     ) -> Result<(), Rejection> {
-        let bidder = self.committing_provider(provider)?;
-        let mut record = self.open_order(order)?;
-        let cap = record.terms.price_per_epoch_max;
-        if price_per_epoch > cap {
-            return Err(Rejection::PriceAboveCap { cap, got: price_per_epoch });
+        let record = self.biddable_order(provider, order)?;
+        check_price(&record, price_per_epoch)?;
+        self.take_bid(provider, order, record, price_per_epoch, BidStatus::Open)?;
+        self.emit(Event::BidPlaced { order, provider, price_per_epoch });
+        Ok(())
+    }
+
+    pub(super) fn commit_bid(
+        &mut self,
+        provider: ProviderId,
+        order: OrderId,
+        commitment: Commitment,
+    ) -> Result<(), Rejection> {
+        let mut record = self.biddable_order(provider, order)?;
+        let reveal_until = record.reveals_close_at;
+        if record.sealed_bids == 0 {
+            self.state.schedule(reveal_until, Due::RevealWindowClose(order));
         }
+        record.sealed_bids += 1;
+        self.take_bid(provider, order, record, Amount::ZERO, BidStatus::Sealed { commitment })?;
+        self.emit(Event::BidSealed { order, provider, commitment, reveal_until });
+        Ok(())
+    }
+
+    pub(super) fn reveal_bid(
+        &mut self,
+        provider: ProviderId,
+        order: OrderId,
+        price_per_epoch: Amount,
+        salt: &Salt,
+    ) -> Result<(), Rejection> {
+        self.owned_provider(provider)?;
+        let record = self.state.order(order).ok_or(Rejection::UnknownOrder { order })?;
+        let nothing_sealed = Rejection::NothingSealed { order, provider };
+        let bid = self.state.bid(order, provider).ok_or_else(|| nothing_sealed.clone())?;
+        let BidStatus::Sealed { commitment: expected } = bid.status else { return Err(nothing_sealed) };
+        let (from, until, now) = (record.bids_close_at, record.reveals_close_at, self.now());
+        if !(from..until).contains(&now) {
+            return Err(Rejection::NotRevealing { order, from, until, now });
+        }
+        let shown = SealedBid { order, provider, price_per_epoch };
+        let got = shown.commitment(self.state.meta.chain, self.sender, salt);
+        if got != expected {
+            return Err(Rejection::WrongReveal { expected, got });
+        }
+        check_price(record, price_per_epoch)?;
+        let reveal = |bid: &mut Bid| (bid.price_per_epoch, bid.status) = (price_per_epoch, BidStatus::Open);
+        self.state.bids.update(&(order, provider), reveal);
+        self.emit(Event::BidRevealed { order, provider, price_per_epoch });
+        Ok(())
+    }
+
+    /// The order, if it takes bids and the sender's provider may bid on it.
+    fn biddable_order(&self, provider: ProviderId, order: OrderId) -> Result<Order, Rejection> {
+        let bidder = self.committing_provider(provider)?;
+        let record = self.open_order(order)?;
         if self.state.bid(order, provider).is_some() {
             return Err(Rejection::DuplicateBid { order, provider });
         }
@@ -123,14 +182,25 @@ impl Step<'_> {
             let (index, size) = (index as u32, piece.piece.size.0);
             return Err(Rejection::PieceTooLarge { index, size, provider, sector_bytes });
         }
+        Ok(record)
+    }
+
+    /// Locks the deposit and records the bid.
+    fn take_bid(
+        &mut self,
+        provider: ProviderId,
+        order: OrderId,
+        mut record: Order,
+        price_per_epoch: Amount,
+        status: BidStatus,
+    ) -> Result<(), Rejection> {
         let deposit = self.state.meta.params.bid_deposit;
         self.state.lock(self.sender, Pot::BidDeposits, deposit)?;
         record.bids += 1;
         self.state.orders.insert(order, record);
-        let bid = Bid { price_per_epoch, deposit, placed_at: self.now(), status: BidStatus::Open };
+        let bid = Bid { price_per_epoch, deposit, placed_at: self.now(), status };
         self.state.bids.insert((order, provider), bid);
         self.add_obligations(provider, 1);
-        self.emit(Event::BidPlaced { order, provider, price_per_epoch });
         Ok(())
     }
 
@@ -160,29 +230,46 @@ impl Step<'_> {
                 *deals_pending -= 1;
                 *deals_pending == 0
             }
-            BidStatus::Open | BidStatus::Closed(_) => false,
+            BidStatus::Sealed { .. } | BidStatus::Open | BidStatus::Closed(_) => false,
         };
         if self.state.bids.update(&(order, provider), count).expect("a bid outlives its deals") {
             self.close_bid(order, provider, CloseReason::DealsActive, false);
         }
     }
 
-    /// Assigns an order whose bid window ended; returns the weight of the work.
+    /// Assigns an order whose bid window ended, unless sealed bids are to be revealed; returns the weight of the work.
+    pub(super) fn close_bid_window(&mut self, order: OrderId) -> u64 {
+        let waits = self.state.order(order).is_some_and(|record| record.sealed_bids > 0);
+        if waits { 1 } else { self.assign_order(order) }
+    }
+
+    /// Assigns an order; returns the weight of the work.
     pub(super) fn assign_order(&mut self, order: OrderId) -> u64 {
         let Some(record) = self.state.order(order).filter(|o| o.status == OrderStatus::Open).cloned() else {
             return 1;
         };
-        if record.bids == 0 {
-            self.close_order(order, record, CloseReason::NoBids);
-            return 1;
-        }
+        let unrevealed = self.close_unrevealed(order);
         let (winners, losers) = self.rank_bids(order, record.terms.copies);
-        let weight = (winners.len() * record.terms.pieces.len() + losers.len()) as u64;
+        if winners.is_empty() {
+            self.close_order(order, record, CloseReason::NoBids);
+            return 1 + unrevealed;
+        }
+        let weight = unrevealed + (winners.len() * record.terms.pieces.len() + losers.len()) as u64;
         self.match_order(order, record, &winners);
         for provider in losers {
             self.close_bid(order, provider, CloseReason::Outbid, false);
         }
         weight
+    }
+
+    /// Step 0; returns how many there were.
+    fn close_unrevealed(&mut self, order: OrderId) -> u64 {
+        let sealed = |(_, bid): &(ProviderId, &Bid)| matches!(bid.status, BidStatus::Sealed { .. });
+        let late: Vec<ProviderId> = self.state.bids_on(order).filter(sealed).map(|(provider, _)| provider).collect();
+        for &provider in &late {
+            self.close_bid(order, provider, CloseReason::NotRevealed, true);
+        }
+        late.len() as u64
     }
 
     /// Steps 1 and 2: winners cheapest first, and the rest.
@@ -192,6 +279,7 @@ impl Step<'_> {
         let mut bids: Vec<_> = self
             .state
             .bids_on(order)
+            .filter(|(_, bid)| bid.status == BidStatus::Open)
             .map(|(id, bid)| (bid.price_per_epoch, randomness::tie_break(beacon, now, id, order), id))
             .collect();
         bids.sort_unstable();
@@ -269,6 +357,11 @@ impl Step<'_> {
         self.state.orders.remove(&order);
         1 + bidders.len() as u64
     }
+}
+
+fn check_price(order: &Order, price_per_epoch: Amount) -> Result<(), Rejection> {
+    let cap = order.terms.price_per_epoch_max;
+    if price_per_epoch > cap { Err(Rejection::PriceAboveCap { cap, got: price_per_epoch }) } else { Ok(()) }
 }
 
 /// The price of a copy, divided among its pieces by padded size; the sum is exactly the price.

@@ -16,6 +16,7 @@ use crate::calendar::DEADLINES;
 use crate::close::CloseReason;
 use crate::command::DECLARED_SECTORS_MAX;
 use crate::event::Event;
+use crate::proof::{ProofStatement, WindowPostStatement};
 use crate::provider::Provider;
 use crate::queue::Due;
 use crate::rejection::Rejection;
@@ -125,6 +126,31 @@ impl Step<'_> {
             self.state.queue.remove(&(due_at, Due::PartitionClose(provider, deadline, partition)));
             self.close_partition(key, due_at);
         }
+        let statement = self.post_to_prove(key, challenge_epoch)?;
+        let sectors: Vec<SectorNumber> = statement.sectors.iter().map(|(number, _)| *number).collect();
+        self.verify(ProofStatement::WindowPost(statement), proof)?;
+
+        self.state.partitions.update(&key, |p| p.proven_challenge = Some(challenge_epoch));
+        self.emit(Event::WindowPostAccepted {
+            provider,
+            deadline,
+            partition,
+            challenge_epoch,
+            sectors: sectors.clone(),
+        });
+        for number in sectors {
+            self.account_proven(provider, number, challenge_epoch);
+        }
+        Ok(())
+    }
+
+    /// What a proof of the partition must show, if its deadline is open and not proven.
+    pub(super) fn post_to_prove(
+        &self,
+        key: PartitionKey,
+        challenge_epoch: Epoch,
+    ) -> Result<WindowPostStatement, Rejection> {
+        let ((provider, deadline, partition), now) = (key, self.now());
         let members = self.state.partitions.get(&key).filter(|p| !p.sectors.is_empty());
         let members = members.ok_or(Rejection::UnknownPartition { deadline, partition })?.clone();
         let instance = self.state.calendar(provider).closing_at(deadline, members.closes_at);
@@ -142,21 +168,7 @@ impl Step<'_> {
         if statement.sectors.is_empty() {
             return Err(Rejection::NothingToProve { partition });
         }
-        self.verifier.verify_window_post(&statement, proof)?;
-
-        self.state.partitions.update(&key, |p| p.proven_challenge = Some(challenge_epoch));
-        let sectors: Vec<SectorNumber> = statement.sectors.iter().map(|(number, _)| *number).collect();
-        self.emit(Event::WindowPostAccepted {
-            provider,
-            deadline,
-            partition,
-            challenge_epoch,
-            sectors: sectors.clone(),
-        });
-        for number in sectors {
-            self.account_proven(provider, number, challenge_epoch);
-        }
-        Ok(())
+        Ok(statement)
     }
 
     fn account_proven(&mut self, provider: ProviderId, number: SectorNumber, challenge_epoch: Epoch) {

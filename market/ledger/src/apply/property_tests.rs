@@ -2,9 +2,13 @@
 //!
 //! `Network::block` checks the invariants and the stored changes after every block.
 
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
+use super::Checking;
 use crate::testing::{Action, HashVerifier, Network, arb_action};
 use crate::*;
 
@@ -19,6 +23,7 @@ fn params() -> LedgerParams {
         bid_window: 3,
         activation_window: 60,
         record_retention: 40,
+        channel_settle_delay: 20,
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,
@@ -72,8 +77,87 @@ fn started() -> Network {
     network
 }
 
+/// A verifier that counts how it is asked.
+#[derive(Default)]
+struct Counting {
+    alone: Cell<usize>,
+    together: Cell<usize>,
+}
+
+impl ProofVerifier for Counting {
+    fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection> {
+        HashVerifier.comm_d(size, pieces)
+    }
+
+    fn verify_porep(&self, statement: &PorepStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.alone.set(self.alone.get() + 1);
+        HashVerifier.verify_porep(statement, proof)
+    }
+
+    fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.alone.set(self.alone.get() + 1);
+        HashVerifier.verify_window_post(statement, proof)
+    }
+
+    fn verify_batch(&self, claims: &[ProofClaim<'_>]) -> Vec<Result<(), ProofRejection>> {
+        self.together.set(self.together.get() + claims.len());
+        HashVerifier.verify_batch(claims)
+    }
+}
+
+/// The action with the provider's owner as its sender: proofs of strangers are not looked at.
+fn by_owner(action: &Action) -> Action {
+    let owner = |provider: &ProviderId| (provider.0 - 1_000) as u8 + 2;
+    match action.clone() {
+        Action::PreCommit(_, provider, sector) => Action::PreCommit(owner(&provider), provider, sector),
+        Action::ProveCommit(_, provider, sector) => Action::ProveCommit(owner(&provider), provider, sector),
+        Action::Prove(_, provider) => Action::Prove(owner(&provider), provider),
+        other => other,
+    }
+}
+
+/// What each account asks in one block, nonces in order, a byte of every `flaw`-th proof flipped.
+fn crowded_block(network: &Network, actions: &[Action], flaw: usize) -> Vec<SignedTransaction> {
+    let mut sent: BTreeMap<Address, (u8, u64)> = BTreeMap::new();
+    let mut proofs = 0;
+    let asked = actions.iter().flat_map(|action| transactions(network, &by_owner(action))).map(|signed| {
+        let n = (1..6).find(|n| Network::address(*n) == signed.transaction.sender).expect("one of five accounts");
+        let ahead = &mut sent.entry(signed.transaction.sender).or_insert((n, 0)).1;
+        let mut command = signed.transaction.command;
+        if let Command::ProveCommit { proof, .. } | Command::SubmitWindowPost { proof, .. } = &mut command {
+            proofs += 1;
+            if let (0, Some(byte)) = (proofs % flaw, proof.first_mut()) {
+                *byte ^= 1;
+            }
+        }
+        *ahead += 1;
+        network.transaction(n, *ahead - 1, command)
+    });
+    asked.collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Blocks in which proofs, wrong proofs, second proofs, declarations and terminations meet do the same whether the
+    /// proofs are checked together or each at its turn.
+    #[test]
+    fn proofs_checked_together_are_proofs_checked_one_by_one(
+        blocks in prop::collection::vec((prop::collection::vec(arb_action(&params()), 0..12), 2usize..6, 0u8..12), 1..20),
+    ) {
+        let mut network = started();
+        for (actions, flaw, pause) in &blocks {
+            let block = crowded_block(&network, actions, *flaw);
+            let context = network.next_context();
+            let mut one_by_one = network.state.clone();
+            let expected = one_by_one.apply_checking(&context, &block, &HashVerifier, Checking::OneByOne).unwrap();
+            let got = network.block(&block);
+            prop_assert_eq!(got, expected);
+            for _ in 0..*pause {
+                network.block(&[]);
+            }
+        }
+    }
 
     #[test]
     fn random_lives_keep_every_promise(actions in prop::collection::vec(arb_action(&params()), 1..60)) {
@@ -168,4 +252,52 @@ fn a_busy_year_keeps_every_promise() {
     assert!(count(|e| matches!(e, Event::SectorFaulted { .. })) > 3);
     assert!(count(|e| matches!(e, Event::SectorRecovered { .. })) > 0);
     assert!(count(|e| matches!(e, Event::SectorClosed { .. })) > 3);
+}
+
+/// Sealed sectors and open deadlines, proven in one block each: nothing is checked alone but what a transaction before
+/// it made another statement, and a second proof of the same is not looked at.
+#[test]
+fn the_proofs_of_a_block_are_one_batch() {
+    let mut network = started();
+    let providers: Vec<ProviderId> = network.state.providers().map(|(id, _)| id).take(2).collect();
+    let commits: Vec<_> = providers
+        .iter()
+        .zip(2..)
+        .map(|(provider, n)| {
+            let pre_commit = network.pre_commit(*provider, 1, &[]);
+            network.transaction(n, 0, Command::PreCommit(pre_commit))
+        })
+        .collect();
+    network.block(&commits);
+    let seed_epoch = network.state.sector(providers[0], SectorNumber(1)).unwrap().seed_epoch;
+    network.advance_to(seed_epoch);
+    let prove = |n: u8, ahead| network.transaction(n, ahead, network.prove_commit(providers[n as usize - 2], 1, &[]));
+    let block = [prove(2, 0), prove(3, 0), prove(2, 1)];
+
+    let verifier = Counting::default();
+    let mut state = network.state.clone();
+    let outcome = state.apply_block(&network.next_context(), &block, &verifier).unwrap();
+    assert_eq!((verifier.together.get(), verifier.alone.get()), (2, 0));
+    assert_eq!([&outcome.receipts[0].outcome, &outcome.receipts[1].outcome], [&Outcome::Applied; 2]);
+    assert!(matches!(&outcome.receipts[2].outcome, Outcome::Failed(Rejection::NotPreCommitted { .. })));
+
+    // A stranger's copy of a proof costs no check, and does not stand in the way of the owner's.
+    let stranger = network.transaction(4, 0, network.prove_commit(providers[0], 1, &[]));
+    let verifier = Counting::default();
+    let mut state = network.state.clone();
+    let outcome = state.apply_block(&network.next_context(), &[stranger, prove(2, 0)], &verifier).unwrap();
+    assert_eq!((verifier.together.get(), verifier.alone.get()), (1, 0));
+    assert!(matches!(&outcome.receipts[0].outcome, Outcome::Failed(Rejection::NotOwner { .. })));
+    assert_eq!(outcome.receipts[1].outcome, Outcome::Applied);
+
+    // The first of two is wrong: the second is checked at its turn.
+    let Command::ProveCommit { provider, sector, pieces, .. } = network.prove_commit(providers[0], 1, &[]) else {
+        unreachable!("a prove-commit")
+    };
+    let wrong = network.transaction(2, 0, Command::ProveCommit { provider, sector, pieces, proof: vec![1] });
+    let verifier = Counting::default();
+    let outcome = network.state.clone().apply_block(&network.next_context(), &[wrong, prove(2, 1)], &verifier).unwrap();
+    assert_eq!((verifier.together.get(), verifier.alone.get()), (1, 1));
+    assert!(matches!(&outcome.receipts[0].outcome, Outcome::Failed(Rejection::Proof(_))));
+    assert_eq!(outcome.receipts[1].outcome, Outcome::Applied);
 }

@@ -8,6 +8,8 @@ use crate::command::{ManifestPiece, PreCommit};
 use crate::event::Event;
 use crate::ids::DealId;
 use crate::order::DealStatus;
+use crate::proof::ProofStatement;
+use crate::provider::Provider;
 use crate::queue::Due;
 use crate::rejection::Rejection;
 use crate::sector::{Sector, SectorStatus};
@@ -147,6 +149,25 @@ impl Step<'_> {
         manifest: &[ManifestPiece],
         proof: &[u8],
     ) -> Result<(), Rejection> {
+        let (owned, record) = self.sector_to_prove(provider, number)?;
+        self.check_manifest(&record, manifest)?;
+        let pieces: Vec<PieceInfo> = manifest.iter().map(|entry| entry.piece).collect();
+        let comm_d = self.verifier.comm_d(owned.sector_size, &pieces)?;
+        if comm_d != record.comm_d {
+            return Err(Rejection::WrongCommD { expected: record.comm_d, got: comm_d });
+        }
+        let statement = self.state.porep_statement(provider, number).expect("seeds outlive pre-commits");
+        self.verify(ProofStatement::Porep(statement), proof)?;
+        self.activate_sector(provider, &owned, number, record);
+        Ok(())
+    }
+
+    /// The sender's provider and its sector, if that waits for a proof and its seed is known.
+    pub(super) fn sector_to_prove(
+        &self,
+        provider: ProviderId,
+        number: SectorNumber,
+    ) -> Result<(Provider, Sector), Rejection> {
         let owned = self.owned_provider(provider)?;
         let unknown = Rejection::UnknownSector { provider, sector: number };
         let record = self.state.sector(provider, number).ok_or(unknown)?.clone();
@@ -160,16 +181,7 @@ impl Step<'_> {
         if now <= seed_epoch {
             return Err(Rejection::SeedNotReady { seed_epoch, now });
         }
-        self.check_manifest(&record, manifest)?;
-        let pieces: Vec<PieceInfo> = manifest.iter().map(|entry| entry.piece).collect();
-        let comm_d = self.verifier.comm_d(owned.sector_size, &pieces)?;
-        if comm_d != record.comm_d {
-            return Err(Rejection::WrongCommD { expected: record.comm_d, got: comm_d });
-        }
-        let statement = self.state.porep_statement(provider, number).expect("seeds outlive pre-commits");
-        self.verifier.verify_porep(&statement, proof)?;
-        self.activate_sector(provider, &owned, number, record);
-        Ok(())
+        Ok((owned, record))
     }
 
     /// Each open deal of the sector stands in the manifest once, with its piece. Entries for deals that were closed

@@ -10,8 +10,13 @@ const STORER: u8 = 2;
 const OTHER: u8 = 3;
 const MIB: u64 = 1 << 20;
 
+/// A period of 96 epochs, of which 12 answer a challenge: short enough to tell of many.
+fn story() -> LedgerParams {
+    LedgerParams { epochs_per_deadline: 2, post_challenge_lead: 10, deal_epochs_min: 96, ..LedgerParams::devnet() }
+}
+
 fn network() -> Network {
-    Network::new(LedgerParams::devnet(), 4)
+    Network::new(story(), 4)
 }
 
 /// Numbers small enough that everything runs out within a few hundred blocks.
@@ -23,7 +28,7 @@ fn hasty() -> LedgerParams {
         activation_window: 60,
         record_retention: 30,
         fault_periods_max: 3,
-        ..LedgerParams::devnet()
+        ..story()
     }
 }
 
@@ -240,7 +245,7 @@ fn bids_are_refused_by_rule() {
 
 #[test]
 fn the_number_of_bids_is_bounded() {
-    let params = LedgerParams { order_bids_max: 1, ..LedgerParams::devnet() };
+    let params = LedgerParams { order_bids_max: 1, ..story() };
     let mut network = Network::new(params, 4);
     let (first, second) = (network.register(2), network.register(3));
     let terms = one_piece(&network);
@@ -307,7 +312,7 @@ fn pre_commits_are_refused_by_rule() {
 
 #[test]
 fn prove_commits_are_refused_by_rule() {
-    let (mut network, provider, deal) = with_deal(LedgerParams::devnet());
+    let (mut network, provider, deal) = with_deal(story());
     let unknown = Command::ProveCommit { provider, sector: SectorNumber(1), pieces: vec![], proof: vec![] };
     assert!(matches!(network.rejection(STORER, unknown), Rejection::UnknownSector { .. }));
     let pre_commit = network.pre_commit(provider, 1, &[deal]);
@@ -386,7 +391,7 @@ fn a_sector_activates_without_a_deal_that_ran_out_meanwhile() {
 
 #[test]
 fn a_missed_deadline_faults_costs_and_pays_nothing_until_recovered() {
-    let params = LedgerParams { deal_epochs_min: 480, ..LedgerParams::devnet() };
+    let params = LedgerParams { deal_epochs_min: 480, ..story() };
     let (mut network, provider, deal) = with_active_deal(params);
     let sector = SectorNumber(1);
     let DealStatus::Active { start, .. } = network.state.deal(deal).unwrap().status else { panic!() };
@@ -416,7 +421,7 @@ fn a_missed_deadline_faults_costs_and_pays_nothing_until_recovered() {
 
 #[test]
 fn declared_faults_let_the_rest_of_the_partition_be_proven() {
-    let (mut network, provider, _) = with_active_deal(LedgerParams::devnet());
+    let (mut network, provider, _) = with_active_deal(story());
     network.seal(STORER, provider, 2, &[]);
     let duty = network.state.post_duties(provider).remove(0);
     assert_eq!(duty.sectors, [SectorNumber(1), SectorNumber(2)], "a partition is filled before another is made");
@@ -443,7 +448,7 @@ fn declared_faults_let_the_rest_of_the_partition_be_proven() {
 
 #[test]
 fn window_posts_are_refused_by_rule() {
-    let (mut network, provider, _) = with_active_deal(LedgerParams::devnet());
+    let (mut network, provider, _) = with_active_deal(story());
     let duty = network.state.post_duties(provider).remove(0);
     let post = |deadline, partition, epoch: Epoch, proof: Vec<u8>| Command::SubmitWindowPost {
         provider,
@@ -546,7 +551,7 @@ fn admission_has_no_effect_and_failure_costs_nonce_and_fee() {
 
 #[test]
 fn blocks_that_cannot_follow_change_nothing() {
-    let mut params = LedgerParams::devnet();
+    let mut params = story();
     (params.block_transactions_max, params.transaction_bytes_max, params.block_bytes_max) = (2, 600, 1_000);
     let mut network = Network::new(params, 4);
     network.block(&[]);
@@ -563,7 +568,7 @@ fn blocks_that_cannot_follow_change_nothing() {
         let command = Command::RegisterProvider { sector_size: SectorSize::MIB8, collateral: Amount(1), endpoint };
         network.transaction(CLIENT, 0, command)
     };
-    let fresh = Network::new(LedgerParams::devnet(), 1);
+    let fresh = Network::new(story(), 1);
     let three = vec![long(&fresh, 10); 3];
     assert!(matches!(apply(good, &three), BlockRejection::TooManyTransactions { limit: 2, got: 3 }));
     assert!(matches!(apply(good, &[long(&fresh, 900)]), BlockRejection::TooManyBytes { .. }));
@@ -597,4 +602,106 @@ fn late_queue_work_has_the_effect_of_punctual_work() {
     assert!(network.state.deal(deal).is_none_or(|record| record.is_closed()));
     assert_eq!(network.state.open_orders().count(), 0);
     assert_eq!(network.state.treasury().escrow, Amount::ZERO);
+}
+
+const SALT: Salt = Salt([7; 32]);
+
+fn sealed(provider: ProviderId, order: OrderId, price: u64) -> SealedBid {
+    SealedBid { order, provider, price_per_epoch: Amount(price) }
+}
+
+fn commit(network: &Network, account: u8, bid: SealedBid) -> Command {
+    let commitment = bid.commitment(network.state.chain(), Network::address(account), &SALT);
+    Command::CommitBid { provider: bid.provider, order: bid.order, commitment }
+}
+
+fn reveal(bid: SealedBid) -> Command {
+    let SealedBid { order, provider, price_per_epoch } = bid;
+    Command::RevealBid { provider, order, price_per_epoch, salt: SALT }
+}
+
+#[test]
+fn sealed_bids_are_revealed_after_the_window_and_the_cheapest_wins() {
+    let mut network = network();
+    let providers = [network.register(2), network.register(3), network.register(4)];
+    let terms = one_piece(&network);
+    let order = network.order(CLIENT, terms);
+    let first = sealed(providers[0], order, 40);
+    network.command(2, commit(&network, 2, first));
+    network.command(3, bid(providers[1], order, 41));
+    let silent = sealed(providers[2], order, 1);
+    network.command(4, commit(&network, 4, silent));
+    assert!(matches!(network.rejection(2, reveal(first)), Rejection::NotRevealing { .. }));
+    let record = network.state.order(order).unwrap().clone();
+    assert_eq!((record.bids, record.sealed_bids), (3, 2));
+    assert!(network.state.bid(order, providers[0]).unwrap().price_per_epoch.is_zero(), "nobody sees the price");
+
+    network.advance_to(record.bids_close_at);
+    assert_eq!(network.state.order(order).unwrap().status, OrderStatus::Open, "it waits for the reveals");
+    assert!(matches!(network.rejection(3, bid(providers[1], order, 5)), Rejection::OrderNotOpen { .. }));
+    assert!(matches!(network.rejection(CLIENT, Command::CancelOrder { order }), Rejection::OrderNotOpen { .. }));
+    let cheaper = SealedBid { price_per_epoch: Amount(39), ..first };
+    assert!(matches!(network.rejection(2, reveal(cheaper)), Rejection::WrongReveal { .. }));
+    assert!(matches!(network.rejection(3, reveal(first)), Rejection::NotOwner { .. }));
+    network.command(2, reveal(first));
+    assert!(matches!(network.rejection(2, reveal(first)), Rejection::NothingSealed { .. }));
+
+    let burnt = network.state.treasury().burnt;
+    network.advance_to(record.reveals_close_at);
+    let deals = network.deals_of_order(order);
+    assert_eq!(network.state.deal(deals[0]).unwrap().provider, providers[0]);
+    assert_eq!(network.state.deal(deals[0]).unwrap().rate, Amount(40));
+    let deposit = network.state.params().bid_deposit;
+    assert_eq!(network.state.treasury().burnt, burnt.checked_add(deposit).unwrap(), "silence costs the deposit");
+    let late = network.state.bid(order, providers[2]).unwrap();
+    assert!(matches!(&late.status, BidStatus::Closed(c) if (c.code, c.reason) == (205, CloseReason::NotRevealed)));
+    assert!(matches!(network.rejection(4, reveal(silent)), Rejection::NothingSealed { .. }));
+}
+
+#[test]
+fn nobody_can_reveal_a_copied_commitment() {
+    let mut network = network();
+    let (first, second) = (network.register(2), network.register(3));
+    let terms = one_piece(&network);
+    let order = network.order(CLIENT, terms);
+    let own = commit(&network, 2, sealed(first, order, 40));
+    let Command::CommitBid { commitment, .. } = own else { unreachable!() };
+    network.command(2, own);
+    network.command(3, Command::CommitBid { provider: second, order, commitment });
+    network.advance_to(network.state.order(order).unwrap().bids_close_at);
+    network.command(2, reveal(sealed(first, order, 40)));
+    assert!(matches!(network.rejection(3, reveal(sealed(second, order, 40))), Rejection::WrongReveal { .. }));
+}
+
+#[test]
+fn an_order_whose_sealed_bids_stay_silent_returns_its_deposit() {
+    let mut network = network();
+    let provider = network.register(STORER);
+    let terms = one_piece(&network);
+    let order = network.order(CLIENT, terms.clone());
+    let above = sealed(provider, order, terms.price_per_epoch_max.0 + 1);
+    network.command(STORER, commit(&network, STORER, above));
+    let again = commit(&network, STORER, above);
+    assert!(matches!(network.rejection(STORER, again), Rejection::DuplicateBid { .. }));
+    network.advance_to(network.state.order(order).unwrap().bids_close_at);
+    assert!(matches!(network.rejection(STORER, reveal(above)), Rejection::PriceAboveCap { .. }));
+    network.advance_to(network.state.order(order).unwrap().reveals_close_at);
+    let closed = network.state.order(order).unwrap();
+    assert!(matches!(&closed.status, OrderStatus::Closed(closure) if closure.reason == CloseReason::NoBids));
+    assert_eq!((network.state.treasury().escrow, network.state.treasury().bid_deposits), (Amount(0), Amount(0)));
+    assert_eq!(network.state.provider(provider).unwrap().obligations, 0);
+}
+
+#[test]
+fn a_cancelled_order_returns_sealed_bids() {
+    let mut network = network();
+    let provider = network.register(STORER);
+    let terms = one_piece(&network);
+    let order = network.order(CLIENT, terms);
+    network.command(STORER, commit(&network, STORER, sealed(provider, order, 5)));
+    let before = balance(&network, STORER);
+    network.command(CLIENT, Command::CancelOrder { order });
+    assert_eq!(balance(&network, STORER), before + network.state.params().bid_deposit.0);
+    network.advance_to(Epoch(network.state.epoch().0 + 100));
+    assert!(network.state.treasury().bid_deposits.is_zero());
 }

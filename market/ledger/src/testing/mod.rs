@@ -3,5 +3,5 @@
 mod network;
 mod strategies;
 
-pub use network::{HashVerifier, Network, order_terms, piece};
+pub use network::{FUNDS, HashVerifier, Network, order_terms, piece};
 pub use strategies::{Action, arb_action, arb_command};

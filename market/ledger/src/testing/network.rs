@@ -60,11 +60,14 @@ pub struct Network {
 /// What each account of a [`Network`] has at first.
 pub const FUNDS: Amount = Amount(1_000_000_000_000);
 
+/// The chain of a [`Network`].
+pub const CHAIN: ChainId = ChainId([0xca; 32]);
+
 impl Network {
     /// A network with `accounts` funded keys.
     pub fn new(params: LedgerParams, accounts: u8) -> Self {
         let allocations: Vec<_> = (1..=accounts).map(|n| (Self::address(n), FUNDS)).collect();
-        let state = State::genesis(ChainId([0xca; 32]), params, 0, &allocations).expect("a valid genesis");
+        let state = State::genesis(CHAIN, params, 0, &allocations).expect("a valid genesis");
         Self { state, events: Vec::new() }
     }
 

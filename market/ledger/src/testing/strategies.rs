@@ -4,7 +4,8 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
 use super::network::{order_terms, piece};
-use crate::{Command, DealId, LedgerParams, OrderId};
+use crate::payments::{ChannelId, Voucher};
+use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
 
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub enum Action {
     /// Let this many epochs pass.
     Wait(u8),
 }
+
+/// The chain of every [`super::Network`].
+const CHAIN: ChainId = super::network::CHAIN;
+const SALT: Salt = Salt([5; 32]);
 
 fn arb_account() -> impl Strategy<Value = u8> {
     1u8..5
@@ -69,6 +74,19 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
             order: OrderId(order),
             price_per_epoch: Amount(price),
         }),
+        (provider(), 1u64..6, 0u64..3).prop_map(|(provider, order, price)| {
+            let bid = SealedBid { order: OrderId(order), provider, price_per_epoch: Amount(price) };
+            // The providers of a network's start are numbered like their owners, from account 2.
+            let owner = super::Network::address((provider.0 - 998) as u8);
+            let commitment = bid.commitment(CHAIN, owner, &SALT);
+            Command::CommitBid { provider, order: bid.order, commitment }
+        }),
+        (provider(), 1u64..6, 0u64..3).prop_map(|(provider, order, price)| Command::RevealBid {
+            provider,
+            order: OrderId(order),
+            price_per_epoch: Amount(price),
+            salt: SALT,
+        }),
         (provider(), arb_sector()).prop_map(|(provider, sector)| Command::ProveCommit {
             provider,
             sector,
@@ -82,6 +100,15 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         (provider(), arb_sector()).prop_map(|(provider, n)| Command::DeclareFaults { provider, sectors: vec![n] }),
         (provider(), arb_sector()).prop_map(|(provider, n)| Command::DeclareRecovery { provider, sectors: vec![n] }),
         (1u64..12).prop_map(|deal| Command::Settle { deal: DealId(deal) }),
+        (arb_account(), arb_amount())
+            .prop_map(|(payee, deposit)| { Command::OpenChannel { payee: super::Network::address(payee), deposit } }),
+        (1u64..4, arb_amount()).prop_map(|(n, amount)| Command::TopUpChannel { channel: ChannelId(n), amount }),
+        (arb_account(), 1u64..4, arb_amount()).prop_map(|(payer, n, cumulative)| {
+            let voucher = Voucher { channel: ChannelId(n), cumulative };
+            Command::RedeemVoucher(voucher.sign(CHAIN, &super::Network::key(payer)))
+        }),
+        (1u64..4).prop_map(|n| Command::StartCloseChannel { channel: ChannelId(n) }),
+        (1u64..4).prop_map(|n| Command::CloseChannel { channel: ChannelId(n) }),
     ]
 }
 

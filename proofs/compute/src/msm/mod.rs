@@ -21,7 +21,7 @@ use crate::curve::{G1Affine, G1Projective, G2Affine, G2Projective};
 use crate::{Fr, Workers};
 
 pub use ark::ArkMsm;
-pub use cpu::CpuMsm;
+pub use cpu::{CpuMsm, FixedBase};
 
 /// Scalars in one of the forms that callers have them in.
 #[derive(Debug, Clone, Copy)]

@@ -216,3 +216,25 @@ fn unequal_lengths_are_refused() {
     lengths::<g1::Config>();
     lengths::<g2::Config>();
 }
+
+#[test]
+fn sums_of_groups_are_sums_of_groups() {
+    let (workers, count) = (Workers::new(2).unwrap(), 3000);
+    let groupings: Vec<cpu::Grouping> =
+        [7, 31, 0].iter().map(|factor| (0..count).map(|index| (index * factor) as u8).collect()).collect();
+    let (g1, g2) = (points::<g1::Config>(count, 5), points::<g2::Config>(count, 6));
+    for msm in [CpuMsm::new(), CpuMsm::portable()] {
+        expect_group_sums(&g1, &groupings, &msm.group_sums_g1(&workers, &g1, &groupings));
+        expect_group_sums(&g2, &groupings, &msm.group_sums_g2(&workers, &g2, &groupings));
+    }
+}
+
+fn expect_group_sums<A: Judged>(points: &[Affine<A>], groupings: &[cpu::Grouping], got: &[Vec<Affine<A>>]) {
+    for (grouping, got) in groupings.iter().zip(got) {
+        let mut expected = vec![Projective::<A>::ZERO; cpu::GROUPS];
+        for (point, group) in points.iter().zip(grouping) {
+            expected[usize::from(*group)] += point;
+        }
+        assert_eq!(*got, Projective::normalize_batch(&expected));
+    }
+}

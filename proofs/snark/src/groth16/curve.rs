@@ -17,7 +17,6 @@
 use ark_ec::AffineRepr;
 use ark_ff::{BigInt, Fp};
 use blst::{blst_fp, blst_fp2, blst_fp6, blst_fp12, blst_p1, blst_p1_affine, blst_p2, blst_p2_affine};
-use rayon::prelude::*;
 
 /// Steps of a Miller loop for which [`PreparedG2`] keeps a line.
 const MILLER_LINES: usize = 68;
@@ -372,111 +371,4 @@ fn write_fp(fp: &blst_fp, out: &mut [u8]) {
     assert_eq!(out.len(), 48, "a base field element");
     // SAFETY: blst writes 48 bytes.
     unsafe { blst::blst_bendian_from_fp(out.as_mut_ptr(), fp) };
-}
-
-/// Bits of a window of [`FixedBase`].
-pub const WINDOW_BITS: usize = 16;
-/// Windows of a scalar.
-const WINDOWS: usize = 256 / WINDOW_BITS;
-/// Multiples in a window's table: signed digits need half of them, 1 to 2^15.
-const WINDOW_POINTS: usize = 1 << (WINDOW_BITS - 1);
-/// Scalars whose points share an inversion.
-const BATCH: usize = 1 << 10;
-
-/// Multiples of one point, for multiplying it with many scalars: for each window w, `d 2^(16 w)` times the point for
-/// d = 1 to 2^15. A scalar costs at most 16 additions. 50 MB in the first group, 100 MB in the second.
-pub struct FixedBase<P> {
-    table: Vec<P>,
-}
-
-/// A scalar, canonical and least byte first, as signed digits of 16 bits.
-fn signed_digits(scalar: &[u8; 32]) -> [i32; WINDOWS] {
-    let mut carry = 0;
-    let mut digits = [0i32; WINDOWS];
-    for (digit, bytes) in digits.iter_mut().zip(scalar.chunks_exact(2)) {
-        let value = i32::from(u16::from_le_bytes([bytes[0], bytes[1]])) + carry;
-        carry = i32::from(value > WINDOW_POINTS as i32);
-        *digit = value - (carry << WINDOW_BITS);
-    }
-    assert_eq!(carry, 0, "a scalar below 2^255");
-    digits
-}
-
-macro_rules! fixed_base {
-    ($point:ident, $affine:ident, $jacobian:ident, $add_affine:ident, $to_affine:ident) => {
-        impl FixedBase<$point> {
-            /// Computes the tables, on the current threads.
-            pub fn new(base: &$point) -> Self {
-                let firsts = std::iter::successors(Some(*base), |first| {
-                    let doubled = (0..WINDOW_BITS).fold(*first, |point, _| point.add(&point));
-                    Some(doubled)
-                });
-                let firsts: Vec<$point> = firsts.take(WINDOWS).collect();
-                let table = firsts.par_iter().flat_map_iter(|first| Self::multiples_up(first)).collect();
-                Self { table }
-            }
-
-            /// 1 to 2^15 times a point.
-            fn multiples_up(first: &$point) -> Vec<$point> {
-                let mut sum = blst::$jacobian::default();
-                let sums: Vec<blst::$jacobian> = (0..WINDOW_POINTS)
-                    .map(|_| {
-                        let previous = sum;
-                        // SAFETY: see the module.
-                        unsafe { blst::$add_affine(&mut sum, &previous, &first.0) };
-                        sum
-                    })
-                    .collect();
-                Self::normalised(&sums)
-            }
-
-            /// The base times each scalar (canonical, least byte first), in parallel on the current threads.
-            pub fn multiples(&self, scalars: &[[u8; 32]]) -> Vec<$point> {
-                scalars
-                    .par_chunks(BATCH)
-                    .flat_map_iter(|scalars| {
-                        let sums: Vec<_> = scalars.iter().map(|scalar| self.multiple(scalar)).collect();
-                        Self::normalised(&sums)
-                    })
-                    .collect()
-            }
-
-            fn multiple(&self, scalar: &[u8; 32]) -> blst::$jacobian {
-                let mut sum = blst::$jacobian::default();
-                for (window, digit) in signed_digits(scalar).into_iter().enumerate().filter(|(_, digit)| *digit != 0) {
-                    let entry = self.table[window * WINDOW_POINTS + digit.unsigned_abs() as usize - 1];
-                    let entry = if digit < 0 { entry.neg() } else { entry };
-                    let previous = sum;
-                    // SAFETY: see the module.
-                    unsafe { blst::$add_affine(&mut sum, &previous, &entry.0) };
-                }
-                sum
-            }
-
-            /// To affine, with one inversion for all that are not infinity.
-            fn normalised(points: &[blst::$jacobian]) -> Vec<$point> {
-                let live: Vec<*const blst::$jacobian> =
-                    points.iter().filter(|point| !is_zero(&point.z)).map(|point| &raw const *point).collect();
-                let mut affine = vec![$point::INFINITY; live.len()];
-                if !live.is_empty() {
-                    // SAFETY: `live` points at as many points as `affine` has room for; blst writes all of them.
-                    unsafe { blst::$to_affine(affine.as_mut_ptr().cast::<blst::$affine>(), live.as_ptr(), live.len()) };
-                }
-                let mut affine = affine.into_iter();
-                let place = |point: &blst::$jacobian| match is_zero(&point.z) {
-                    true => $point::INFINITY,
-                    false => affine.next().expect("as many as are not infinity"),
-                };
-                points.iter().map(place).collect()
-            }
-        }
-    };
-}
-
-fixed_base!(G1Affine, blst_p1_affine, blst_p1, blst_p1_add_or_double_affine, blst_p1s_to_affine);
-fixed_base!(G2Affine, blst_p2_affine, blst_p2, blst_p2_add_or_double_affine, blst_p2s_to_affine);
-
-/// Whether a coordinate is zero.
-fn is_zero<T: Default + PartialEq>(coordinate: &T) -> bool {
-    *coordinate == T::default()
 }

@@ -1,6 +1,6 @@
 //! Groth16: keys in Filecoin's file formats, proofs, and their verification (`spec/proofs.md` 1.12).
 //!
-//! - [`curve`], [`points`]: arithmetic by `blst`; the encodings of points, read strictly.
+//! - [`curve`], [`points`]: arithmetic by `blst`; the encodings of points, read strictly; many points' subgroup at once.
 //! - [`names`]: which file belongs to which circuit. [`catalog`]: digests of the published files.
 //! - [`verifying_key`], [`params`], [`meta`]: the three files of a circuit, byte for byte. [`store`]: a folder of them,
 //!   and whom to trust: published keys by their digest, development keys only where development is meant.
@@ -14,7 +14,6 @@ pub mod catalog;
 pub mod curve;
 pub mod error;
 mod files;
-mod mapped;
 pub mod meta;
 pub mod names;
 pub mod params;
@@ -24,6 +23,7 @@ pub mod prove;
 pub mod proving_key;
 pub mod setup;
 pub mod store;
+mod subgroup;
 pub mod verify;
 pub mod verifying_key;
 

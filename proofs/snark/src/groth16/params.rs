@@ -9,7 +9,7 @@
 //! - `b_g1`, `b_g2`: the inputs, then the auxiliary variables, that occur in B.
 //!
 //! Points at infinity are left out. Files go up to 63 GB, so reading streams: points are handed on in chunks
-//! ([`ParamsSink`]), and memory stays below 2 MB whatever the file says.
+//! ([`ParamsSink`]), and memory stays below 100 MB whatever the file says.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -20,11 +20,13 @@ use rayon::prelude::*;
 use super::catalog::FileDigest;
 use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
-use super::points::{Point, PointChecks};
+use super::points::{Point, PointChecks, PointRejection};
+use super::subgroup::first_outside;
 use super::verifying_key::VerifyingKey;
+use crate::r1cs::{Densities, Matrices};
 
-/// Points decoded at once.
-const CHUNK_POINTS: u64 = 4096;
+/// Points decoded at once: enough for the subgroup's check of many to pay.
+const CHUNK_POINTS: u64 = 1 << 16;
 
 /// Largest domain of the curve's scalar field.
 const MAX_DOMAIN_LOG2: u32 = 32;
@@ -86,6 +88,22 @@ impl SectionCounts {
     /// Elements of the domain.
     pub const fn domain(&self) -> u64 {
         self.get(Section::H) + 1
+    }
+
+    /// Those of a circuit's parameters. Every input occurs in A, by the rows that Groth16 appends.
+    pub fn of_circuit(matrices: &Matrices, densities: &Densities) -> Self {
+        let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
+        let (inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
+        let domain = (matrices.num_constraints() as u64 + inputs).next_power_of_two();
+        let b = count(&densities.b_inputs) + count(&densities.b_aux);
+        Self([domain - 1, aux, inputs + count(&densities.a_aux), b, b])
+    }
+
+    /// Bytes of a parameter file with so many inputs, ONE among them: the verifying key, then each section behind its
+    /// number of points.
+    pub fn file_bytes(&self, inputs: u64) -> u64 {
+        let section = |section: Section| size_of::<u32>() as u64 + section.point_bytes() * self.get(section);
+        VerifyingKey::file_bytes(inputs) + Section::ALL.into_iter().map(section).sum::<u64>()
     }
 
     /// Checks a section's number against the sections before it: every circuit's numbers fit together.
@@ -391,11 +409,7 @@ impl<'a, R: Read> Source<'a, R> {
             let start = self.offset;
             let name = |index: u64| format!("{list}[{}]", first + index);
             let bytes = self.take(len as usize * point_bytes, point_bytes, name)?;
-            let checks = self.checks;
-            let decode = |(index, bytes)| P::from_uncompressed_bytes(bytes, checks).map_err(|source| (index, source));
-            let decoded: Result<Vec<P>, _> =
-                self.workers.run(|| bytes.par_chunks_exact(point_bytes).enumerate().map(decode).collect());
-            let points = decoded.map_err(|(index, source)| {
+            let points = self.decode(&bytes).map_err(|(index, source)| {
                 let (index, offset) = (index as u64, start + (index * point_bytes) as u64);
                 KeyFileRejection::Point { offset, what: name(index), source }.of(self.file)
             })?;
@@ -403,6 +417,19 @@ impl<'a, R: Read> Source<'a, R> {
             first += len;
         }
         Ok(())
+    }
+
+    /// Points, or the first that is none.
+    fn decode<P: Point>(&self, bytes: &[u8]) -> Result<Vec<P>, (usize, PointRejection)> {
+        let decode =
+            |(index, bytes)| P::from_uncompressed_bytes(bytes, PointChecks::OnCurve).map_err(|source| (index, source));
+        let encoded = bytes.par_chunks_exact(P::UNCOMPRESSED_BYTES).enumerate();
+        let points: Vec<P> = self.workers.run(|| encoded.map(decode).collect::<Result<_, _>>())?;
+        let outside = match self.checks {
+            PointChecks::Full => first_outside(&points, bytes, self.workers),
+            PointChecks::OnCurve => None,
+        };
+        outside.map_or(Ok(points), |index| Err((index, PointRejection::NotInSubgroup)))
     }
 
     /// The file must end here.

@@ -10,6 +10,11 @@
 //! flags are the ones that this form must have, the point lies on the curve, in the subgroup of prime order, and is not
 //! infinity: no element of a key or of a proof may be.
 
+use cairn_compute::Workers;
+use cairn_compute::msm::CpuMsm;
+use cairn_compute::msm::cpu::Grouping;
+use rayon::prelude::*;
+
 use super::curve::{G1Affine, G2Affine};
 
 const COMPRESSED: u8 = 0x80;
@@ -104,6 +109,12 @@ pub trait Point: Copy + Send + Sync + PartialEq + std::fmt::Debug + 'static {
 
     /// Appends the compressed encoding.
     fn write_compressed(&self, out: &mut Vec<u8>);
+
+    /// Whether a point of the curve lies in the subgroup.
+    fn lies_in_subgroup(&self) -> bool;
+
+    /// The sum of each group, for each grouping. Points lie on the curve.
+    fn group_sums(points: &[Self], groupings: &[Grouping], workers: &Workers) -> Vec<Vec<Self>>;
 }
 
 impl Point for G1Affine {
@@ -134,6 +145,16 @@ impl Point for G1Affine {
     fn write_compressed(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_compressed());
     }
+
+    fn lies_in_subgroup(&self) -> bool {
+        self.is_in_subgroup()
+    }
+
+    fn group_sums(points: &[Self], groupings: &[Grouping], workers: &Workers) -> Vec<Vec<Self>> {
+        let points: Vec<_> = workers.run(|| points.par_iter().map(Self::to_ark).collect());
+        let sums = CpuMsm::new().group_sums_g1(workers, &points, groupings);
+        sums.iter().map(|sums| sums.iter().map(Self::from_ark).collect()).collect()
+    }
 }
 
 impl Point for G2Affine {
@@ -163,6 +184,16 @@ impl Point for G2Affine {
 
     fn write_compressed(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_compressed());
+    }
+
+    fn lies_in_subgroup(&self) -> bool {
+        self.is_in_subgroup()
+    }
+
+    fn group_sums(points: &[Self], groupings: &[Grouping], workers: &Workers) -> Vec<Vec<Self>> {
+        let points: Vec<_> = workers.run(|| points.par_iter().map(Self::to_ark).collect());
+        let sums = CpuMsm::new().group_sums_g2(workers, &points, groupings);
+        sums.iter().map(|sums| sums.iter().map(Self::from_ark).collect()).collect()
     }
 }
 

@@ -263,16 +263,13 @@ fn check_counts(
     matrices: &Matrices,
     densities: &Densities,
 ) -> Result<(), ForeignKey> {
-    let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
-    let (circuit_inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
-    let domain = (matrices.num_constraints() as u64 + circuit_inputs).next_power_of_two();
-    let b = count(&densities.b_inputs) + count(&densities.b_aux);
+    let circuit = SectionCounts::of_circuit(matrices, densities);
     let checks = [
-        ("inputs", circuit_inputs, inputs),
-        ("elements of the domain", domain, counts.domain()),
-        ("auxiliary variables", aux, counts.aux()),
-        ("variables in A", circuit_inputs + count(&densities.a_aux), counts.get(Section::A)),
-        ("variables in B", b, counts.get(Section::BG1)),
+        ("inputs", matrices.num_inputs() as u64, inputs),
+        ("elements of the domain", circuit.domain(), counts.domain()),
+        ("auxiliary variables", circuit.aux(), counts.aux()),
+        ("variables in A", circuit.get(Section::A), counts.get(Section::A)),
+        ("variables in B", circuit.get(Section::BG1), counts.get(Section::BG1)),
     ];
     match checks.into_iter().find(|(_, expected, got)| expected != got) {
         Some((what, expected, got)) => Err(ForeignKey { what, expected, got }),

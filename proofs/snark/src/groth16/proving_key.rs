@@ -32,10 +32,11 @@ use super::catalog::FileDigest;
 use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
 use super::files::NewFile;
-use super::mapped::{MappedFile, bytes_of, points_in};
+
 use super::params::{ParamsSink, ParamsSummary, Section, SectionCounts, read_params};
 use super::points::PointChecks;
 use super::verifying_key::VerifyingKey;
+use crate::mapped::{MappedFile, bytes_of, points_in};
 
 const MAGIC: &[u8; 8] = b"CAIRNPKY";
 const VERSION: u32 = 1;
@@ -104,7 +105,7 @@ impl ProvingKey {
     /// # Errors
     /// [`KeyFileError::Rejected`] for a file that is damaged, cut short, or something else.
     pub fn open(file: &Path, workers: &Workers) -> Result<Self, KeyFileError> {
-        let map = MappedFile::open(file)?;
+        let map = MappedFile::open(file).at("map", file)?;
         let header = Header::read(&map).map_err(|rejection| rejection.of(file))?;
         let verifying_key = VerifyingKey::from_bytes(header.verifying_key.of(&map), file, workers)?;
         let (expected, got) = (verifying_key.ic.len() as u64, header.inputs);

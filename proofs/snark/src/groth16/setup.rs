@@ -14,17 +14,20 @@
 //! Whoever knows the secrets can prove anything, and here one process knows them all: good for development only, and
 //! marked so ([`KeyStore::write_development`](super::KeyStore::write_development)).
 //!
-//! **The bound.** Every point is a multiple of a generator, so tables of its multiples ([`FixedBase`]) leave one mixed
-//! addition for each window of 16 bits: 16 for each of about 4 domain + 6 variable points. 2 KiB PoRep:
-//! 10.2 million points of the first group, 163 million additions of 11 multiplications; 0.69 million of the second.
-//! **Memory**: 32 bytes for each point of the largest section and for each variable four times; tables of 50 and 100 MB.
+//! **The bound.** Every point is a multiple of a generator, so tables of its multiples ([`FixedBase`]) leave one affine
+//! addition for each window of 16 bits, of 6 multiplications. 2 KiB PoRep: 10.2 million points of the first group, 163
+//! million additions; 0.69 million points of the second.
+//! **Memory**: 32 bytes for each point of the largest section and for each variable four times; tables of 67 and 134 MB.
 
+use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, FftField, Field, PrimeField, batch_inversion};
-use cairn_compute::{Fr, Workers, fr_to_node};
+use cairn_compute::curve;
+use cairn_compute::msm::{CpuMsm, FixedBase};
+use cairn_compute::{Fr, Workers};
 use cairn_sector::Progress;
 use rayon::prelude::*;
 
-use super::curve::{FixedBase, G1Affine, G2Affine};
+use super::curve::{G1Affine, G2Affine};
 use super::error::KeyFileError;
 use super::params::{ParamsSink, Section};
 use super::verifying_key::VerifyingKey;
@@ -122,16 +125,8 @@ impl Setup {
         workers: &Workers,
         progress: Progress<'_>,
     ) -> Result<(), SetupError> {
-        let (g1, g2) = workers.run(|| {
-            rayon::join(
-                || FixedBase::<G1Affine>::new(&G1Affine::generator()),
-                || FixedBase::<G2Affine>::new(&G2Affine::generator()),
-            )
-        });
         let inverse = |secret: Fr| secret.inverse().ok_or(SetupError::Degenerate);
         let (gamma, delta) = (inverse(self.secrets.gamma)?, inverse(self.secrets.delta)?);
-        sink.verifying_key(&self.verifying_key(&g1, &g2, gamma))?;
-
         let h = self.h(delta);
         let l: Vec<Fr> = workers.run(|| self.combined[self.inputs..].par_iter().map(|value| *value * delta).collect());
         let a = marked(&self.a, |index| index < self.inputs || self.densities.a_aux[index - self.inputs]);
@@ -139,29 +134,32 @@ impl Setup {
             Some(aux) => self.densities.b_aux[aux],
             None => self.densities.b_inputs[index],
         });
-        let total = (h.len() + l.len() + a.len() + 2 * b.len()) as u64;
+        let in_g1 = h.len() + l.len() + a.len() + b.len();
+        let total = (in_g1 + b.len()) as u64;
+        let tables = Tables::new(in_g1, b.len(), workers);
+        sink.verifying_key(&self.verifying_key(&tables, gamma, workers))?;
         let mut done = 0;
         for (section, scalars) in [(Section::H, &h), (Section::L, &l), (Section::A, &a), (Section::BG1, &b)] {
             sink.section(section, scalars.len() as u64)?;
             for chunk in scalars.chunks(CHUNK_POINTS) {
-                sink.g1(section, &workers.run(|| g1.multiples(&canonical(chunk))))?;
+                sink.g1(section, &tables.g1(chunk, workers))?;
                 done += chunk.len() as u64;
                 progress(done, total);
             }
         }
         sink.section(Section::BG2, b.len() as u64)?;
         for chunk in b.chunks(CHUNK_POINTS) {
-            sink.g2(&workers.run(|| g2.multiples(&canonical(chunk))))?;
+            sink.g2(&tables.g2(chunk, workers))?;
             done += chunk.len() as u64;
             progress(done, total);
         }
         Ok(())
     }
 
-    fn verifying_key(&self, g1: &FixedBase<G1Affine>, g2: &FixedBase<G2Affine>, gamma_inverse: Fr) -> VerifyingKey {
+    fn verifying_key(&self, tables: &Tables, gamma_inverse: Fr, workers: &Workers) -> VerifyingKey {
         let Secrets { alpha, beta, gamma, delta, .. } = self.secrets;
-        let in_g1 = g1.multiples(&canonical(&[alpha, beta, delta]));
-        let in_g2 = g2.multiples(&canonical(&[beta, gamma, delta]));
+        let in_g1 = tables.g1(&[alpha, beta, delta], workers);
+        let in_g2 = tables.g2(&[beta, gamma, delta], workers);
         let ic: Vec<Fr> = self.combined[..self.inputs].iter().map(|value| *value * gamma_inverse).collect();
         VerifyingKey {
             alpha_g1: in_g1[0],
@@ -170,7 +168,7 @@ impl Setup {
             gamma_g2: in_g2[1],
             delta_g1: in_g1[2],
             delta_g2: in_g2[2],
-            ic: g1.multiples(&canonical(&ic)),
+            ic: tables.g1(&ic, workers),
         }
     }
 
@@ -179,6 +177,30 @@ impl Setup {
         let tau = self.secrets.tau;
         let first = (tau.pow([self.domain]) - Fr::ONE) * delta_inverse;
         std::iter::successors(Some(first), |power| Some(*power * tau)).take(self.domain as usize - 1).collect()
+    }
+}
+
+/// Multiples of both generators.
+struct Tables {
+    g1: FixedBase<curve::G1Affine>,
+    g2: FixedBase<curve::G2Affine>,
+}
+
+impl Tables {
+    /// For about so many scalars in each group.
+    fn new(in_g1: usize, in_g2: usize, workers: &Workers) -> Self {
+        let msm = CpuMsm::new();
+        let g1 = msm.fixed_base_g1(workers, &curve::G1Affine::generator(), in_g1);
+        let g2 = msm.fixed_base_g2(workers, &curve::G2Affine::generator(), in_g2);
+        Self { g1, g2 }
+    }
+
+    fn g1(&self, scalars: &[Fr], workers: &Workers) -> Vec<G1Affine> {
+        self.g1.multiples(workers, scalars).iter().map(G1Affine::from_ark).collect()
+    }
+
+    fn g2(&self, scalars: &[Fr], workers: &Workers) -> Vec<G2Affine> {
+        self.g2.multiples(workers, scalars).iter().map(G2Affine::from_ark).collect()
     }
 }
 
@@ -199,8 +221,4 @@ fn lagrange(tau: Fr, domain: u64, rows: usize) -> Result<Vec<Fr>, SetupError> {
 
 fn marked(values: &[Fr], mark: impl Fn(usize) -> bool) -> Vec<Fr> {
     values.iter().enumerate().filter(|(index, _)| mark(*index)).map(|(_, value)| *value).collect()
-}
-
-fn canonical(scalars: &[Fr]) -> Vec<[u8; 32]> {
-    scalars.par_iter().map(fr_to_node).collect()
 }

@@ -142,7 +142,7 @@ impl KeyStore {
         let file = self.path(circuit, FileKind::VerifyingKey);
         let mut bytes = vec![];
         let reader = File::open(&file).at("open", &file)?;
-        reader.take(868 + 96 * MAX_IC + 1).read_to_end(&mut bytes).at("read", &file)?;
+        reader.take(VerifyingKey::file_bytes(MAX_IC) + 1).read_to_end(&mut bytes).at("read", &file)?;
         let origin = self.origin(circuit, FileKind::VerifyingKey, FileDigest::of(&bytes))?;
         Ok((VerifyingKey::from_bytes(&bytes, &file, workers)?, origin))
     }

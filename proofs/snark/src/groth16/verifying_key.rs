@@ -46,7 +46,7 @@ impl VerifyingKey {
 
     /// The content of its file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(868 + 96 * self.ic.len());
+        let mut out = Vec::with_capacity(Self::file_bytes(self.ic.len() as u64) as usize);
         self.alpha_g1.write_uncompressed(&mut out);
         self.beta_g1.write_uncompressed(&mut out);
         self.beta_g2.write_uncompressed(&mut out);
@@ -75,11 +75,16 @@ impl VerifyingKey {
     /// # Errors
     /// [`KeyFileError`].
     pub fn read(file: &Path, workers: &Workers) -> Result<Self, KeyFileError> {
-        let most = 868 + 96 * MAX_IC;
+        let most = Self::file_bytes(MAX_IC);
         let mut bytes = vec![];
         let reader = std::fs::File::open(file).at("open", file)?;
         reader.take(most + 1).read_to_end(&mut bytes).at("read", file)?;
         Self::from_bytes(&bytes, file, workers)
+    }
+
+    /// Bytes of a key with so many inputs, ONE among them: six points and a number, then a point for each input.
+    pub const fn file_bytes(inputs: u64) -> u64 {
+        868 + 96 * inputs
     }
 
     pub(super) fn read_from<R: Read>(source: &mut Source<'_, R>) -> Result<Self, KeyFileError> {

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use cairn_compute::{Fr, Workers, fr_from_node};
-use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::{BLOCK_ROWS, Matrices, MatricesError, mapped};
+use super::{BLOCK_ROWS, Matrices, MatricesError};
 use crate::circuit::CircuitId;
+use crate::mapped::MappedFile;
 
 /// The first bytes of every file.
 const MAGIC: [u8; 16] = *b"CAIRN-R1CS\0\0\0\0\0\0";
@@ -42,7 +42,7 @@ pub(super) struct Header {
 
 /// Where the bytes are.
 pub(super) enum Storage {
-    Mapped(Mmap),
+    Mapped(MappedFile),
     Memory(Vec<u8>),
 }
 
@@ -140,7 +140,8 @@ impl Matrices {
     /// # Errors
     /// [`MatricesError`] says what about the file is wrong, and where.
     pub fn open(id: CircuitId, file: &Path, workers: &Workers) -> Result<Self, MatricesError> {
-        let map = mapped::map(file).map_err(|source| MatricesError::Io { action: "map", file: file.into(), source })?;
+        let map =
+            MappedFile::open(file).map_err(|source| MatricesError::Io { action: "map", file: file.into(), source })?;
         Self::check(id, Storage::Mapped(map), workers)
     }
 

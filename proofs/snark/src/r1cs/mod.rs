@@ -17,12 +17,11 @@
 //! Coefficients are few (one, minus one, powers of two, Poseidon's constants) and variables are near those of the row
 //! before, so a term takes about three bytes instead of 40.
 //!
-//! Files: [`codec`] rows as bytes, [`record`] writing, [`file`] layout and checks, [`mapped`] the mapping.
+//! Files: [`codec`] rows as bytes, [`record`] writing, [`file`] layout and checks.
 
 pub(crate) mod codec;
 mod error;
 mod file;
-mod mapped;
 mod record;
 
 use std::ops::Range;

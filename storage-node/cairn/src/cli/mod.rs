@@ -4,7 +4,10 @@
 mod circuit;
 mod devnet;
 mod get;
+mod keys;
+mod params;
 mod piece;
+mod post;
 mod sector;
 
 use clap::{Parser, Subcommand};
@@ -12,7 +15,10 @@ use clap::{Parser, Subcommand};
 pub use circuit::CircuitCommand;
 pub use devnet::DevnetArguments;
 pub use get::GetArguments;
+pub use keys::{ProverArguments, TrustArguments};
+pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
+pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
@@ -23,8 +29,9 @@ pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, 
     before_long_help = "Examples:
   cairn piece commit shard-000000.tar
   cairn sector seal --size 8MiB --seal-proof v1_1 --prover-id HEX --sector-number 7 --ticket HEX --piece shard-000000.tar --dir sector-7
-  cairn sector prove --dir sector-7 --seed HEX --vanilla --json > proof.json
-  cairn sector verify proof.json"
+  cairn params setup --circuit porep --sector-size 8MiB --params params
+  cairn sector prove --dir sector-7 --seed HEX --params params --json > proof.json
+  cairn sector verify proof.json --params params"
 )]
 pub struct Arguments {
     /// What to do.
@@ -41,6 +48,12 @@ pub enum Command {
     /// Seal, prove, verify and unseal a sector, offline
     #[command(subcommand)]
     Sector(SectorCommand),
+    /// Prove that sealed sectors are still there, and check such proofs, offline
+    #[command(subcommand)]
+    Post(PostCommand),
+    /// Make, list and check the parameters that Groth16 proofs need
+    #[command(subcommand)]
+    Params(ParamsCommand),
     /// Look at the circuits behind the proofs
     #[command(subcommand)]
     Circuit(CircuitCommand),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cairn_protocol::{PorepId, ProverId, SealProof, SectorSize, Seed, Ticket};
 use clap::{Args, Subcommand};
 
+use super::keys::{ProverArguments, TrustArguments};
+
 /// Seal, prove, verify and unseal a sector, offline.
 #[derive(Debug, Subcommand)]
 pub enum SectorCommand {
@@ -63,8 +65,12 @@ pub struct SealArguments {
 /// Arguments of `cairn sector prove`.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:
-  cairn sector prove --dir sector-7 --seed 0202020202020202020202020202020202020202020202020202020202020202 --vanilla
-  cairn sector prove --dir sector-7 --seed HEX --vanilla --json > proof.json && cairn sector verify proof.json")]
+  cairn sector prove --dir sector-7 --seed 0202020202020202020202020202020202020202020202020202020202020202 --params params --json > proof.json
+  cairn sector verify proof.json --params params
+  cairn sector prove --dir sector-7 --seed HEX --vanilla --json > vanilla.json && cairn sector verify vanilla.json
+
+A Groth16 proof takes 192 bytes for each partition and is verified before it is printed. With --vanilla the openings themselves are
+the proof: megabytes, but no parameters. `cairn params setup` makes parameters for development.")]
 pub struct ProveArguments {
     /// Folder of a sealed sector
     #[arg(long)]
@@ -73,11 +79,14 @@ pub struct ProveArguments {
     #[arg(long, value_name = "HEX")]
     pub seed: Seed,
     /// Make the vanilla proof: the openings themselves
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["params", "cache", "published_only"])]
     pub vanilla: bool,
-    /// Threads to compute with; 0 means one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    /// Folder of the PoRep parameters, under Filecoin's file names; needed unless --vanilla is given
+    #[arg(long, value_name = "DIR")]
+    pub params: Option<PathBuf>,
+    /// How to prove.
+    #[command(flatten)]
+    pub prover: ProverArguments,
     /// Print JSON, which `cairn sector verify` reads
     #[arg(long)]
     pub json: bool,
@@ -86,14 +95,22 @@ pub struct ProveArguments {
 /// Arguments of `cairn sector verify`.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:
-  cairn sector verify proof.json
-  cairn sector verify --json proof.json
+  cairn sector verify proof.json --params params
+  cairn sector verify vanilla.json --json
 
-The file is a JSON object with sector_size (bytes, or a name like \"8MiB\"), seal_proof, comm_r, comm_d, prover_id, sector_number, ticket,
-interactive_seed, proof, and optionally porep_id: what `cairn sector prove --json` prints.")]
+The file is a JSON object with comm_r, comm_d, prover_id, sector_number, ticket, interactive_seed, proof, and either sector_size
+(bytes, or a name like \"8MiB\") with seal_proof or porep_id, or proof_type (\"8MiB\", \"8MiB-v1\", \"8MiB-synth\", \"8MiB-ni\"): what
+`cairn sector prove --json` prints, and what the reference implementation's tools exchange. A proof that is a string of hex is a
+Groth16 proof, an array is a vanilla one.")]
 pub struct VerifyArguments {
     /// Proof with its statement
     pub file: PathBuf,
+    /// Folder of the verifying keys, under Filecoin's file names; only a vanilla proof needs none
+    #[arg(long, value_name = "DIR")]
+    pub params: Option<PathBuf>,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub trust: TrustArguments,
     /// Print JSON: ok, and the reason when it is false
     #[arg(long)]
     pub json: bool,

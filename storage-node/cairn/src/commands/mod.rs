@@ -4,7 +4,11 @@ mod circuit;
 mod devnet;
 mod files;
 mod get;
+pub mod keys;
+pub mod params;
 mod piece;
+mod post;
+mod proof_file;
 mod sector;
 
 use std::time::Instant;
@@ -19,6 +23,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Piece(command) => piece::run(command),
         Command::Sector(command) => sector::run(command),
+        Command::Post(command) => post::run(command),
+        Command::Params(command) => params::run(command),
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),

@@ -4,4 +4,7 @@ mod circuit;
 mod devnet;
 mod get;
 mod offline_tools;
+mod params;
+mod post;
+mod sector_snark;
 mod support;

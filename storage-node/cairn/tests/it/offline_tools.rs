@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Ran, cairn, seal, seal_arguments, sha256, write_pieces};
+use crate::support::{Ran, cairn, flip, seal, seal_arguments, sha256, write_pieces};
 use cairn_fixtures::{PorepVector, labelled_data, porep_vector, porep_vectors};
 use serde_json::{Value, json};
 
@@ -183,14 +183,6 @@ fn reference_statement(vector: &PorepVector) -> Value {
         "interactive_seed": hex::encode(vector.interactive_seed),
         "proof": vector.vanilla_proofs,
     })
-}
-
-/// Changes the last hex digit of a string somewhere in a JSON value.
-fn flip(value: &mut Value) {
-    let text = value.as_str().expect("a hex string");
-    let (head, last) = text.split_at(text.len() - 2);
-    let byte = u8::from_str_radix(last, 16).unwrap() ^ 1;
-    *value = json!(format!("{head}{byte:02x}"));
 }
 
 #[test]
@@ -400,8 +392,22 @@ fn a_damaged_proof_file_names_its_field() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands =
-        ["", "piece commit", "sector seal", "sector prove", "sector verify", "sector unseal", "get", "devnet"];
+    let commands = [
+        "",
+        "piece commit",
+        "sector seal",
+        "sector prove",
+        "sector verify",
+        "sector unseal",
+        "post prove",
+        "post verify",
+        "params setup",
+        "params list",
+        "params verify",
+        "circuit info",
+        "get",
+        "devnet",
+    ];
     for command in commands {
         let ran = cairn(command.split_whitespace().chain(["--help"]));
         assert_eq!(ran.code, Some(0), "cairn {command} --help: {}", ran.stderr);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cairn_fixtures::{LabelledData, PorepVector};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// What a finished command left.
@@ -79,4 +79,23 @@ pub fn seal(vector: &PorepVector, folder: &Path) -> (PathBuf, Value) {
 /// SHA-256 of a file.
 pub fn sha256(path: &Path) -> [u8; 32] {
     Sha256::digest(std::fs::read(path).unwrap()).into()
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Makes development parameters of the window PoSt at 2 KiB.
+pub fn setup_window(params: &Path, more: &[&str]) -> Ran {
+    let what = ["params", "setup", "--json", "--circuit", "window-post", "--sector-size", "2KiB", "--params"];
+    cairn(what.into_iter().chain([text(params).as_str()]).chain(more.iter().copied()))
+}
+
+/// Changes the last hex digit of a string somewhere in a JSON value.
+pub fn flip(value: &mut Value) {
+    let text = value.as_str().expect("a hex string");
+    let (head, last) = text.split_at(text.len() - 2);
+    let byte = u8::from_str_radix(last, 16).unwrap() ^ 1;
+    *value = json!(format!("{head}{byte:02x}"));
 }

@@ -37,6 +37,14 @@ impl Windows {
             .expect("there are widths")
     }
 
+    /// The cheapest cut, at most `bits_max` wide, for `scalars` scalars of one point whose multiples are tabulated: an
+    /// addition for each window of a scalar, and one for each entry of the table.
+    pub fn for_fixed_base(scalars: usize, bits_max: usize) -> Self {
+        let additions =
+            |windows: &Self| (0..windows.count).map(|window| scalars + windows.buckets(window)).sum::<usize>();
+        (2..=bits_max).map(Self::of_bits).min_by_key(additions).expect("there are widths")
+    }
+
     fn of_bits(bits: usize) -> Self {
         let count = SCALAR_BITS.div_ceil(bits);
         let mut bias = [0u64; 4];

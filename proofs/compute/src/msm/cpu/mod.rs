@@ -25,6 +25,8 @@
 //! point per bucket. Below 400 MB in the first group with two threads, 600 MB in the second, whatever the input's size.
 
 mod digits;
+mod fixed_base;
+mod grouped;
 mod sums;
 
 use ark_ec::AffineRepr;
@@ -38,6 +40,8 @@ use crate::curve::lanes::{PairAdder, Point};
 use crate::curve::portable::Portable;
 use crate::curve::{G1Affine, G1Projective, G2Affine, G2Projective};
 use digits::Windows;
+pub use fixed_base::FixedBase;
+pub use grouped::{GROUPS, Grouping};
 use sums::{Groups, sum_groups};
 
 /// Points that are collected before they are worked on.
@@ -124,6 +128,16 @@ impl Msm for CpuMsm {
 /// Additions that `count` scalars of full length take: the bound to compare with.
 pub fn additions(count: usize) -> usize {
     Windows::for_count(count).additions(count)
+}
+
+/// Bytes that `count` scalars of full length move for points of `point_bytes`: points and scalars are read once, points
+/// are written in the engine's form (128 bytes for 96), and each window gathers all of them, and writes and reads its
+/// buckets.
+pub fn bytes(count: usize, point_bytes: usize) -> usize {
+    let windows = Windows::for_count(count);
+    let cell_bytes = point_bytes / 3 * 4;
+    let buckets: usize = (0..windows.count()).map(|window| windows.buckets(window)).sum();
+    count * (point_bytes + size_of::<BigInt<4>>() + cell_bytes) + (windows.count() * count + 2 * buckets) * cell_bytes
 }
 
 /// What a scalar needs.

@@ -28,9 +28,14 @@ impl Groups {
 
     /// The groups as given, of indices of points.
     pub fn collected<G: Iterator<Item = usize>>(groups: impl Iterator<Item = G>) -> Self {
+        Self::signed(groups.map(|group| group.map(|index| (index, false))))
+    }
+
+    /// The groups as given, of indices of points and whether they are negated.
+    pub fn signed<G: Iterator<Item = (usize, bool)>>(groups: impl Iterator<Item = G>) -> Self {
         let (mut entries, mut starts) = (Vec::new(), vec![0]);
         for group in groups {
-            entries.extend(group.map(entry));
+            entries.extend(group.map(|(index, negative)| entry(index) | u32::from(negative)));
             starts.push(index_u32(entries.len()));
         }
         Self { entries, starts }

@@ -41,6 +41,13 @@ const PARALLEL_MIN: usize = 1 << 15;
 /// Elements of a part of work that needs no order.
 const PART: usize = 1 << 12;
 
+/// Bytes that a transform of `size` values moves between memory and caches: every value is read and written once for each
+/// three levels of blocks that exceed the cache, once for all levels below, and once for the order.
+pub fn bytes(size: usize) -> usize {
+    let levels_outside = size.ilog2().saturating_sub(PARALLEL_MIN.ilog2()) as usize;
+    2 * size_of::<Fr>() * size * (levels_outside.div_ceil(3) + 2)
+}
+
 /// The processor's transforms. Keeps the tables of the sizes that were used; clones share them.
 #[derive(Debug, Clone)]
 pub struct CpuNtt {

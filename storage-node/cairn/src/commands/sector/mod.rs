@@ -1,10 +1,13 @@
 //! `cairn sector`: the life of one sector on a disk, without a ledger.
 
+mod proof_type;
 mod prove;
 mod record;
 mod seal;
 mod unseal;
 mod verify;
+
+pub use record::SectorRecord;
 
 use crate::cli::SectorCommand;
 

@@ -1,104 +1,96 @@
-//! `cairn sector verify`: checks a proof against its statement and says what is wrong with it.
+//! `cairn sector verify`: checks a proof of replication against its statement and says what is wrong with it.
+//!
+//! The proof is either the openings themselves or Groth16 bytes in hex. The statement names sector size and seal proof
+//! itself, or by the reference implementation's `proof_type`, or the seal proof by its graph (`porep_id`).
 
-use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
-use cairn_protocol::{SealProof, SectorSize};
+use anyhow::{anyhow, ensure};
+use cairn_compute::Workers;
+use cairn_protocol::{PorepId, SealProof, SectorSize};
 use cairn_sector::SectorIdentity;
 use cairn_sector::porep::{self, PorepProof, PorepStatement};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use cairn_snark::groth16::Circuit;
+use cairn_snark::verifying::Claim;
 
+use super::proof_type::ProofType;
 use crate::cli::VerifyArguments;
-use crate::commands::files;
+use crate::commands::keys::Keys;
+use crate::commands::proof_file::{self, Fields, conclude, missing};
 use crate::output::Output;
 
-/// Above the proof of every sector size: 10 partitions of 64 GiB take about 100 MB as JSON.
-const PROOF_FILE_BYTES_MAX: u64 = 1 << 30;
-
-/// The verdict.
-#[derive(Debug, Serialize)]
-struct Verdict {
-    ok: bool,
-    /// Which challenge, layer or opening is wrong: expected and got.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+/// What is in a file.
+enum Proof {
+    Vanilla(PorepProof),
+    Groth16(Vec<u8>),
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            None => f.write_str("ok"),
-            Some(reason) => write!(f, "not ok: {reason}"),
-        }
-    }
-}
-
-/// Runs the command. A refused proof is printed as a verdict and is an error as well, so that scripts stop.
+/// Runs the command.
 pub fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
-    let path = arguments.file;
-    let (statement, proof) = read(&path)?;
-    let output = Output::from_flag(arguments.json);
-    let Err(rejection) = porep::verify(&statement, &proof) else {
-        return output.print(&Verdict { ok: true, reason: None });
+    let VerifyArguments { file, params, trust, json } = arguments;
+    let output = Output::from_flag(json);
+    let (statement, proof) = read(&file)?;
+    let bytes = match proof {
+        Proof::Vanilla(proof) => return conclude(&file, porep::verify(&statement, &proof), None, output),
+        Proof::Groth16(bytes) => bytes,
     };
-    let reason = rejection.to_string();
-    output.print(&Verdict { ok: false, reason: Some(reason.clone()) })?;
-    Err(anyhow!("{}: the proof is refused: {reason}", path.display()))
+    let needed = || anyhow!("{} holds a Groth16 proof: --params DIR with its verifying key is needed", file.display());
+    let keys = Keys::open(params.ok_or_else(needed)?, None, trust)?;
+    let workers = Workers::new(0)?;
+    let (verifier, origin) = keys.verifier(Circuit::Porep(statement.identity.sector_size), &workers)?;
+    let verdict = verifier.verify(&Claim::Porep { statement: &statement, proof: &bytes });
+    conclude(&file, verdict, Some(origin), output)
 }
 
-fn read(path: &Path) -> anyhow::Result<(PorepStatement, PorepProof)> {
-    let (file, bytes) = files::open(path)?;
-    if bytes > PROOF_FILE_BYTES_MAX {
-        bail!("{}: expected at most {PROOF_FILE_BYTES_MAX} bytes, got {bytes}", path.display());
-    }
-    let value = parse(file).with_context(|| format!("cannot read {}", path.display()))?;
-    let Value::Object(mut fields) = value else {
-        bail!("{}: expected a JSON object", path.display());
-    };
-    (|| {
-        let sector_size = sector_size(&mut fields)?;
-        let seal_proof: SealProof = required(&mut fields, "seal_proof")?;
+fn read(path: &Path) -> anyhow::Result<(PorepStatement, Proof)> {
+    proof_file::read(path, |fields| {
+        let (sector_size, seal_proof, porep_id) = variant(fields)?;
         let identity = SectorIdentity {
             sector_size,
             seal_proof,
-            porep_id: optional(&mut fields, "porep_id")?.unwrap_or_else(|| seal_proof.porep_id(sector_size)),
-            prover_id: required(&mut fields, "prover_id")?,
-            sector_number: required(&mut fields, "sector_number")?,
-            ticket: required(&mut fields, "ticket")?,
+            porep_id,
+            prover_id: fields.required("prover_id")?,
+            sector_number: fields.required("sector_number")?,
+            ticket: fields.required("ticket")?,
         };
-        let comm_d = required(&mut fields, "comm_d")?;
-        let comm_r = required(&mut fields, "comm_r")?;
-        let seed = required(&mut fields, "interactive_seed")?;
-        let proof = required(&mut fields, "proof")?;
-        anyhow::Ok((PorepStatement { identity, comm_d, comm_r, seed }, proof))
-    })()
-    .with_context(|| path.display().to_string())
+        let comm_d = fields.required("comm_d")?;
+        let comm_r = fields.required("comm_r")?;
+        let seed = fields.required("interactive_seed")?;
+        let proof = if fields.is_text("proof") {
+            Proof::Groth16(fields.hex("proof")?)
+        } else {
+            Proof::Vanilla(fields.required("proof")?)
+        };
+        Ok((PorepStatement { identity, comm_d, comm_r, seed }, proof))
+    })
 }
 
-fn parse(file: File) -> anyhow::Result<Value> {
-    let mut text = Vec::new();
-    file.take(PROOF_FILE_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
-}
-
-/// In bytes, or by name.
-fn sector_size(fields: &mut Map<String, Value>) -> anyhow::Result<SectorSize> {
-    match fields.get("sector_size") {
-        Some(Value::String(name)) => name.parse().context("field sector_size"),
-        _ => required(fields, "sector_size"),
+/// Sector size, seal proof and graph, from whatever names them. What is named twice must agree.
+fn variant(fields: &mut Fields) -> anyhow::Result<(SectorSize, SealProof, PorepId)> {
+    let named: Option<ProofType> = fields.text("proof_type")?;
+    let size = fields.sector_size()?.or(named.map(|named| named.sector_size));
+    let size = size.ok_or_else(|| missing("sector_size"))?;
+    let given: Option<PorepId> = fields.optional("porep_id")?;
+    let by_graph = || SealProof::ALL.into_iter().find(|proof| Some(proof.porep_id(size)) == given);
+    let seal_proof: Option<SealProof> = fields.optional("seal_proof")?;
+    let seal_proof = seal_proof.or(named.map(|named| named.seal_proof)).or_else(by_graph);
+    let seal_proof = seal_proof.ok_or_else(|| match given {
+        Some(id) => {
+            anyhow!("field porep_id: expected the registered one of a seal proof at {size}, got {id} and no seal_proof")
+        }
+        None => missing("seal_proof"),
+    })?;
+    let porep_id = given.unwrap_or_else(|| seal_proof.porep_id(size));
+    if let Some(named) = named {
+        let registered = seal_proof.porep_id(size) == porep_id;
+        let agrees = (named.sector_size, named.seal_proof) == (size, seal_proof) && registered;
+        ensure!(
+            agrees,
+            "field proof_type: expected the name of {size}, {seal_proof}, PoRep id {porep_id}, got that of {}, {}, PoRep id {}",
+            named.sector_size,
+            named.seal_proof,
+            named.seal_proof.porep_id(named.sector_size)
+        );
     }
-}
-
-fn required<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> anyhow::Result<T> {
-    optional(fields, name)?.ok_or_else(|| anyhow!("field {name} is missing"))
-}
-
-fn optional<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> anyhow::Result<Option<T>> {
-    let Some(value) = fields.remove(name) else { return Ok(None) };
-    serde_json::from_value(value).map(Some).with_context(|| format!("field {name}"))
+    Ok((size, seal_proof, porep_id))
 }

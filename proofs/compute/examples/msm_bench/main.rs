@@ -1,18 +1,24 @@
 //! Multi-scalar multiplications and transforms of every backend in one alternating run.
 //!
 //! `cargo run --release -p cairn-compute --example msm_bench -- [log2 size] [threads] [runs]` prints one JSON line each:
-//! operation, seconds (the best of the runs), and for ours the bound (multiplications) and the multiplications a second.
+//! operation, seconds (the best of the runs), and the bound: the multiplications and bytes that our way takes at least.
+//! `floor_multiplying_s` and `floor_moving_s` are what they take on this machine if nothing else costs time, with the
+//! multiplication instruction that the backend uses; `share` is the larger of the two by the seconds: how much of the
+//! bound is reached. For the other backends too: they may choose another way, but none that needs less is known here.
 #![allow(unsafe_code)]
+
+mod floors;
 
 use std::time::Instant;
 
 use ark_bls12_381::Fr;
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{AdditiveGroup, Field, PrimeField};
+use ark_ff::{AdditiveGroup, Field as _, PrimeField};
 use cairn_compute::Workers;
 use cairn_compute::curve::{Fq, G1Affine, G1Projective, G2Affine, G2Projective};
-use cairn_compute::msm::{ArkMsm, CpuMsm, Msm, cpu};
-use cairn_compute::ntt::{ArkNtt, CpuNtt, Domain, Ntt};
+use cairn_compute::msm::{self, ArkMsm, CpuMsm, Msm};
+use cairn_compute::ntt::{self, ArkNtt, CpuNtt, Domain, Ntt};
+use floors::{Field, Floors, Instruction};
 use rayon::prelude::*;
 
 /// Multiplications in the base field of an affine addition, in each group.
@@ -25,32 +31,39 @@ fn main() {
     let threads = arguments.next().unwrap_or(2);
     let runs = arguments.next().unwrap_or(3);
     let workers = Workers::new(threads).expect("threads");
-    transforms(size_log2, &workers, runs);
-    multiplications(size_log2, &workers, runs);
+    let floors = Floors::measure(&workers);
+    floors.print();
+    let times = [
+        transforms(size_log2, &workers, runs),
+        sums_in_g1(size_log2, &workers, runs),
+        sums_in_g2(size_log2.saturating_sub(2), &workers, runs),
+    ];
+    times.iter().flatten().for_each(|time| report(time, &floors));
 }
 
 /// Forward transforms and quotients. One transform takes `n/2·log₂ n` multiplications; a quotient six of them and three
-/// multiplications per value.
-fn transforms(size_log2: usize, workers: &Workers, runs: usize) {
+/// multiplications per value, in passes over two vectors.
+fn transforms(size_log2: usize, workers: &Workers, runs: usize) -> Vec<Time> {
     let size = 1usize << size_log2;
     let values = scalars(size, 5);
+    let (products, bytes) = (size / 2 * size_log2, ntt::cpu::bytes(size));
+    let one = Bound { field: Field::Scalar, products, bytes };
+    let six = Bound { products: 6 * products + 3 * size, bytes: 6 * bytes + 6 * size_of::<Fr>() * size, ..one };
     let backends: [Box<dyn Ntt>; 3] = [Box::new(CpuNtt::new()), Box::new(CpuNtt::portable()), Box::new(ArkNtt)];
-    let (mut single, mut whole) = (Vec::new(), Vec::new());
+    let mut times = Vec::new();
     for _ in 0..runs {
         for backend in &backends {
             let mut copy = values.clone();
             let (cost, result) = timed(|| backend.forward(workers, &mut copy, Domain::Coset));
             result.expect("a power of two");
-            best(&mut single, format!("ntt::forward/backend={},log2={size_log2}", backend.name()), cost);
+            best(&mut times, format!("ntt::forward/backend={},log2={size_log2}", backend.name()), cost, one);
             let [a, b, c] = [values.clone(), values.clone(), values.clone()];
             let (cost, result) = timed(|| backend.quotient(workers, a, b, c));
             result.expect("a power of two");
-            best(&mut whole, format!("ntt::quotient/backend={},log2={size_log2}", backend.name()), cost);
+            best(&mut times, format!("ntt::quotient/backend={},log2={size_log2}", backend.name()), cost, six);
         }
     }
-    let transform = size / 2 * size_log2;
-    report(&single, transform);
-    report(&whole, 6 * transform + 3 * size);
+    times
 }
 
 /// A repeatable stream of scalars.
@@ -94,12 +107,27 @@ fn witness(random: &[Fr]) -> Vec<Fr> {
         .collect()
 }
 
-fn best(times: &mut Vec<(String, Cost)>, name: String, cost: Cost) {
-    match times.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, least)) => {
+/// An operation's best run, and what it takes at least.
+struct Time {
+    operation: String,
+    cost: Cost,
+    bound: Bound,
+}
+
+/// Multiplications in a field, and bytes.
+#[derive(Clone, Copy)]
+struct Bound {
+    field: Field,
+    products: usize,
+    bytes: usize,
+}
+
+fn best(times: &mut Vec<Time>, operation: String, cost: Cost, bound: Bound) {
+    match times.iter_mut().find(|time| time.operation == operation) {
+        Some(Time { cost: least, .. }) => {
             *least = Cost { wall: least.wall.min(cost.wall), processor: least.processor.min(cost.processor) };
         }
-        None => times.push((name, cost)),
+        None => times.push(Time { operation, cost, bound }),
     }
 }
 
@@ -125,56 +153,77 @@ fn processor_seconds() -> f64 {
     ticks as f64 / 100.0
 }
 
-fn multiplications(size_log2: usize, workers: &Workers, runs: usize) {
-    let count = 1 << size_log2;
-    let random = scalars(count, 1);
+fn sums_in_g1(size_log2: usize, workers: &Workers, runs: usize) -> Vec<Time> {
+    let random = scalars(1 << size_log2, 1);
     let bits = witness(&random);
-    let g1 = points::<G1Projective>(workers, count);
+    let g1 = points::<G1Projective>(workers, random.len());
     let backends: [Box<dyn Msm>; 3] = [Box::new(CpuMsm::new()), Box::new(CpuMsm::portable()), Box::new(ArkMsm)];
     let mut times = Vec::new();
     for _ in 0..runs {
         for (class, scalars) in [("random", &random), ("bits", &bits)] {
+            let bound = bound_of_sum(scalars, G1_ADDITION, size_of::<G1Affine>());
             let mut sums = Vec::new();
             for backend in &backends {
+                let name = format!("msm::g1/backend={},scalars={class},log2={size_log2}", backend.name());
                 let (cost, sum) = timed(|| backend.g1(workers, &g1, scalars[..].into()).expect("lengths"));
-                best(&mut times, format!("msm::g1/backend={},scalars={class},log2={size_log2}", backend.name()), cost);
+                best(&mut times, name, cost, bound);
                 sums.push(sum.into_affine());
             }
             if class == "random" {
                 let (cost, sum) = timed(|| with_blst(&g1, scalars, workers.threads()));
-                best(&mut times, format!("msm::g1/backend=blst,scalars={class},log2={size_log2}"), cost);
+                best(&mut times, format!("msm::g1/backend=blst,scalars={class},log2={size_log2}"), cost, bound);
                 sums.push(sum);
             }
             assert!(sums.windows(2).all(|pair| pair[0] == pair[1]), "backends disagree");
         }
     }
-    let additions = cpu::additions(count);
-    report(&times, G1_ADDITION * additions);
-    let g2_log2 = size_log2.saturating_sub(2);
-    let g2 = points::<G2Projective>(workers, 1 << g2_log2);
+    times
+}
+
+fn sums_in_g2(size_log2: usize, workers: &Workers, runs: usize) -> Vec<Time> {
+    let random = scalars(1 << size_log2, 1);
+    let bits = witness(&random);
+    let g2 = points::<G2Projective>(workers, random.len());
+    let backends: [Box<dyn Msm>; 3] = [Box::new(CpuMsm::new()), Box::new(CpuMsm::portable()), Box::new(ArkMsm)];
     let mut times = Vec::new();
     for _ in 0..runs {
-        for (class, scalars) in [("random", &random[..g2.len()]), ("bits", &bits[..g2.len()])] {
+        for (class, scalars) in [("random", &random), ("bits", &bits)] {
+            let bound = bound_of_sum(scalars, G2_ADDITION, size_of::<G2Affine>());
             let mut sums: Vec<G2Affine> = Vec::new();
             for backend in &backends {
-                let (cost, sum) = timed(|| backend.g2(workers, &g2, scalars.into()).expect("lengths"));
-                best(&mut times, format!("msm::g2/backend={},scalars={class},log2={g2_log2}", backend.name()), cost);
+                let name = format!("msm::g2/backend={},scalars={class},log2={size_log2}", backend.name());
+                let (cost, sum) = timed(|| backend.g2(workers, &g2, scalars[..].into()).expect("lengths"));
+                best(&mut times, name, cost, bound);
                 sums.push(sum.into_affine());
             }
             assert!(sums.windows(2).all(|pair| pair[0] == pair[1]), "backends disagree");
         }
     }
-    report(&times, G2_ADDITION * cpu::additions(g2.len()));
+    times
 }
 
-fn report(times: &[(String, Cost)], bound: usize) {
-    for (operation, Cost { wall, processor }) in times {
-        print!("{{\"operation\":\"{operation}\",\"seconds\":{wall:.4},\"processor_seconds\":{processor:.2}");
-        if (operation.contains("=random") || operation.contains("ntt")) && operation.contains("=cpu") {
-            print!(",\"bound_multiplications\":{bound},\"multiplications_per_second\":{:.0}", bound as f64 / wall);
-        }
-        println!("}}");
+/// Points whose scalar is one are added up; those with another scalar than zero and one are multiplied.
+fn bound_of_sum(scalars: &[Fr], products_of_addition: usize, point_bytes: usize) -> Bound {
+    let ones = scalars.iter().filter(|scalar| **scalar == Fr::ONE).count();
+    let others = scalars.iter().filter(|scalar| **scalar != Fr::ONE && **scalar != Fr::ZERO).count();
+    Bound {
+        field: Field::Base,
+        products: products_of_addition * (ones + msm::cpu::additions(others)),
+        bytes: size_of_val(scalars) + ones * point_bytes + msm::cpu::bytes(others, point_bytes),
     }
+}
+
+fn report(time: &Time, floors: &Floors) {
+    let Time { operation, cost: Cost { wall, processor }, bound } = time;
+    let Bound { field, products, bytes } = *bound;
+    let instruction = if operation.contains("=cpu-ifma") { Instruction::Vector } else { Instruction::Scalar };
+    let (multiplying, moving) = (floors.multiplying(products, field, instruction), floors.moving(bytes));
+    println!(
+        "{{\"what\":\"{operation}\",\"seconds\":{wall:.4},\"processor_s\":{processor:.2},\
+         \"bound_multiplications\":{products},\"bound_bytes\":{bytes},\"floor_multiplying_s\":{multiplying:.4},\
+         \"floor_moving_s\":{moving:.4},\"share\":{:.2}}}",
+        multiplying.max(moving) / wall
+    );
 }
 
 /// blst's own Pippenger: one part per thread.

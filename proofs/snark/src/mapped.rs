@@ -1,13 +1,13 @@
-//! Memory-mapped files, and points as bytes: the other module that needs `unsafe`.
+//! Memory-mapped files, and points as bytes.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io;
 use std::ops::{Deref, Range};
 use std::path::Path;
 
-use super::curve::{G1Affine, G2Affine};
-use super::error::{KeyFileError, KeyIo};
+use crate::groth16::curve::{G1Affine, G2Affine};
 
 /// A type that is nothing but integers: every bit pattern is a value, and there is no padding.
 ///
@@ -44,12 +44,12 @@ impl MappedFile {
     /// Maps a whole file.
     ///
     /// # Errors
-    /// [`KeyFileError::Io`] if the system refuses (an empty file too).
-    pub fn open(file: &Path) -> Result<Self, KeyFileError> {
-        let opened = File::open(file).at("open", file)?;
-        // SAFETY: key files are written under another name and renamed into place, never changed afterwards. Somebody
-        // who cuts one short while it is in use ends this process with a bus error, not with wrong memory.
-        unsafe { memmap2::Mmap::map(&opened) }.map(Self).at("map", file)
+    /// The system's, if it refuses (an empty file too).
+    pub fn open(file: &Path) -> io::Result<Self> {
+        let opened = File::open(file)?;
+        // SAFETY: keys and matrices are written under another name and renamed into place, never changed afterwards.
+        // Somebody who cuts one short while it is in use ends this process with a bus error, not with wrong memory.
+        unsafe { memmap2::Mmap::map(&opened) }.map(Self)
     }
 
     /// Tells the system that a range will not be read again soon. What is read nevertheless comes from the file.

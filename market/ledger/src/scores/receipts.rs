@@ -1,0 +1,191 @@
+//! What a checker signs about one check.
+//!
+//! Source: `spec/market.md` 6 and 7.1. The checker signs
+//! `tag || SHA-256(chain || canonical DAG-CBOR of the receipt)` with its Ed25519 key (ZIP-215 rules). A receipt names
+//! its task, so it can be held against the beacon ([`super::checks::Catalogue::is_assigned`]). Two receipts of one
+//! checker for one slot that say different things are a [`contradiction`]: the only thing about scores that is slashed,
+//! because it is the only one that can be proven.
+//!
+//! Receipts are kept by the checker; the ledger gets their Merkle root with the opinions.
+
+use ed25519_consensus::{Signature, SigningKey, VerificationKey};
+use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::checks::CheckTask;
+use super::quality::Served;
+use crate::codec;
+use crate::ids::{Address, ChainId};
+use crate::transaction::{SignatureBytes, address_of};
+
+const TAG_SIGN: &[u8] = b"cairn/check-receipt/v1\0";
+
+/// Why a check failed. What is the checker's own fault is not a failure: it makes no receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CheckFailure {
+    /// No connection.
+    Unreachable,
+    /// An HTTP status that serves nothing.
+    Refused(u16),
+    /// Too long without a byte.
+    Stalled,
+    /// Bytes that are not the dataset's.
+    WrongContent,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckResult {
+    /// The whole range came, and is the dataset's.
+    Served {
+        /// How fast.
+        served: Served,
+        /// SHA-256 of the range: shows that the checker has seen it, to whoever has it too.
+        content: [u8; 32],
+    },
+    /// It did not.
+    Failed(CheckFailure),
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckReceipt {
+    /// What was asked.
+    pub task: CheckTask,
+    /// How it went.
+    pub result: CheckResult,
+}
+
+/// A receipt with its checker's signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedCheckReceipt {
+    /// What is signed.
+    pub receipt: CheckReceipt,
+    /// By `receipt.task.checker`.
+    pub signature: SignatureBytes,
+}
+
+/// Why a receipt is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiptRejection {
+    /// Not signed by the checker it names, for this chain.
+    #[error("receipt of slot {slot} in round {round} is not signed by {checker}")]
+    BadSignature {
+        /// Whose it should be.
+        checker: Address,
+        /// Its round.
+        round: u64,
+        /// Its slot.
+        slot: u32,
+    },
+}
+
+impl CheckReceipt {
+    fn signing_message(&self, chain: ChainId) -> Vec<u8> {
+        let digest = Sha256::new().chain_update(chain.0).chain_update(codec::encode(self)).finalize();
+        [TAG_SIGN, digest.as_slice()].concat()
+    }
+
+    /// Signs with the checker's key.
+    ///
+    /// # Panics
+    /// If `key` is not the checker's: a mistake of the caller, not of the input.
+    pub fn sign(self, chain: ChainId, key: &SigningKey) -> SignedCheckReceipt {
+        assert_eq!(address_of(key), self.task.checker, "a receipt is signed by its checker");
+        let signature = SignatureBytes(key.sign(&self.signing_message(chain)).to_bytes());
+        SignedCheckReceipt { receipt: self, signature }
+    }
+
+    /// What quality counts: `None` for a failure.
+    pub fn served(&self) -> Option<Served> {
+        match &self.result {
+            CheckResult::Served { served, .. } => Some(*served),
+            CheckResult::Failed(_) => None,
+        }
+    }
+}
+
+impl SignedCheckReceipt {
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`ReceiptRejection`] if it is not the named checker's, for this chain.
+    pub fn verify(&self, chain: ChainId) -> Result<(), ReceiptRejection> {
+        let CheckTask { checker, round, slot, .. } = self.receipt.task;
+        let message = self.receipt.signing_message(chain);
+        VerificationKey::try_from(checker.0)
+            .and_then(|key| key.verify(&Signature::from(self.signature.0), &message))
+            .map_err(|_| ReceiptRejection::BadSignature { checker, round, slot })
+    }
+}
+
+/// Whether the two prove that one checker lied: both signed by it, for the same slot of the same round, and different.
+pub fn contradiction(chain: ChainId, a: &SignedCheckReceipt, b: &SignedCheckReceipt) -> bool {
+    let slot = |signed: &SignedCheckReceipt| {
+        let task = &signed.receipt.task;
+        (task.checker, task.round, task.slot)
+    };
+    slot(a) == slot(b) && a.receipt != b.receipt && a.verify(chain).is_ok() && b.verify(chain).is_ok()
+}
+
+/// Merkle root over the SHA-256 of each receipt's canonical encoding, in the order given; zeros for none.
+pub fn receipts_root(receipts: &[SignedCheckReceipt]) -> [u8; 32] {
+    let leaves: Vec<[u8; 32]> = receipts.iter().map(|signed| Sha256::digest(codec::encode(signed)).into()).collect();
+    MerkleTree::<MerkleSha256>::from_leaves(&leaves).root().unwrap_or([0; 32])
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_protocol::ProviderId;
+    use cid::Cid;
+
+    use super::*;
+
+    const CHAIN: ChainId = ChainId([1; 32]);
+
+    fn receipt(key: &SigningKey, result: CheckResult) -> CheckReceipt {
+        let task = CheckTask {
+            round: 3,
+            checker: address_of(key),
+            slot: 5,
+            provider: ProviderId(1_000),
+            root: Cid::default(),
+            offset: 10,
+            length: 20,
+        };
+        CheckReceipt { task, result }
+    }
+
+    #[test]
+    fn a_receipt_is_signed_for_one_chain() {
+        let key = SigningKey::from([4; 32]);
+        let failed = receipt(&key, CheckResult::Failed(CheckFailure::Stalled)).sign(CHAIN, &key);
+        assert_eq!(failed.verify(CHAIN), Ok(()));
+        assert!(failed.verify(ChainId([2; 32])).is_err());
+        let mut forged = failed.clone();
+        forged.receipt.result = CheckResult::Failed(CheckFailure::WrongContent);
+        assert!(forged.verify(CHAIN).is_err());
+        assert!(!contradiction(CHAIN, &failed, &forged), "what is not signed proves nothing");
+        let bytes = codec::encode(&failed);
+        assert_eq!(codec::decode_strict::<SignedCheckReceipt>(&bytes, 1_000), Ok(failed));
+    }
+
+    #[test]
+    fn two_stories_of_one_check_are_a_lie() {
+        let (key, other) = (SigningKey::from([4; 32]), SigningKey::from([5; 32]));
+        let served = Served { ttfb_ms: 1, total_ms: 2, bytes: 20 };
+        let good = receipt(&key, CheckResult::Served { served, content: [6; 32] }).sign(CHAIN, &key);
+        let bad = receipt(&key, CheckResult::Failed(CheckFailure::Unreachable)).sign(CHAIN, &key);
+        let elsewhere = receipt(&other, CheckResult::Failed(CheckFailure::Unreachable)).sign(CHAIN, &other);
+        assert!(contradiction(CHAIN, &good, &bad));
+        assert!(!contradiction(CHAIN, &good, &good));
+        assert!(!contradiction(CHAIN, &good, &elsewhere), "two checkers may differ");
+        assert_ne!(receipts_root(&[good.clone(), bad.clone()]), receipts_root(&[bad, good]));
+        assert_eq!(receipts_root(&[]), [0; 32]);
+    }
+}
