@@ -1,11 +1,13 @@
-//! Four validators on loopback: they agree, go on without one of them, and take it back.
+//! Validators on loopback: they agree, go on without one of them and take it back, let others in and out, and read torn
+//! logs.
 
 mod support;
 
+use cairn_consensus::NodeOptions;
 use cairn_ledger::testing::Network;
 use cairn_ledger::{Command, Outcome};
 use cairn_protocol::{Amount, Epoch};
-use support::{Cluster, PATIENCE};
+use support::{Cluster, PATIENCE, Running, check_stores, free_ports, options};
 
 fn transfer(amount: u64) -> Command {
     Command::Transfer { to: Network::address(8), amount: Amount(amount) }
@@ -56,4 +58,64 @@ fn one_that_was_away_costs_no_rounds_and_catches_up() {
         .collect();
     assert!(rounds.iter().all(|round| *round == 0), "rounds while one was away: {rounds:?}");
     assert!(cluster.finish(&[id]) >= height);
+}
+
+#[test]
+fn who_stakes_votes_and_who_takes_it_back_stops() {
+    let mut cluster = Cluster::start(4);
+    cluster.reach(2);
+    let genesis = cluster.genesis.clone();
+    // A fifth node, with the key of account 5, follows without a vote.
+    let key = Network::key(5);
+    let mut addresses = cluster.addresses.clone();
+    addresses.extend(free_ports(1));
+    let newcomer = NodeOptions { validator: Some(key.clone()), ..options(4, &addresses) };
+    let dir = cluster.dir.path().join("newcomer");
+    cluster.nodes.push(Some(Running::start(&dir, &genesis, newcomer)));
+    cluster.reach(4);
+
+    let stake = Amount(5_000_000);
+    let change = |command: Command| {
+        let id = cluster.node(4).handle.submit_command(&key, command).expect("taken");
+        let receipt = cluster.node(0).handle.wait_for_receipt(&id, PATIENCE).expect("readable").expect("decided");
+        assert_eq!(receipt.outcome, Outcome::Applied);
+        receipt.epoch.0
+    };
+    let signers = |height: u64| -> Vec<_> {
+        let commit = cluster.node(0).handle.commit(Epoch(height)).expect("readable").expect("kept");
+        commit.signatures.iter().map(|signature| signature.validator).collect()
+    };
+    let bonded_at = change(Command::Bond { amount: stake });
+    // Five of nine votes are its own, so nothing is decided without it.
+    cluster.reach(bonded_at + 6);
+    for height in bonded_at + 1..=bonded_at + 6 {
+        assert!(signers(height).contains(&Network::address(5)), "height {height}");
+    }
+    let unbonded_at = change(Command::Unbond { amount: stake });
+    cluster.reach(unbonded_at + 3);
+    for height in unbonded_at + 1..=unbonded_at + 3 {
+        assert!(!signers(height).contains(&Network::address(5)), "height {height}");
+    }
+    cluster.nodes.pop().flatten().expect("it runs").stop().expect("it ends well");
+    let dirs: Vec<_> = (0..4).map(|number| cluster.store_dir(number)).chain([dir]).collect();
+    (0..4).for_each(|number| cluster.stop(number));
+    check_stores(&genesis, &dirs, &[]);
+}
+
+#[test]
+fn a_torn_tail_of_the_log_of_votes_heals() {
+    let mut cluster = Cluster::start(4);
+    cluster.reach(3);
+    for number in 0..4 {
+        cluster.stop(number);
+        let log = cluster.store_dir(number).join("votes.wal");
+        let length = std::fs::metadata(&log).expect("a log").len();
+        let file = std::fs::OpenOptions::new().write(true).open(&log).expect("a log");
+        // Into the last entry, or, for one of them, into the header.
+        file.set_len(if number == 3 { 7 } else { length.saturating_sub(5) }).expect("cut");
+    }
+    (0..4).for_each(|number| cluster.restart(number));
+    let height = (0..4).map(|number| cluster.node(number).height()).max().expect("four") + 4;
+    cluster.reach(height);
+    assert!(cluster.finish(&[]) >= height);
 }

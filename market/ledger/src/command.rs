@@ -152,6 +152,16 @@ pub enum Command {
         /// Which.
         channel: ChannelId,
     },
+    /// Stakes free money of the sender, who votes with it from the next block on.
+    Bond {
+        /// How much; the whole stake must be one vote or more.
+        amount: Amount,
+    },
+    /// Takes stake back: it stops voting with the next block and is free after a proving period.
+    Unbond {
+        /// How much; the rest must be nothing, or one vote or more.
+        amount: Amount,
+    },
 }
 
 /// A sealed sector before its proof.

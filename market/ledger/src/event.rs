@@ -66,6 +66,10 @@ pub enum Event {
     SectorClosed { provider: ProviderId, sector: SectorNumber, burnt: Amount, closure: Closure },
     /// A deal was paid for `proven_epochs` of `from..until`.
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },
+    /// A validator votes with `stake` from the next block on.
+    StakeChanged { validator: Address, stake: Amount },
+    /// Stake that was taken back is free money again.
+    StakeReleased { validator: Address, amount: Amount },
     /// A deal is over; `refunded` went back to the client.
     DealClosed { deal: DealId, refunded: Amount, closure: Closure },
     /// A payment channel exists.

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{Amount, ProviderId};
 
+use crate::ids::Address;
 use crate::order::{BidStatus, DealStatus, OrderStatus};
 use crate::payments::channels::ChannelStatus;
 use crate::queue::Due;
 use crate::sector::{Partition, Sector, SectorStatus};
 use crate::state::State;
+use crate::validator::Validator;
 
 /// A promise that the ledger broke: a mistake of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +90,7 @@ impl State {
         self.check_sectors()?;
         self.check_orders()?;
         self.check_channels()?;
+        self.check_stakes()?;
         self.check_obligations()
     }
 
@@ -107,7 +110,7 @@ impl State {
         let collateral: u128 = self.providers.iter().map(|(_, provider)| provider.collateral).sum();
         let sectors: u128 = self.sectors.iter().map(|(_, sector)| sector.deposit).sum();
         let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
-        let stake: u128 = self.validators.iter().map(|(_, validator)| validator.stake).sum();
+        let stake: u128 = self.validators.iter().map(|(_, validator)| validator.locked()).sum();
         let held = self.treasury();
         let pots: [(&'static str, Amount, u128); 6] = [
             ("escrow", held.escrow, orders + deals),
@@ -123,6 +126,14 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn check_stakes(&self) -> Result<(), InvariantViolation> {
+        let leaving = |(address, validator): (Address, &Validator)| {
+            let untils = validator.leaving.iter().map(|(until, _)| *until);
+            untils.map(move |until| (until, Due::StakeRelease(address))).collect::<Vec<_>>()
+        };
+        self.validators().flat_map(leaving).try_for_each(|(until, due)| self.queued(until.0, due))
     }
 
     fn check_deals(&self) -> Result<(), InvariantViolation> {

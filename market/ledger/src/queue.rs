@@ -7,7 +7,7 @@
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DealId, OrderId};
+use crate::ids::{Address, DealId, OrderId};
 use crate::payments::ChannelId;
 use crate::state::State;
 
@@ -36,6 +36,8 @@ pub enum Due {
     ChannelClose(ChannelId),
     /// A closed channel may be forgotten.
     ForgetChannel(ChannelId),
+    /// Stake that was taken back is free.
+    StakeRelease(Address),
 }
 
 impl State {

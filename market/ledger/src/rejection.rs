@@ -61,6 +61,12 @@ pub enum Rejection {
     /// Collateral is below the minimum for this.
     #[error("{provider} would have collateral {got}, the minimum is {needed} while it has obligations")]
     CollateralTooLow { provider: ProviderId, needed: Amount, got: Amount },
+    /// The sender has no stake.
+    #[error("{validator} is no validator")]
+    UnknownValidator { validator: Address },
+    /// Without this stake nobody would decide blocks.
+    #[error("{validator} is the last validator and must keep its stake")]
+    LastValidator { validator: Address },
     /// No such order.
     #[error("{order} does not exist")]
     UnknownOrder { order: OrderId },

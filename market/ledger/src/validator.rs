@@ -7,7 +7,7 @@
 //! Attendance is part of the state because everybody must agree on whose turn it is: each block carries the signatures
 //! that decided the one before, and [`crate::State::record_attendance`] counts how many in a row a validator missed.
 
-use cairn_protocol::Amount;
+use cairn_protocol::{Amount, Epoch};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Address;
@@ -20,17 +20,27 @@ pub const POWER_UNIT: Amount = Amount(1_000_000);
 /// Certificates in a row that a validator must miss until it is taken for absent. One may be lost by bad luck.
 pub const ABSENT_AFTER: u32 = 2;
 
+/// Parts of a stake that may be leaving at once.
+pub const LEAVING_MAX: u64 = 16;
+
 /// A validator's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validator {
-    /// Locked in [`Pot::Stake`].
+    /// Locked in [`Pot::Stake`], and voting.
     pub stake: Amount,
+    /// Locked there too, but not voting: what was taken back, with the epoch at which it is free.
+    pub leaving: Vec<(Epoch, Amount)>,
     /// Decisions in a row that it did not sign; stops counting at [`ABSENT_AFTER`].
     pub missed: u32,
 }
 
 impl Validator {
+    /// Everything of it that is in [`Pot::Stake`].
+    pub fn locked(&self) -> u128 {
+        self.leaving.iter().map(|(_, amount)| *amount).chain([self.stake]).sum()
+    }
+
     /// Votes.
     pub fn power(&self) -> u64 {
         self.stake.0 / POWER_UNIT.0
@@ -55,7 +65,7 @@ impl State {
             if self.validators.contains(&address) {
                 return Err(GenesisRejection::DuplicateValidator { address });
             }
-            self.validators.insert(address, Validator { stake, missed: 0 });
+            self.validators.insert(address, Validator { stake, ..Validator::default() });
             let supply = self.meta.treasury.supply.checked_add(stake).ok_or(GenesisRejection::SupplyOverflow)?;
             self.meta.treasury.supply = supply;
             self.credit_pot(Pot::Stake, stake);
@@ -63,7 +73,7 @@ impl State {
         Ok(self)
     }
 
-    /// Everybody with stake, by address.
+    /// Everybody with money in [`Pot::Stake`], by address.
     pub fn validators(&self) -> impl Iterator<Item = (Address, &Validator)> {
         self.validators.iter().map(|(address, validator)| (*address, validator))
     }
@@ -77,10 +87,10 @@ impl State {
     /// not named, or is no validator any more, stays as it is.
     pub fn record_attendance(&mut self, attendance: impl IntoIterator<Item = (Address, bool)>) {
         for (address, signed) in attendance {
-            let Some(validator) = self.validators.get(&address).copied() else { continue };
-            let missed = if signed { 0 } else { (validator.missed + 1).min(ABSENT_AFTER) };
-            if missed != validator.missed {
-                self.validators.insert(address, Validator { missed, ..validator });
+            let Some(before) = self.validators.get(&address).map(|validator| validator.missed) else { continue };
+            let missed = if signed { 0 } else { (before + 1).min(ABSENT_AFTER) };
+            if missed != before {
+                self.validators.update(&address, |validator| validator.missed = missed);
             }
         }
     }
@@ -123,7 +133,7 @@ mod tests {
             state.record_attendance([(here, true), (gone, false), (Address([9; 32]), true)]);
         }
         assert!(!state.validator(&here).unwrap().is_absent());
-        assert_eq!(state.validator(&gone), Some(&Validator { stake: POWER_UNIT, missed: ABSENT_AFTER }));
+        assert_eq!(state.validator(&gone).unwrap().missed, ABSENT_AFTER);
         state.record_attendance([(gone, true)]);
         assert!(!state.validator(&gone).unwrap().is_absent());
         assert_eq!(state.validators().count(), 2);

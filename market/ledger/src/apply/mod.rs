@@ -17,6 +17,7 @@ mod posts;
 mod proofs;
 mod providers;
 mod sealing;
+mod stake;
 
 use cairn_protocol::{Epoch, ProviderId};
 use serde::{Deserialize, Serialize};
@@ -245,6 +246,7 @@ impl Step<'_> {
             Due::ForgetOrder(order) => self.forget_order(order),
             Due::ForgetDeal(deal) => u64::from(self.state.deals.remove(&deal)),
             Due::ChannelClose(channel) => self.end_channel(channel),
+            Due::StakeRelease(validator) => self.release_stake(validator, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
         }
@@ -309,6 +311,8 @@ impl Step<'_> {
             Command::RedeemVoucher(voucher) => self.redeem_voucher(voucher),
             Command::StartCloseChannel { channel } => self.start_close_channel(*channel),
             Command::CloseChannel { channel } => self.close_channel(*channel),
+            Command::Bond { amount } => self.bond(*amount),
+            Command::Unbond { amount } => self.unbond(*amount),
         }
     }
 

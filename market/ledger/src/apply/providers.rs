@@ -78,7 +78,7 @@ impl Step<'_> {
     }
 }
 
-fn positive(what: &str, amount: Amount) -> Result<(), Rejection> {
+pub(super) fn positive(what: &str, amount: Amount) -> Result<(), Rejection> {
     if amount.is_zero() { Err(Rejection::ZeroAmount { what: what.to_owned() }) } else { Ok(()) }
 }
 

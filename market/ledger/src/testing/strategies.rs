@@ -109,6 +109,8 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         }),
         (1u64..4).prop_map(|n| Command::StartCloseChannel { channel: ChannelId(n) }),
         (1u64..4).prop_map(|n| Command::CloseChannel { channel: ChannelId(n) }),
+        arb_amount().prop_map(|amount| Command::Bond { amount }),
+        arb_amount().prop_map(|amount| Command::Unbond { amount }),
     ]
 }
 
