@@ -6,7 +6,7 @@ CARGO ?= cargo
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## Store a real dataset on a one-machine network, prove it, fetch it back (under a minute after the build)
+demo: build ## Store a real dataset on a one-machine network, prove it, fetch it back (a minute after the build; two more the first time)
 	@scripts/demo.sh
 
 test: setup ## Format, lints, all tests, and the demo: what CI runs

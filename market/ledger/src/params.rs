@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
 
-/// Most bytes of a transaction on a network whose proofs are SNARKs. The largest ones are, with all numbers at their largest:
+/// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
 /// - a declaration of 4,096 sectors, 9 bytes each: 37 kB;
 /// - a prove-commit of a non-interactive sector of 32 or 64 GiB: 126 partitions, each a Groth16 proof of 192 bytes, make
@@ -129,8 +129,8 @@ impl LedgerParams {
             order_pieces_max: 256,
             order_bids_max: 20,
             sector_pieces_max: 64,
-            transaction_bytes_max: 8 << 20,
-            block_bytes_max: 16 << 20,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
+            block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
         }

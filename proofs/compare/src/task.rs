@@ -58,7 +58,7 @@ pub enum Task {
     },
 }
 
-/// A circuit of the golden sectors, and where its keys lie.
+/// Which circuit of the golden sectors.
 #[derive(Debug, Clone, Args)]
 pub struct Of {
     /// `porep`, `winning-post` or `window-post`.

@@ -14,6 +14,7 @@ use crate::digest::Damage;
 use crate::file::SectorFile;
 use crate::journal::JournalError;
 use crate::ledger_client::LedgerClientError;
+use crate::snark::SnarkError;
 use crate::space::NoSpace;
 use crate::stage::StagePart;
 use crate::state::{FailureKind, Milestone};
@@ -119,6 +120,9 @@ pub enum StageError {
         /// Its words.
         reason: String,
     },
+    /// The prover gave no SNARK.
+    #[error(transparent)]
+    Snark(#[from] SnarkError),
     /// Our own verifier refused our own proof; the inputs were intact.
     #[error("our own proof does not verify: {reason}")]
     OwnProofRefused {
@@ -172,7 +176,8 @@ impl StageError {
                 FailureKind::Damaged
             }
             Self::FileChanged { .. } | Self::CommitmentChanged { .. } => FailureKind::NotReproducible,
-            Self::OwnProofRefused { .. } => FailureKind::OwnProofRefused,
+            Self::Snark(SnarkError::Unavailable { .. }) => FailureKind::ProverUnavailable,
+            Self::Snark(SnarkError::Refused { .. }) | Self::OwnProofRefused { .. } => FailureKind::OwnProofRefused,
             Self::Ledger(LedgerClientError::Refused { .. }) | Self::TransactionFailed { .. } => {
                 FailureKind::LedgerRefused
             }
@@ -200,6 +205,7 @@ impl FailureKind {
                 "this machine computes wrong: check memory and processor, then retry the sector elsewhere"
             }
             Self::PieceUnavailable => "bring the piece back; the stage continues by itself",
+            Self::ProverUnavailable => "bring the prover or its parameters back; the stage continues by itself",
             Self::PieceMismatch => "transfer the piece again from the client, then retry the sector",
             Self::LedgerUnavailable => "none: it is tried again",
             Self::LedgerRefused => "remove the ledger's reason (funds, collateral, deal), then retry the sector",

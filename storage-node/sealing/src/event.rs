@@ -85,14 +85,14 @@ pub enum PipelineEvent {
     TicketExpired { sector: SectorNumber, ticket_epoch: Epoch },
     /// A file is damaged; the stage that makes it runs again.
     DamageFound { sector: SectorNumber, damage: Damage },
-    /// A damaged file is as it was.
+    /// A damaged file is as it was; a SNARK is as good as it was.
     Repaired { sector: SectorNumber, file: SectorFile },
     /// A file that no later proof needs is gone.
     FileRemoved { sector: SectorNumber, file: SectorFile },
     /// A stage could not be done.
     Failed { sector: SectorNumber, failure: Failure },
-    /// A window PoSt is made and verified; the journal does not know yet.
-    PostProven { post: PostKey, sectors: Vec<SectorNumber>, seconds: f64 },
+    /// A window PoSt is made and verified; the journal does not know yet. `snark_seconds` of `seconds` were the SNARK's.
+    PostProven { post: PostKey, sectors: Vec<SectorNumber>, seconds: f64, snark_seconds: f64 },
     /// A window PoSt is about to be handed to the ledger.
     PostSubmitting { post: PostKey },
     /// The ledger's node has the window PoSt; the journal does not know yet.
@@ -131,14 +131,14 @@ impl fmt::Display for PipelineEvent {
                 write!(f, "sector {sector}: the ticket of epoch {ticket_epoch} is too old, labelling starts again")
             }
             Self::DamageFound { sector, damage } => write!(f, "sector {sector}: damaged {damage}"),
-            Self::Repaired { sector, file } => write!(f, "sector {sector}: {file} made again, as it was"),
+            Self::Repaired { sector, file } => write!(f, "sector {sector}: {file} made again"),
             Self::FileRemoved { sector, file } => write!(f, "sector {sector}: {file} removed"),
             Self::Failed { sector, failure } => write!(
                 f,
                 "sector {sector}: {} failed (attempt {}): {}; next: {}",
                 failure.stage, failure.attempts, failure.cause, failure.next_action
             ),
-            Self::PostProven { post, sectors, seconds } => {
+            Self::PostProven { post, sectors, seconds, .. } => {
                 write!(f, "window PoSt {post}: {} sectors proven in {seconds:.2} s", sectors.len())
             }
             Self::PostSubmitting { post } => write!(f, "window PoSt {post}: handing in"),

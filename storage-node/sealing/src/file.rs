@@ -11,7 +11,7 @@
 //!                         |                 last layer          |
 //!                         '--Replica--> sealed, tree R-last     |
 //!                                                 \--> p_aux <--/
-//! layers, trees, sealed --VanillaProof--> porep-proof.cbor
+//! layers, trees, sealed --VanillaProof--> porep-proof.cbor --Snark--> porep-snark.bin
 //! ```
 
 use std::fmt;
@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::stage::{Stage, StagePart};
 
-/// Name of the file that holds the proof of replication until it is on the ledger.
+/// Names of the files that hold the proof of replication, plain and as SNARK, until it is on the ledger.
 const POREP_PROOF_NAME: &str = "porep-proof.cbor";
+const POREP_SNARK_NAME: &str = "porep-snark.bin";
 
 /// One file of a sector. Layers count from 1, the base trees of a tree from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,8 +45,10 @@ pub enum SectorFile {
     Sealed,
     /// CommC and CommRLast.
     PAux,
-    /// The proof of replication that was sent, or will be.
+    /// The plain proof of replication.
     PorepProof,
+    /// The SNARK that was sent, or will be. The one file that is not the same when it is made again.
+    PorepSnark,
 }
 
 impl SectorFile {
@@ -57,7 +60,7 @@ impl SectorFile {
         files.extend(Self::trees_c(params));
         files.push(Self::Sealed);
         files.extend(Self::trees_r_last(params));
-        files.extend([Self::PAux, Self::PorepProof]);
+        files.extend([Self::PAux, Self::PorepProof, Self::PorepSnark]);
         files
     }
 
@@ -88,6 +91,7 @@ impl SectorFile {
             Self::Sealed => Some(files.sealed()),
             Self::PAux => Some(files.p_aux()),
             Self::PorepProof => Some(files.cache_dir().join(POREP_PROOF_NAME)),
+            Self::PorepSnark => Some(files.cache_dir().join(POREP_SNARK_NAME)),
         }
     }
 
@@ -100,7 +104,13 @@ impl SectorFile {
             Self::TreeC(_) => Stage::TreeC.whole(),
             Self::Sealed | Self::TreeRLast(_) | Self::PAux => Stage::Replica.whole(),
             Self::PorepProof => Stage::VanillaProof.whole(),
+            Self::PorepSnark => Stage::Snark.whole(),
         }
+    }
+
+    /// Whether the file is a proof: of no use once the ledger has it.
+    pub fn is_proof(self) -> bool {
+        matches!(self, Self::PorepProof | Self::PorepSnark)
     }
 
     /// Whether later proofs or unsealing need the file once the sector is active: see [`Stage::Finalize`].
@@ -119,7 +129,8 @@ impl fmt::Display for SectorFile {
             Self::TreeRLast(index) => write!(f, "tree R-last [{index}]"),
             Self::Sealed => f.write_str("sealed replica"),
             Self::PAux => f.write_str("p_aux"),
-            Self::PorepProof => f.write_str("proof of replication"),
+            Self::PorepProof => f.write_str("plain proof of replication"),
+            Self::PorepSnark => f.write_str("SNARK of replication"),
         }
     }
 }

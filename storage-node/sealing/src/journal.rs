@@ -26,8 +26,8 @@ use crate::state::SectorRecord;
 use crate::window_post::{PostKey, PostRecord};
 
 const MAGIC: &str = "cairn sealing journal";
-/// Version of this layout.
-pub const JOURNAL_VERSION: u32 = 1;
+/// Version of this layout. Version 1 had no SNARKs: what it knew was about ledgers that took plain proofs.
+pub const JOURNAL_VERSION: u32 = 2;
 const KEY_FORMAT: &[u8] = b"format";
 const CF_SECTORS: &str = "sectors";
 const CF_DIGESTS: &str = "digests";
@@ -45,8 +45,11 @@ pub enum JournalError {
         /// What is there.
         found: String,
     },
-    /// Written by a later program.
-    #[error("{}: journal version {got}, this program reads version {expected}; use a newer program", path.display())]
+    /// Written by an earlier or a later program.
+    #[error(
+        "{}: journal version {got}, this program reads version {expected}; {}", path.display(),
+        if got > expected { "use a newer program" } else { "its ledger took plain proofs: start a new provider" }
+    )]
     Version {
         /// The folder.
         path: PathBuf,

@@ -59,6 +59,7 @@ fn walk(byte: u8) -> Vec<SectorState> {
         SectorState::PreCommitted { sealed, seed_epoch: Epoch(7), expires_at: Epoch(9) },
         SectorState::SeedKnown { challenged },
         SectorState::VanillaProven { challenged, proof_digest },
+        SectorState::SnarkProven { challenged, proof_digest },
         SectorState::ProveCommitSent { challenged, proof_digest, sent: sent(byte) },
         SectorState::Active { sealed, activated_at: Epoch(8) },
         SectorState::Finalized { sealed, activated_at: Epoch(8) },
@@ -77,7 +78,7 @@ fn failed(at: SectorState, attempts: u32) -> SectorState {
 }
 
 fn arb_state() -> impl Strategy<Value = SectorState> {
-    (any::<u8>(), 0usize..15, prop::option::of(1u32..9)).prop_map(|(byte, index, attempts)| {
+    (any::<u8>(), 0usize..16, prop::option::of(1u32..9)).prop_map(|(byte, index, attempts)| {
         let state = walk(byte).swap_remove(index);
         attempts.map_or(state.clone(), |attempts| failed(state, attempts))
     })
@@ -136,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn failures_come_and_go_without_losing_the_state(index in 0usize..15, byte: u8, attempts in 1u32..9) {
+    fn failures_come_and_go_without_losing_the_state(index in 0usize..16, byte: u8, attempts in 1u32..9) {
         let states = walk(byte);
         let (state, next) = (states[index].clone(), states.get(index + 1));
         let broken = failed(state.clone(), attempts);
@@ -247,7 +248,21 @@ fn version_provider_and_use_are_checked() {
     journal.database.put(KEY_FORMAT, later).unwrap();
     drop(journal);
     let error = open_error(dir.path(), PROVIDER);
-    assert!(matches!(error, JournalError::Version { expected: 1, got: 2, .. }), "{error}");
+    assert!(matches!(error, JournalError::Version { expected: 2, got: 3, .. }), "{error}");
+    assert!(error.to_string().ends_with("use a newer program"), "{error}");
+}
+
+/// Journals of the time before SNARKs are told apart from damage.
+#[test]
+fn a_journal_of_plain_proofs_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), PROVIDER).unwrap();
+    journal.database.put(KEY_FORMAT, encode(&Format(MAGIC.to_owned(), 1, PROVIDER))).unwrap();
+    drop(journal);
+    let error = open_error(dir.path(), PROVIDER).to_string();
+    let expected =
+        "journal version 1, this program reads version 2; its ledger took plain proofs: start a new provider";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]
@@ -259,5 +274,5 @@ fn a_damaged_entry_is_named() {
     assert!(error.contains("sectors/0000000000000003"), "{error}");
     let other_version = encode(&(JOURNAL_VERSION + 1, record(SectorState::Assigned)));
     journal.database.put_cf(journal.family(CF_SECTORS), 3u64.to_be_bytes(), other_version).unwrap();
-    assert!(journal.sector(SectorNumber(3)).unwrap_err().to_string().contains("expected version 1, got 2"));
+    assert!(journal.sector(SectorNumber(3)).unwrap_err().to_string().contains("expected version 2, got 3"));
 }

@@ -10,11 +10,12 @@
 //!   file and offset, and only the stage that makes it runs again ([`SectorFile::maker`]).
 //! - A stage that cannot be done says why and what to do ([`Failure`]); what is done stays done.
 //!
-//! The world is handed in: the ledger as [`LedgerClient`], pieces as [`PieceSource`], threads as
-//! [`cairn_compute::Workers`], progress as [`Observer`]. [`ProviderLedger`] is the client over a real ledger,
-//! [`VanillaProofVerifier`] the checks that a ledger of vanilla proofs asks for.
+//! The world is handed in: the ledger as [`LedgerClient`], pieces as [`PieceSource`], SNARKs as [`SnarkProver`], threads
+//! as [`cairn_compute::Workers`], progress as [`Observer`]. [`ProviderLedger`] is the client over a real ledger,
+//! [`CircuitSnarks`] the prover on this machine, [`Groth16ProofVerifier`] the checks that a ledger asks for, and that
+//! every proof passes before it leaves.
 //!
-//! Reading order: [`state`], [`stage`], [`file`], [`journal`], [`pipeline`], [`window_post`].
+//! Reading order: [`state`], [`stage`], [`file`], [`journal`], [`pipeline`], [`snark`], [`window_post`].
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod ledger_client;
 pub mod piece_source;
 pub mod pipeline;
 pub mod provider_ledger;
+pub mod snark;
 pub mod space;
 pub mod stage;
 pub mod state;
@@ -45,10 +47,11 @@ pub use ledger_client::{
 pub use piece_source::{PieceSource, PieceSourceError};
 pub use pipeline::{Pipeline, PipelineOptions, PipelineParts, PostProgress, Progress, Running};
 pub use provider_ledger::{LedgerPort, PortRejection, ProviderLedger};
+pub use snark::{CircuitSnarks, RandomBytes, SnarkError, SnarkProver};
 pub use stage::{Stage, StagePart};
 pub use state::{
     Assignment, Challenged, Failure, FailureKind, Milestone, Repair, SealInputs, Sealed, SectorPiece, SectorRecord,
     SectorState, Sent, StageTiming,
 };
-pub use verifier::VanillaProofVerifier;
+pub use verifier::{Groth16ProofVerifier, ledger_circuits};
 pub use window_post::{PostKey, PostRecord, PostState};

@@ -1,7 +1,8 @@
 //! The stages of sealing: what each reads, writes and needs.
 //!
 //! A stage is idempotent: it writes `<name>.tmp`, makes it durable, renames it, and only then does the journal say that
-//! it is done. Killed before the journal entry, it runs again and writes the same bytes.
+//! it is done. Killed before the journal entry, it runs again and writes the same bytes. Only the SNARK has other bytes
+//! each time, because every one is blinded afresh; one that is on disk and verifies is kept.
 //!
 //! Bytes written, for a sector of `S` bytes with `L` layers (upper bounds, which the check of free space uses):
 //!
@@ -15,12 +16,14 @@
 //! | replica | staged, last layer | sealed, tree R-last, p_aux | 8/7 S |
 //! | pre-commit, await-seed | ledger | | |
 //! | vanilla-proof | layers, trees, sealed, p_aux | proof | 128 KiB a challenge |
-//! | prove-commit | proof, ledger | | |
+//! | snark | proof | SNARK | 192 bytes a partition |
+//! | prove-commit | SNARK, ledger | | |
 //! | finalize | ledger | removes what no later proof needs | |
 
 use std::fmt;
 
 use cairn_protocol::SectorParams;
+use cairn_snark::groth16::proof::PROOF_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::file::SectorFile;
@@ -49,18 +52,20 @@ pub enum Stage {
     PreCommit,
     /// Waits for the interactive seed.
     AwaitSeed,
-    /// Opens the challenged nodes and verifies the proof before it leaves the house.
+    /// Opens the challenged nodes and verifies the openings.
     VanillaProof,
-    /// Puts the proof on the ledger; the sector becomes active.
+    /// Proves in zero knowledge that the openings exist, and checks as the ledger will.
+    Snark,
+    /// Puts the SNARK on the ledger; the sector becomes active.
     ProveCommit,
-    /// Removes the layers, trees C and D, the staged data and the proof. Kept are the replica, tree R-last and p_aux:
+    /// Removes the layers, trees C and D, the staged data and the proofs. Kept are the replica, tree R-last and p_aux:
     /// window PoSt opens the replica under CommR with them, and unsealing regenerates the labels.
     Finalize,
 }
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AddPieces,
         Self::DrawTicket,
         Self::Labels,
@@ -70,6 +75,7 @@ impl Stage {
         Self::PreCommit,
         Self::AwaitSeed,
         Self::VanillaProof,
+        Self::Snark,
         Self::ProveCommit,
         Self::Finalize,
     ];
@@ -96,6 +102,7 @@ impl Stage {
             Self::PreCommit => "pre-commit",
             Self::AwaitSeed => "await-seed",
             Self::VanillaProof => "vanilla-proof",
+            Self::Snark => "snark",
             Self::ProveCommit => "prove-commit",
             Self::Finalize => "finalize",
         }
@@ -125,10 +132,9 @@ impl StagePart {
             (Stage::TreeD, _) => vec![SectorFile::Staged],
             (Stage::TreeC, _) => SectorFile::layers(params).collect(),
             (Stage::Replica, _) => vec![SectorFile::Staged, SectorFile::Layer(params.layers as u32)],
-            (Stage::VanillaProof, _) => {
-                SectorFile::all(params).into_iter().filter(|file| *file != SectorFile::PorepProof).collect()
-            }
-            (Stage::ProveCommit, _) => vec![SectorFile::PorepProof],
+            (Stage::VanillaProof, _) => SectorFile::all(params).into_iter().filter(|file| !file.is_proof()).collect(),
+            (Stage::Snark, _) => vec![SectorFile::PorepProof],
+            (Stage::ProveCommit, _) => vec![SectorFile::PorepSnark],
             _ => Vec::new(),
         }
     }
@@ -146,6 +152,7 @@ impl StagePart {
                 files
             }
             (Stage::VanillaProof, _) => vec![SectorFile::PorepProof],
+            (Stage::Snark, _) => vec![SectorFile::PorepSnark],
             _ => Vec::new(),
         }
     }
@@ -159,6 +166,7 @@ impl StagePart {
             Stage::TreeD => 2 * sector,
             Stage::TreeC | Stage::Replica => sector + sector / 7 + 4096,
             Stage::VanillaProof => params.challenges() as u64 * PROOF_BYTES_PER_CHALLENGE,
+            Stage::Snark => (params.partitions * PROOF_BYTES) as u64,
             _ => 0,
         }
     }

@@ -17,7 +17,9 @@
 //!                 ^                                                            |
 //!                 '---------------- ticket expired ----------------------------+
 //!                                                                              v
-//!   Finalized <- Active <- ProveCommitSent <-> VanillaProven <- SeedKnown <- PreCommitted <- PreCommitSent
+//!                     VanillaProven <- SeedKnown <- PreCommitted <- PreCommitSent
+//!                           v
+//!                      SnarkProven <-> ProveCommitSent -> Active -> Finalized
 //! any state <-> Failed
 //! ```
 
@@ -176,7 +178,7 @@ pub enum SectorState {
         /// Commitments and seed.
         challenged: Challenged,
     },
-    /// The proof is on disk and verifies.
+    /// The plain proof is on disk and verifies.
     VanillaProven {
         /// Commitments and seed.
         challenged: Challenged,
@@ -184,11 +186,19 @@ pub enum SectorState {
         #[serde(with = "cairn_protocol::bytes32::serde32")]
         proof_digest: [u8; 32],
     },
+    /// The SNARK is on disk and verifies.
+    SnarkProven {
+        /// Commitments and seed.
+        challenged: Challenged,
+        /// Names the SNARK file's content.
+        #[serde(with = "cairn_protocol::bytes32::serde32")]
+        proof_digest: [u8; 32],
+    },
     /// A prove-commit was handed to the ledger.
     ProveCommitSent {
         /// Commitments and seed.
         challenged: Challenged,
-        /// Names the proof file's content.
+        /// Names the SNARK file's content.
         #[serde(with = "cairn_protocol::bytes32::serde32")]
         proof_digest: [u8; 32],
         /// The transaction.
@@ -245,6 +255,8 @@ pub enum FailureKind {
     Damaged,
     /// A stage, run again on checked inputs, gave another result. The computation is not to be trusted.
     NotReproducible,
+    /// The prover of SNARKs cannot work at the moment.
+    ProverUnavailable,
     /// A piece cannot be had at the moment.
     PieceUnavailable,
     /// A piece's bytes are not what its CommP says.
@@ -262,7 +274,10 @@ pub enum FailureKind {
 impl FailureKind {
     /// Whether the cause may go away by itself or by an operator's action outside the pipeline.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::NoSpace | Self::Disk | Self::PieceUnavailable | Self::LedgerUnavailable)
+        matches!(
+            self,
+            Self::NoSpace | Self::Disk | Self::PieceUnavailable | Self::LedgerUnavailable | Self::ProverUnavailable
+        )
     }
 }
 
@@ -280,6 +295,7 @@ pub enum Milestone {
     PreCommitted,
     SeedKnown,
     VanillaProven,
+    SnarkProven,
     ProveCommitSent,
     Active,
     Finalized,
@@ -315,6 +331,7 @@ impl SectorState {
             Self::PreCommitted { .. } => Milestone::PreCommitted,
             Self::SeedKnown { .. } => Milestone::SeedKnown,
             Self::VanillaProven { .. } => Milestone::VanillaProven,
+            Self::SnarkProven { .. } => Milestone::SnarkProven,
             Self::ProveCommitSent { .. } => Milestone::ProveCommitSent,
             Self::Active { .. } => Milestone::Active,
             Self::Finalized { .. } => Milestone::Finalized,
@@ -335,7 +352,8 @@ impl SectorState {
             Self::TreesBuilt { .. } | Self::PreCommitSent { .. } => Stage::PreCommit.whole(),
             Self::PreCommitted { .. } => Stage::AwaitSeed.whole(),
             Self::SeedKnown { .. } => Stage::VanillaProof.whole(),
-            Self::VanillaProven { .. } | Self::ProveCommitSent { .. } => Stage::ProveCommit.whole(),
+            Self::VanillaProven { .. } => Stage::Snark.whole(),
+            Self::SnarkProven { .. } | Self::ProveCommitSent { .. } => Stage::ProveCommit.whole(),
             Self::Active { .. } => Stage::Finalize.whole(),
             Self::Finalized { .. } => return None,
         })
@@ -359,11 +377,28 @@ impl SectorState {
             | Self::PreCommitted { sealed, .. }
             | Self::Active { sealed, .. }
             | Self::Finalized { sealed, .. } => Some(sealed),
+            state => state.challenged().map(|challenged| &challenged.sealed),
+        }
+    }
+
+    /// Commitments and seed, from the seed until the sector is active.
+    pub fn challenged(&self) -> Option<&Challenged> {
+        match self.effective() {
             Self::SeedKnown { challenged }
             | Self::VanillaProven { challenged, .. }
-            | Self::ProveCommitSent { challenged, .. } => Some(&challenged.sealed),
+            | Self::SnarkProven { challenged, .. }
+            | Self::ProveCommitSent { challenged, .. } => Some(challenged),
             _ => None,
         }
+    }
+
+    /// The same with another SNARK, where a SNARK was made.
+    pub(crate) fn with_snark(&self, digest: [u8; 32]) -> Self {
+        let mut state = self.effective().clone();
+        if let Self::SnarkProven { proof_digest, .. } | Self::ProveCommitSent { proof_digest, .. } = &mut state {
+            *proof_digest = digest;
+        }
+        state
     }
 
     /// CommC, once tree C is built.
@@ -385,18 +420,20 @@ impl SectorState {
             return true;
         }
         let known_data_is_kept = from.inputs().is_none_or(|inputs| to.inputs() == Some(inputs))
-            && from.sealed().is_none_or(|sealed| to.sealed() == Some(sealed));
+            && from.sealed().is_none_or(|sealed| to.sealed() == Some(sealed))
+            && from.challenged().zip(to.challenged()).is_none_or(|(from, to)| from == to);
         match (from.milestone(), to.milestone()) {
             (M::TreesBuilt | M::PreCommitSent, M::PiecesAdded) => true,
             (M::Labelled | M::TreeDBuilt | M::TreeCBuilt, M::PiecesAdded) => true,
             _ if !known_data_is_kept => false,
             (M::Labelled, M::Labelled) => layers_done(to) == layers_done(from) + 1,
             (M::PiecesAdded, M::Labelled) => layers_done(to) == 0,
-            (M::PreCommitSent, M::TreesBuilt | M::PreCommitSent) | (M::ProveCommitSent, M::VanillaProven) => true,
-            (M::ProveCommitSent, M::ProveCommitSent) => true,
+            (M::PreCommitSent, M::TreesBuilt | M::PreCommitSent) | (M::ProveCommitSent, M::SnarkProven) => true,
+            // A damaged SNARK is made again with other blinding.
+            (M::SnarkProven, M::SnarkProven) | (M::ProveCommitSent, M::ProveCommitSent) => true,
             // The ledger may know more than the journal did when the process died.
             (M::TreesBuilt, M::PreCommitted | M::Active) => true,
-            (M::PreCommitSent | M::PreCommitted | M::SeedKnown | M::VanillaProven, M::Active) => true,
+            (M::PreCommitSent | M::PreCommitted | M::SeedKnown | M::VanillaProven | M::SnarkProven, M::Active) => true,
             (M::Labelled, M::TreeDBuilt) => layers_done(from) as usize == params.layers,
             (from, to) => to as u8 == from as u8 + 1,
         }

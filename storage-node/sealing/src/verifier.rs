@@ -1,64 +1,151 @@
-//! [`ProofVerifier`] for ledgers that take vanilla proofs: openings instead of SNARKs.
+//! [`ProofVerifier`] for ledgers of sectors of one size: Groth16 proofs of replication and window proofs of spacetime.
 
-use cairn_ledger::{PorepStatement, ProofRejection, ProofVerifier, WindowPostStatement};
-use cairn_protocol::{CommD, PieceInfo, SectorSize};
-use cairn_sector::SectorIdentity;
-use cairn_sector::pieces;
-use cairn_sector::porep::{self, PorepProof};
-use cairn_sector::post::{self, PostProof};
+use std::collections::BTreeMap;
 
-use crate::pipeline::to_sector_statement;
+use cairn_compute::Workers;
+use cairn_ledger::{
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
+    WindowPostStatement,
+};
+use cairn_protocol::{CommD, PieceInfo, SectorNumber, SectorSize};
+use cairn_sector::post::{ChallengeNumbering, PostKind, PostSector, PostStatement};
+use cairn_sector::{SectorIdentity, pieces, porep};
+use cairn_snark::groth16::{Circuit, KeyFileError, KeyStore};
+use cairn_snark::verifying::{Claim, Verifier};
+use sha2::{Digest, Sha256};
 
-/// Bytes of a proof that are looked at, at most; the largest vanilla proof of the sizes it is meant for is far below.
-pub const VANILLA_PROOF_BYTES_MAX: usize = 64 << 20;
+/// Weights of a batch come from a hash over this and every key, input and proof in it ([`cairn_snark::groth16::verify`]).
+/// So nobody can choose a proof after its weight is known, and every node checks a block in the same way.
+const BATCH_SEED: [u8; 32] = *b"cairn/ledger/proofs-of-a-block/1";
 
-/// Checks vanilla proofs with the sector crate. Depends on its arguments alone, so every node gives the same answer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct VanillaProofVerifier;
-
-fn check_length(proof: &[u8]) -> Result<(), ProofRejection> {
-    if proof.len() <= VANILLA_PROOF_BYTES_MAX {
-        return Ok(());
-    }
-    let got = proof.len();
-    Err(ProofRejection::new(format!("expected at most {VANILLA_PROOF_BYTES_MAX} bytes of proof, got {got}")))
+/// Checks Groth16 proofs under the keys of one sector size. Depends on keys and arguments alone, so every node with the
+/// same keys gives the same answer.
+pub struct Groth16ProofVerifier {
+    verifier: Verifier,
+    keys: VerifyingKeys,
+    workers: Workers,
 }
 
-impl ProofVerifier for VanillaProofVerifier {
+impl Groth16ProofVerifier {
+    /// Reads the keys of both circuits. Batches are checked on `workers`.
+    ///
+    /// # Errors
+    /// [`KeyFileError`]: a key is missing, damaged, foreign, or not to be trusted there.
+    pub fn open(store: &KeyStore, sector_size: SectorSize, workers: Workers) -> Result<Self, KeyFileError> {
+        let circuits = ledger_circuits(sector_size);
+        let verifier = Verifier::open(store, circuits, &workers)?;
+        Ok(Self::new(verifier, circuits, workers))
+    }
+
+    /// From keys that are loaded. Circuits without key are not among [`ProofVerifier::verifying_keys`].
+    pub fn new(verifier: Verifier, circuits: impl IntoIterator<Item = Circuit>, workers: Workers) -> Self {
+        let digest = |circuit: Circuit| {
+            let key = verifier.key(circuit)?.key().to_bytes();
+            Some((circuit.to_string(), KeyDigest(hex::encode(Sha256::digest(key)))))
+        };
+        let keys: BTreeMap<_, _> = circuits.into_iter().filter_map(digest).collect();
+        Self { verifier, keys, workers }
+    }
+}
+
+/// The circuits that a ledger of sectors of this size asks about.
+pub const fn ledger_circuits(sector_size: SectorSize) -> [Circuit; 2] {
+    [Circuit::Porep(sector_size), Circuit::WindowPost(sector_size)]
+}
+
+/// A ledger's statement in the words of the sector crate.
+enum Statement {
+    Porep(porep::PorepStatement),
+    Post(PostStatement),
+}
+
+impl Statement {
+    fn of(statement: &ProofStatement) -> Self {
+        match statement {
+            ProofStatement::Porep(statement) => Self::Porep(to_porep_statement(statement)),
+            ProofStatement::WindowPost(statement) => Self::Post(to_post_statement(statement)),
+        }
+    }
+
+    fn claim<'a>(&'a self, proof: &'a [u8]) -> Claim<'a> {
+        match self {
+            Self::Porep(statement) => Claim::Porep { statement, proof },
+            Self::Post(statement) => {
+                Claim::Post { statement, numbering: ChallengeNumbering::of(PostKind::Window), proof }
+            }
+        }
+    }
+}
+
+/// A ledger's statement about replication in the words of the sector crate.
+pub fn to_porep_statement(statement: &PorepStatement) -> porep::PorepStatement {
+    let identity = SectorIdentity {
+        sector_size: statement.sector_size,
+        seal_proof: statement.seal_proof,
+        porep_id: statement.seal_proof.porep_id(statement.sector_size),
+        prover_id: statement.prover_id,
+        sector_number: statement.sector_number,
+        ticket: statement.ticket,
+    };
+    let PorepStatement { comm_d, comm_r, seed, .. } = *statement;
+    porep::PorepStatement { identity, comm_d, comm_r, seed }
+}
+
+/// A ledger's statement about a partition in the words of the sector crate.
+pub fn to_post_statement(statement: &WindowPostStatement) -> PostStatement {
+    let sector = |&(sector_number, comm_r): &(SectorNumber, _)| PostSector { sector_number, comm_r };
+    PostStatement {
+        kind: PostKind::Window,
+        sector_size: statement.sector_size,
+        prover_id: statement.prover_id,
+        randomness: statement.randomness,
+        sectors: statement.sectors.iter().map(sector).collect(),
+    }
+}
+
+fn rejected(rejection: impl ToString) -> ProofRejection {
+    ProofRejection::new(rejection.to_string())
+}
+
+impl ProofVerifier for Groth16ProofVerifier {
     fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection> {
-        pieces::comm_d(size, pieces).map_err(|rejection| ProofRejection::new(rejection.to_string()))
+        pieces::comm_d(size, pieces).map_err(rejected)
     }
 
     fn verify_porep(&self, statement: &PorepStatement, proof: &[u8]) -> Result<(), ProofRejection> {
-        check_length(proof)?;
-        let proof = PorepProof::from_bytes(proof).map_err(|rejection| ProofRejection::new(rejection.to_string()))?;
-        let identity = SectorIdentity {
-            sector_size: statement.sector_size,
-            seal_proof: statement.seal_proof,
-            porep_id: statement.seal_proof.porep_id(statement.sector_size),
-            prover_id: statement.prover_id,
-            sector_number: statement.sector_number,
-            ticket: statement.ticket,
-        };
-        let PorepStatement { comm_d, comm_r, seed, .. } = *statement;
-        porep::verify(&porep::PorepStatement { identity, comm_d, comm_r, seed }, &proof)
-            .map_err(|rejection| ProofRejection::new(rejection.to_string()))
+        self.verifier.verify(&Statement::Porep(to_porep_statement(statement)).claim(proof)).map_err(rejected)
     }
 
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {
-        check_length(proof)?;
-        let proof = PostProof::from_bytes(proof).map_err(|rejection| ProofRejection::new(rejection.to_string()))?;
-        post::verify(&to_sector_statement(statement), &proof)
-            .map_err(|rejection| ProofRejection::new(rejection.to_string()))
+        self.verifier.verify(&Statement::Post(to_post_statement(statement)).claim(proof)).map_err(rejected)
+    }
+
+    fn verify_batch(&self, claims: &[ProofClaim<'_>]) -> Vec<Result<(), ProofRejection>> {
+        let statements: Vec<_> = claims.iter().map(|claim| Statement::of(&claim.statement)).collect();
+        let together: Vec<_> =
+            statements.iter().zip(claims).map(|(statement, claim)| statement.claim(claim.proof)).collect();
+        let answers = self.verifier.verify_batch(&together, BATCH_SEED, &self.workers);
+        answers.into_iter().map(|answer| answer.map_err(rejected)).collect()
+    }
+
+    fn verifying_keys(&self) -> VerifyingKeys {
+        self.keys.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cairn_protocol::{PostRandomness, ProviderId, SealProof, SectorNumber, Seed, Ticket};
+    use cairn_fixtures::{groth16_dir, post_vectors};
+    use cairn_protocol::{CommR, PostRandomness, ProverId, ProviderId, SealProof, Seed, Ticket};
+    use cairn_snark::groth16::Trust;
     use proptest::prelude::*;
 
     use super::*;
+
+    fn verifier() -> Groth16ProofVerifier {
+        let store = KeyStore::new(groth16_dir(), "/nonexistent", Trust::Development);
+        Groth16ProofVerifier::open(&store, SectorSize::KIB2, Workers::new(1).unwrap()).unwrap()
+    }
 
     fn porep_statement() -> PorepStatement {
         PorepStatement {
@@ -73,34 +160,72 @@ mod tests {
         }
     }
 
-    fn post_statement() -> WindowPostStatement {
-        WindowPostStatement {
+    /// The reference's own window proof, as a ledger would ask about it.
+    fn window_post() -> (WindowPostStatement, Vec<u8>) {
+        let vector = post_vectors().into_iter().find(|vector| vector.kind == "window").unwrap();
+        let sectors = vector.sectors.iter().map(|s| (SectorNumber(s.sector_number), CommR(s.comm_r)));
+        let statement = WindowPostStatement {
             sector_size: SectorSize::KIB2,
-            prover_id: ProviderId(1000).prover_id(),
-            randomness: PostRandomness([0; 32]),
-            sectors: vec![(SectorNumber(0), Default::default())],
-        }
+            prover_id: ProverId(vector.prover_id),
+            randomness: PostRandomness(vector.randomness),
+            sectors: sectors.collect(),
+        };
+        (statement, vector.proof)
     }
 
     #[test]
     fn an_empty_sector_has_the_commitment_of_zeros() {
-        let comm_d = VanillaProofVerifier.comm_d(SectorSize::KIB2, &[]).unwrap();
+        let comm_d = verifier().comm_d(SectorSize::KIB2, &[]).unwrap();
         assert_eq!(comm_d.0, pieces::zero_commitment(SectorSize::KIB2.padded()).0);
     }
 
     #[test]
-    fn oversized_proofs_are_refused_unread() {
-        let proof = vec![0; VANILLA_PROOF_BYTES_MAX + 1];
-        let reason = VanillaProofVerifier.verify_porep(&porep_statement(), &proof).unwrap_err().reason;
-        assert!(reason.starts_with("expected at most"), "{reason}");
-        assert!(VanillaProofVerifier.verify_window_post(&post_statement(), &proof).is_err());
+    fn a_batch_answers_as_each_alone_does() {
+        let (verifier, (statement, proof)) = (verifier(), window_post());
+        let mut other = statement.clone();
+        other.randomness.0[0] ^= 1;
+        let mut foreign = statement.clone();
+        foreign.sector_size = SectorSize::MIB8;
+        let swapped = [&proof[144..], &proof[48..144], &proof[..48]].concat();
+        let claim = |statement: &WindowPostStatement, proof| ProofClaim {
+            statement: ProofStatement::WindowPost(statement.clone()),
+            proof,
+        };
+        let porep = ProofClaim { statement: ProofStatement::Porep(porep_statement()), proof: proof.as_slice() };
+        let claims = [
+            claim(&statement, proof.as_slice()),
+            claim(&other, &proof),
+            porep,
+            claim(&statement, &swapped),
+            claim(&foreign, &proof),
+            claim(&statement, &proof[..191]),
+            claim(&statement, &[]),
+            claim(&statement, &proof),
+        ];
+        let together = verifier.verify_batch(&claims);
+        let alone: Vec<_> = claims.iter().map(|claim| verifier.verify(claim)).collect();
+        assert_eq!(together, alone);
+        let holds: Vec<_> = together.iter().map(Result::is_ok).collect();
+        assert_eq!(holds, [true, false, false, false, false, false, false, true]);
+        assert!(together[4].as_ref().unwrap_err().reason.contains("no verifying key for window-post 8MiB"));
+    }
+
+    #[test]
+    fn keys_are_named_by_circuit() {
+        let keys = verifier().verifying_keys();
+        let circuits: Vec<_> = keys.keys().map(String::as_str).collect();
+        assert_eq!(circuits, ["porep 2KiB", "window-post 2KiB"]);
+        assert!(keys.values().all(|digest| digest.0.len() == 64));
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
-        fn foreign_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(VanillaProofVerifier.verify_porep(&porep_statement(), &bytes).is_err());
-            prop_assert!(VanillaProofVerifier.verify_window_post(&post_statement(), &bytes).is_err());
+        fn foreign_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let verifier = verifier();
+            prop_assert!(verifier.verify_porep(&porep_statement(), &bytes).is_err());
+            prop_assert!(verifier.verify_window_post(&window_post().0, &bytes).is_err());
         }
     }
 }

@@ -5,7 +5,7 @@
 //!                  \       \--> Missed
 //! ```
 //!
-//! The proof lies in a file beside the journal, written before the record, so a restart inside the window sends the
+//! The SNARK lies in a file beside the journal, written before the record, so a restart inside the window sends the
 //! proof that is there and never computes it twice.
 
 use std::fmt;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use cairn_protocol::{CommR, SectorSize};
 use cairn_sealing::*;
+use support::carried::CarriedSnarks;
 use support::*;
 
 const CHILD_DIR: &str = "CAIRN_SEALING_CRASH_DIR";
@@ -152,7 +153,7 @@ fn killed_once_at_every_point_of_the_walk() {
             }
             if !part.writes(&assignment().params()).is_empty() {
                 assert!(points.contains(format!("files of {part}").as_str()), "{part}; {points:?}");
-                if stage != Stage::VanillaProof {
+                if !matches!(stage, Stage::VanillaProof | Stage::Snark) {
                     assert!(points.contains(format!("end of {part}").as_str()), "{part}; {points:?}");
                 }
             }
@@ -166,6 +167,9 @@ fn killed_once_at_every_point_of_the_walk() {
     assert_eq!(ledger.handed_in("pre-commit"), 1, "the ledger is asked before anything is sent again");
     assert_eq!(ledger.handed_in("prove-commit"), 1);
     assert_eq!(ledger.handed_in("window-post"), ledger.posts(SECTOR).len());
+    // Killed when the SNARK was on disk and the journal did not know, and when it knew: it was made once.
+    assert_eq!(CarriedSnarks::made(dir.path(), "porep"), 1);
+    assert_eq!(CarriedSnarks::made(dir.path(), "window-post"), ledger.posts(SECTOR).len());
     println!("killed at {} points: {points:?}", points.len());
 }
 

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 
 use cairn_sealing::*;
+use support::carried::CarriedSnarks;
 use support::*;
 
 /// Damages `file` while the sector is at `at`, takes the next step, and returns what was told and made.
@@ -69,8 +70,34 @@ fn trees_and_replica_before_the_proof() {
 }
 
 #[test]
-fn the_proof_before_it_is_sent() {
+fn the_plain_proof_before_the_snark() {
     check(Milestone::VanillaProven, SectorFile::PorepProof, 900, &[]);
+}
+
+/// The new one is blinded otherwise, so it cannot be the same file; the journal follows.
+#[test]
+fn the_snark_before_it_is_sent_is_replaced_by_another() {
+    for lost in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let house = House::at(dir.path(), Milestone::SnarkProven);
+        if lost {
+            house.ledger.mischief.lock().unwrap().lose = 1;
+            house.run_until(Milestone::ProveCommitSent);
+        }
+        let original = fs::read(house.path(SectorFile::PorepSnark)).unwrap();
+        house.flip(SectorFile::PorepSnark, 900);
+        if lost {
+            house.pipeline.repair_sector(SECTOR).unwrap();
+        }
+        house.run_until(Milestone::ProveCommitSent);
+        let events = house.recorder.take();
+        let damaged = |event: &&PipelineEvent| matches!(event, PipelineEvent::DamageFound { .. });
+        assert_eq!(events.iter().filter(damaged).count(), 1, "{events:?}");
+        assert_ne!(fs::read(house.path(SectorFile::PorepSnark)).unwrap(), original);
+        assert_eq!(house.pipeline.check_sector(SECTOR).unwrap(), []);
+        house.run_until(Milestone::Finalized);
+        assert_eq!(CarriedSnarks::made(dir.path(), "porep"), 2);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SealProof, SectorNumber, SectorS
 use cairn_sealing::*;
 use cairn_sector::unseal::unseal_range;
 use ed25519_consensus::SigningKey;
+use support::carried::{CarriedSnarks, CarriedVerifier};
 use support::{MemoryPieces, Recorder, payload};
 
 /// The node's handle as sealing wants it.
@@ -54,7 +55,7 @@ impl Network {
         let (provider_key, client_key) = (SigningKey::from([1; 32]), SigningKey::from([2; 32]));
         let rich = |key| Allocation { address: address_of(key), amount: Amount(1_000_000_000) };
         let genesis = Genesis::devnet(0, [7; 32], vec![rich(&provider_key), rich(&client_key)]);
-        let verifier = Arc::new(VanillaProofVerifier);
+        let verifier = Arc::new(CarriedVerifier);
         let node = LedgerNode::open(&dir.join("ledger"), &genesis, NodeOptions::default(), verifier).unwrap();
         Self { node: Arc::new(node), provider_key, client_key }
     }
@@ -131,6 +132,8 @@ fn open_pipeline(dir: &Path, network: &Network, provider: ProviderId, pieces: Ar
         post_workers: workers,
         ledger: Arc::new(ledger),
         pieces,
+        prover: Arc::new(CarriedSnarks::new(dir)),
+        verifier: Arc::new(CarriedVerifier),
         observer: Arc::new(Recorder::default()),
     })
     .unwrap()

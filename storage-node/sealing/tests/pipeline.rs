@@ -6,10 +6,16 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cairn_compute::Workers;
 use cairn_protocol::{PaddedBytes, SectorNumber};
 use cairn_sealing::*;
+use cairn_sector::porep::{PorepProof, PorepStatement};
+use cairn_sector::post::{PostProof, PostStatement};
+use support::carried::CarriedSnarks;
 use support::*;
 
 /// CommR depends on the ticket, the ticket on its epoch; a walk without trouble draws it at this ledger's epoch 10.
@@ -98,6 +104,66 @@ fn assignments_are_checked() {
     other.pieces[0].info.size = PaddedBytes(4096);
     assert!(matches!(house.pipeline.assign(other), Err(PipelineError::Pieces { .. })));
     assert!(matches!(house.pipeline.step(SectorNumber(9)), Err(PipelineError::UnknownSector { .. })));
+}
+
+/// Refuses to work as often as asked, then gives something else as often as asked.
+struct Moody {
+    away: AtomicUsize,
+    wrong: AtomicUsize,
+    carried: CarriedSnarks,
+}
+
+fn takes_one(count: &AtomicUsize) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl SnarkProver for Moody {
+    fn prove_porep(
+        &self,
+        statement: &PorepStatement,
+        plain: &PorepProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        if takes_one(&self.away) {
+            return Err(SnarkError::Unavailable { reason: "the worker is away".to_owned() });
+        }
+        let mut snark = self.carried.prove_porep(statement, plain, workers)?;
+        if takes_one(&self.wrong) {
+            snark[1_000] ^= 1;
+        }
+        Ok(snark)
+    }
+
+    fn prove_window_post(
+        &self,
+        statement: &PostStatement,
+        plain: &PostProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        self.carried.prove_window_post(statement, plain, workers)
+    }
+}
+
+#[test]
+fn a_prover_that_is_away_is_waited_for_and_a_wrong_proof_never_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (away, wrong) = (AtomicUsize::new(7), AtomicUsize::new(1));
+    let prover = Arc::new(Moody { away, wrong, carried: CarriedSnarks::new(dir.path()) });
+    let house = House::open_proving(dir.path(), options(), Proofs { prover, ..Proofs::carried(dir.path()) });
+    house.pipeline.assign(assignment()).unwrap();
+    house.run_until(Milestone::VanillaProven);
+    // More often than any other failure may happen in a row.
+    for attempt in 1..=7 {
+        let failure = only_step(&house);
+        assert_eq!((failure.kind, failure.attempts), (FailureKind::ProverUnavailable, attempt));
+        assert!(failure.cause.contains("the worker is away"), "{}", failure.cause);
+    }
+    let failure = only_step(&house);
+    assert_eq!((failure.kind, failure.stage), (FailureKind::OwnProofRefused, Stage::Snark.whole()));
+    assert!(!house.path(SectorFile::PorepSnark).exists());
+    house.pipeline.retry(SECTOR).unwrap();
+    house.run_until(Milestone::Finalized);
+    assert_eq!(house.ledger.handed_in("prove-commit"), 1);
 }
 
 fn only_step(house: &House) -> Failure {
@@ -245,6 +311,7 @@ fn a_full_disk_stops_each_stage_and_loses_nothing() {
         Milestone::TreeDBuilt,
         Milestone::TreeCBuilt,
         Milestone::SeedKnown,
+        Milestone::VanillaProven,
     ];
     for milestone in before_stages_that_write {
         house.run_until(milestone);

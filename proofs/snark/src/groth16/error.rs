@@ -76,8 +76,8 @@ pub enum KeyFileRejection {
         /// What it is.
         got: String,
     },
-    /// The content differs from the published file of this name.
-    #[error("expected the published file with digest {expected}, got one with digest {got}")]
+    /// The content differs from the published file of this name, or from the one that was marked.
+    #[error("expected the published or marked file with digest {expected}, got one with digest {got}")]
     Digest {
         /// Digest of the published file, or of the file that was marked.
         expected: FileDigest,

@@ -13,7 +13,10 @@ use clap::Args;
   cairn devnet --dir demo --demo --exit --dataset fixtures/dataset/data
 
 A network on one machine: ledger, one provider and its gateway, and a client that orders storage. Everything is kept under
---dir; started again, it continues where it was. Its keys and its randomness are of development grade.")]
+--dir; started again, it continues where it was. Its keys and its randomness are of development grade.
+
+Proofs need parameters, made on first use: for 8MiB sectors some 90 seconds on two cores and 3 GB under --params, where
+every network of that sector size finds them from then on.")]
 pub struct DevnetArguments {
     /// Folder of the network; made if it is not there
     #[arg(long, value_name = "DIR", default_value = ".devnet")]
@@ -21,6 +24,9 @@ pub struct DevnetArguments {
     /// Sector size of the provider, decided when the network is made
     #[arg(long, value_name = "SIZE", default_value = "8MiB")]
     pub sector_size: SectorSize,
+    /// Folder of the proofs' parameters, made on first use [default: $XDG_CACHE_HOME/cairn/params, or ~/.cache/cairn/params]
+    #[arg(long, value_name = "DIR")]
+    pub params: Option<PathBuf>,
     /// A file or folder to store, ordered at the start unless it was before; may be given several times
     #[arg(long, value_name = "PATH")]
     pub store: Vec<PathBuf>,

@@ -2,27 +2,58 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
+use cairn_consensus::Network;
+
 use crate::cli::DevnetArguments;
 use crate::devnet::console::Console;
 use crate::devnet::home::Home;
+use crate::devnet::parameters::{self, Parameters};
 use crate::devnet::{Devnet, demo};
 use crate::output::Output;
 
 /// Runs the command.
 pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let console = Arc::new(Console::new());
-    let home = Home::open(&arguments.dir, arguments.sector_size)?;
-    let mut devnet = Devnet::start(&home, arguments.threads, console.clone())?;
+    let (home, parameters) = open(&arguments, &console)?;
+    let mut devnet = Devnet::start(&home, &parameters, arguments.threads, console.clone())?;
     let head = devnet.ledger.head().height;
     console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
     console.line(format!("gateway: http://{}", devnet.gateway));
-    let result = work(&arguments, &home, &mut devnet, &console);
+    let result = work(&arguments, &home, &parameters, &mut devnet, &console);
     console.line("stopping");
     devnet.stop();
     result
 }
 
-fn work(arguments: &DevnetArguments, home: &Home, devnet: &mut Devnet, console: &Arc<Console>) -> anyhow::Result<()> {
+/// The network's folder, and its parameters. A new network takes what parameters there are or are made now; an old one
+/// needs its own.
+fn open(arguments: &DevnetArguments, console: &Console) -> anyhow::Result<(Home, Parameters)> {
+    let params = match &arguments.params {
+        Some(dir) => dir.clone(),
+        None => parameters::default_dir(|name| std::env::var(name).ok())?,
+    };
+    let (dir, size) = (&arguments.dir, arguments.sector_size);
+    let found = Home::find(dir, size)?;
+    let network = found.as_ref().map_or(Network::Development, |home| home.genesis().network);
+    let parameters = Parameters::open(&params, network, size, found.is_none(), arguments.threads, console)?;
+    let keys = parameters.verifying_keys();
+    let home = match found {
+        Some(home) => home,
+        None => Home::create(dir, size, keys.clone())?,
+    };
+    let other = || format!("--params {} does not belong to the network in {}", params.display(), dir.display());
+    home.genesis().check_keys(&keys).with_context(other)?;
+    Ok((home, parameters))
+}
+
+fn work(
+    arguments: &DevnetArguments,
+    home: &Home,
+    parameters: &Parameters,
+    devnet: &mut Devnet,
+    console: &Arc<Console>,
+) -> anyhow::Result<()> {
     for path in &arguments.store {
         let imported = devnet.client.import(path, &|done, total| console.progress("import", done, total))?;
         let order = devnet.client.order(&imported)?;
@@ -30,7 +61,7 @@ fn work(arguments: &DevnetArguments, home: &Home, devnet: &mut Devnet, console: 
         console.line(format!("{}: {order}; once it is transferred: {url}", path.display()));
     }
     if arguments.demo {
-        let report = demo::run(devnet, home, &arguments.dataset, console)?;
+        let report = demo::run(devnet, home, parameters, &arguments.dataset, console)?;
         Output::from_flag(arguments.json).print(&report)?;
     }
     if arguments.exit {

@@ -20,6 +20,7 @@ use super::Devnet;
 use super::client::Imported;
 use super::console::Console;
 use super::home::Home;
+use super::parameters::Parameters;
 use super::report::{DemoReport, Row};
 
 /// Window PoSts that every sector must pass.
@@ -33,8 +34,14 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The first step that does not succeed, and why.
-pub fn run(devnet: &Devnet, home: &Home, dataset: &Path, console: &Console) -> anyhow::Result<DemoReport> {
-    let mut demo = Demo { devnet, console, started: Instant::now(), rows: vec![] };
+pub fn run(
+    devnet: &Devnet,
+    home: &Home,
+    parameters: &Parameters,
+    dataset: &Path,
+    console: &Console,
+) -> anyhow::Result<DemoReport> {
+    let mut demo = Demo { devnet, console, started: Instant::now(), rows: vec![parameters_row(parameters)] };
     let imported = demo.import(dataset)?;
     let order = demo.order(&imported)?;
     let deals = demo.wait_for_deals(order)?;
@@ -42,6 +49,21 @@ pub fn run(devnet: &Devnet, home: &Home, dataset: &Path, console: &Console) -> a
     demo.wait_for_posts(&sectors)?;
     demo.fetch_and_compare(home, &imported)?;
     Ok(demo.report(&imported, &deals, &sectors))
+}
+
+/// What it took before the network could start. Not in the total, which is the dataset's way.
+fn parameters_row(parameters: &Parameters) -> Row {
+    let made: Vec<_> = parameters.made.iter().map(|(circuit, _)| circuit.as_str()).collect();
+    let bytes: u64 = parameters.made.iter().map(|(_, bytes)| bytes).sum();
+    Row {
+        stage: "parameters".to_owned(),
+        seconds: Some(parameters.seconds),
+        bytes: (bytes > 0).then_some(bytes),
+        result: match made.is_empty() {
+            true => "found".to_owned(),
+            false => format!("made for {}", made.join(", ")),
+        },
+    }
 }
 
 struct Demo<'a> {

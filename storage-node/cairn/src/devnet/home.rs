@@ -18,14 +18,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use cairn_consensus::{Allocation, Genesis, system_clock};
-use cairn_ledger::address_of;
+use cairn_ledger::{VerifyingKeys, address_of};
 use cairn_protocol::bytes32::serde32;
 use cairn_protocol::{Amount, SectorSize};
 use ed25519_consensus::SigningKey;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u32 = 1;
+/// Networks of format 1 took plain proofs.
+const FORMAT: u32 = 2;
+const SETTINGS_NAME: &str = "devnet.json";
 const GRADE: &str = "development";
 /// What each of the two accounts starts with, in whole units.
 const ALLOCATION_UNITS: u64 = 1_000_000;
@@ -54,21 +56,31 @@ pub struct Home {
 }
 
 impl Home {
-    /// Opens the network in `dir`, or makes a new one with sectors of `sector_size`.
+    /// Opens the network in `dir`, if there is one.
     ///
     /// # Errors
-    /// A folder that cannot be used, settings that are damaged, or a network with another sector size.
-    pub fn open(dir: &Path, sector_size: SectorSize) -> anyhow::Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    /// Settings that are damaged or cannot be read, or a network with another sector size.
+    pub fn find(dir: &Path, sector_size: SectorSize) -> anyhow::Result<Option<Self>> {
         let dir = std::path::absolute(dir)?;
-        let path = dir.join("devnet.json");
+        let path = dir.join(SETTINGS_NAME);
         let settings = match fs::read_to_string(&path) {
             Ok(text) => parse(&text).with_context(|| path.display().to_string())?,
-            Err(error) if error.kind() == ErrorKind::NotFound => create(&path, sector_size)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         let (expected, got) = (settings.sector_size, sector_size);
         ensure!(expected == got, "--sector-size: the network in {} has {expected}, got {got}", dir.display());
+        Ok(Some(Self { dir, settings }))
+    }
+
+    /// Makes a new network in `dir`, with sectors of `sector_size` whose proofs are checked with `keys`.
+    ///
+    /// # Errors
+    /// A folder that cannot be used.
+    pub fn create(dir: &Path, sector_size: SectorSize, keys: VerifyingKeys) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let dir = std::path::absolute(dir)?;
+        let settings = create(&dir.join(SETTINGS_NAME), sector_size, keys)?;
         Ok(Self { dir, settings })
     }
 
@@ -128,15 +140,25 @@ impl Home {
     }
 }
 
+/// The part of `devnet.json` that every format has.
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u32,
+}
+
 fn parse(text: &str) -> anyhow::Result<Settings> {
+    let AnyFormat { format } = serde_json::from_str(text)?;
+    ensure!(
+        format == FORMAT,
+        "format: expected {FORMAT}, got {format}: another version of cairn made this network; --dir names another folder"
+    );
     let settings: Settings = serde_json::from_str(text)?;
-    let Settings { format, grade, .. } = &settings;
-    ensure!(*format == FORMAT, "format: expected {FORMAT}, got {format}");
+    let grade = &settings.grade;
     ensure!(grade == GRADE, "grade: expected {GRADE:?}, got {grade:?}");
     Ok(settings)
 }
 
-fn create(path: &Path, sector_size: SectorSize) -> anyhow::Result<Settings> {
+fn create(path: &Path, sector_size: SectorSize, verifying_keys: VerifyingKeys) -> anyhow::Result<Settings> {
     let (client_key, provider_key, secret) = (random(), random(), random());
     let amount = Amount::from_units(ALLOCATION_UNITS).expect("the allocation fits");
     let allocations =
@@ -150,7 +172,7 @@ fn create(path: &Path, sector_size: SectorSize) -> anyhow::Result<Settings> {
         transfer,
         client_key,
         provider_key,
-        genesis: Genesis::devnet(system_clock(), secret, allocations.to_vec()),
+        genesis: Genesis { verifying_keys, ..Genesis::devnet(system_clock(), secret, allocations.to_vec()) },
     };
     write_whole(path, &serde_json::to_vec_pretty(&settings)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -181,30 +203,38 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_ledger::KeyDigest;
+
     use super::*;
 
     #[test]
     fn a_network_is_made_once_and_opens_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let made = Home::open(dir.path(), SectorSize::KIB2).unwrap();
-        let opened = Home::open(dir.path(), SectorSize::KIB2).unwrap();
+        assert!(Home::find(dir.path(), SectorSize::KIB2).unwrap().is_none());
+        let keys = VerifyingKeys::from([("porep 2KiB".to_owned(), KeyDigest("aa".to_owned()))]);
+        let made = Home::create(dir.path(), SectorSize::KIB2, keys.clone()).unwrap();
+        let opened = Home::find(dir.path(), SectorSize::KIB2).unwrap().unwrap();
+        assert_eq!(made.genesis().verifying_keys, keys);
         assert_eq!(made.genesis(), opened.genesis());
         assert_eq!(made.gateway(), opened.gateway());
         assert_eq!(made.client_key().to_bytes(), opened.client_key().to_bytes());
-        let error = Home::open(dir.path(), SectorSize::MIB8).err().unwrap().to_string();
+        let error = Home::find(dir.path(), SectorSize::MIB8).err().unwrap().to_string();
         assert!(error.ends_with("has 2KiB, got 8MiB"), "{error}");
     }
 
     #[test]
     fn damaged_settings_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        Home::open(dir.path(), SectorSize::KIB2).unwrap();
+        Home::create(dir.path(), SectorSize::KIB2, VerifyingKeys::new()).unwrap();
         let path = dir.path().join("devnet.json");
         let text = fs::read_to_string(&path).unwrap().replace("\"development\"", "\"production\"");
         fs::write(&path, &text).unwrap();
-        let error = format!("{:#}", Home::open(dir.path(), SectorSize::KIB2).err().unwrap());
+        let error = format!("{:#}", Home::find(dir.path(), SectorSize::KIB2).err().unwrap());
         assert!(error.contains("devnet.json: grade: expected \"development\", got \"production\""), "{error}");
         fs::write(&path, &text[..40]).unwrap();
-        assert!(Home::open(dir.path(), SectorSize::KIB2).is_err());
+        assert!(Home::find(dir.path(), SectorSize::KIB2).is_err());
+        fs::write(&path, "{\"format\":1,\"grade\":\"development\"}").unwrap();
+        let error = format!("{:#}", Home::find(dir.path(), SectorSize::KIB2).err().unwrap());
+        assert!(error.contains("format: expected 2, got 1: another version of cairn"), "{error}");
     }
 }

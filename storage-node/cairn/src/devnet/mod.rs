@@ -8,7 +8,8 @@
 //!                                                      gateway --> readers
 //! ```
 //!
-//! 1. [`home`] makes or opens the folder: genesis, keys, ports; written once, whole.
+//! 1. [`parameters`] sees to the keys of the proofs, [`home`] makes or opens the folder: genesis, accounts, ports; written
+//!    once, whole.
 //! 2. [`Devnet::start`] opens the ledger and starts block production and both gateways, then the provider: [`provider`]
 //!    bids for orders, fetches what it won and hands sectors to the pipeline of `cairn-sealing`.
 //! 3. [`client`] imports datasets and orders storage. [`demo`] watches one of them all the way and fetches it back.
@@ -21,6 +22,7 @@ pub mod console;
 pub mod demo;
 pub mod home;
 mod ledger_port;
+pub mod parameters;
 pub mod provider;
 mod report;
 
@@ -34,7 +36,6 @@ use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
 use cairn_protocol::SectorSize;
-use cairn_sealing::VanillaProofVerifier;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -43,6 +44,7 @@ use tokio::task::JoinHandle;
 use client::Client;
 use console::Console;
 use home::Home;
+use parameters::Parameters;
 use provider::Provider;
 
 /// How long gateways may finish what they are sending when the network stops.
@@ -64,16 +66,16 @@ pub struct Devnet {
 }
 
 impl Devnet {
-    /// Opens `home` and starts everything.
+    /// Opens `home` and starts everything. Proofs are made and checked with `parameters`.
     ///
     /// # Errors
     /// Whatever keeps a part from starting; what runs already is stopped.
-    pub fn start(home: &Home, threads: usize, console: Arc<Console>) -> anyhow::Result<Self> {
+    pub fn start(home: &Home, parameters: &Parameters, threads: usize, console: Arc<Console>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (stop, stopping) = watch::channel(false);
         let mut services = vec![];
 
-        let verifier = Arc::new(VanillaProofVerifier);
+        let verifier = parameters.verifier.clone();
         let node = LedgerNode::open(&home.ledger_dir(), home.genesis(), NodeOptions::default(), verifier)
             .context("the ledger")?;
         let ledger = node.handle();
@@ -86,7 +88,7 @@ impl Devnet {
         let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
 
         let sealing_workers = Workers::new(threads)?;
-        let provider = Provider::start(home, ledger.clone(), hot, sealing_workers, gateway, console)?;
+        let provider = Provider::start(home, parameters, ledger.clone(), hot, sealing_workers, gateway, console)?;
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
         Ok(Self { runtime, stop, services, ledger, provider, client, gateway })
     }

@@ -37,6 +37,7 @@ use super::client::send;
 use super::console::Console;
 use super::home::Home;
 use super::ledger_port::NodePort;
+use super::parameters::Parameters;
 use super::piece_max;
 
 /// What the provider asks per MiB of piece and epoch, in micro-units.
@@ -77,6 +78,7 @@ impl Provider {
     /// What keeps the pipeline from opening, or the ledger's reason.
     pub fn start(
         home: &Home,
+        parameters: &Parameters,
         ledger: LedgerHandle,
         hot: Arc<HotStore>,
         workers: Workers,
@@ -94,6 +96,8 @@ impl Provider {
             workers,
             ledger: Arc::new(ProviderLedger::new(NodePort(ledger.clone()), id, home.provider_key())),
             pieces: Arc::new(HotPieces(hot.clone())),
+            prover: parameters.prover.clone(),
+            verifier: parameters.verifier.clone(),
             observer: console.clone(),
         })?;
         let running = pipeline.start()?;

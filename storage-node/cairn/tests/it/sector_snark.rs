@@ -88,7 +88,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let ran = cairn(["sector", "verify", &file]);
     assert!(ran.failure().contains("holds a Groth16 proof: --params DIR with its verifying key is needed"));
     let ran = cairn(["sector", "verify", &file, "--params", &text(&groth16_dir()), "--published-only"]);
-    assert!(ran.failure().contains("expected the published file with digest "), "{}", ran.stderr);
+    assert!(ran.failure().contains("expected the published or marked file with digest "), "{}", ran.stderr);
 }
 
 #[test]

@@ -25,12 +25,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn_compute::Workers;
+use cairn_ledger::ProofVerifier;
 use cairn_protocol::{Epoch, ProviderId, SectorNumber, UnpaddedBytes};
 use cairn_sector::SectorFiles;
 use cairn_sector::pieces::comm_d;
 
 pub use posts::PostProgress;
-pub(crate) use posts::to_sector_statement;
 pub use runner::Running;
 
 use crate::error::PipelineError;
@@ -39,6 +39,7 @@ use crate::file::SectorFile;
 use crate::journal::Journal;
 use crate::ledger_client::LedgerClient;
 use crate::piece_source::PieceSource;
+use crate::snark::SnarkProver;
 use crate::stage::Stage;
 use crate::state::{Assignment, Failure, Milestone, SectorRecord, SectorState};
 
@@ -100,6 +101,10 @@ pub struct PipelineParts {
     pub ledger: Arc<dyn LedgerClient>,
     /// Where pieces come from.
     pub pieces: Arc<dyn PieceSource>,
+    /// Who makes SNARKs.
+    pub prover: Arc<dyn SnarkProver>,
+    /// The ledger's checks: every SNARK passes them before it is written down.
+    pub verifier: Arc<dyn ProofVerifier + Send + Sync>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
 }
@@ -126,6 +131,8 @@ pub(crate) struct Inner {
     pub(crate) post_workers: Workers,
     pub(crate) ledger: Arc<dyn LedgerClient>,
     pub(crate) pieces: Arc<dyn PieceSource>,
+    pub(crate) prover: Arc<dyn SnarkProver>,
+    pub(crate) verifier: Arc<dyn ProofVerifier + Send + Sync>,
     pub(crate) observer: Arc<dyn Observer>,
     turns: Turns,
     repairs_wanted: Mutex<BTreeSet<SectorNumber>>,
@@ -160,6 +167,8 @@ impl Pipeline {
             post_workers: parts.post_workers,
             ledger: parts.ledger,
             pieces: parts.pieces,
+            prover: parts.prover,
+            verifier: parts.verifier,
             observer: parts.observer,
             turns: Turns::default(),
             repairs_wanted: Mutex::default(),

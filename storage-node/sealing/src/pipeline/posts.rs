@@ -5,8 +5,9 @@
 //! 2. Challenge not drawn yet: check the small files that the proof needs (tree R-last, p_aux). What is damaged now can
 //!    be repaired in time; if it is not, it is declared faulty at the last moment, which spares the other sectors of
 //!    the partition a missed deadline.
-//! 3. Challenge drawn: prove unless a proof of this very statement is on disk, verify, write the proof file, then the
-//!    journal; hand it in, then the journal again. A refusal or a loss hands the same proof in again.
+//! 3. Challenge drawn: unless a proof of this very statement is on disk, open the challenged leaves and verify; turn that
+//!    into a SNARK and check it as the ledger will; write its file, then the journal; hand it in, then the journal again.
+//!    A refusal or a loss hands the same proof in again.
 //! 4. On the ledger: note it, remove the proof file. Closed without it: note that.
 //! 5. A sector that the ledger holds faulty: if its files are intact, declare recovery, else have them made again.
 //!
@@ -15,14 +16,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Instant;
 
 use cairn_ledger::WindowPostStatement;
 use cairn_protocol::{Epoch, SectorNumber};
 use cairn_sector::SectorFiles;
-use cairn_sector::post::{self, PostKind, PostSector, PostStatement};
+use cairn_sector::post::{self, PostProof};
 
 use super::{Inner, Pipeline};
 use crate::digest::FileDigests;
@@ -33,6 +34,7 @@ use crate::file::SectorFile;
 use crate::journal::JournalError;
 use crate::ledger_client::{DutyStatus, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus};
 use crate::state::{Milestone, Sent};
+use crate::verifier::to_post_statement;
 use crate::window_post::{PostKey, PostRecord, PostState};
 
 /// What the schedule remembers between turns; all of it may be forgotten.
@@ -113,7 +115,7 @@ impl PostDuty {
 
 impl Inner {
     fn proof_path(&self, key: &PostKey) -> PathBuf {
-        let name = format!("{}-{}-{}.cbor", key.closes_at, key.deadline, key.partition);
+        let name = format!("{}-{}-{}.bin", key.closes_at, key.deadline, key.partition);
         self.posts_dir().join(name)
     }
 
@@ -192,9 +194,10 @@ impl Inner {
         let mut record = match self.usable_proof(&key, statement)? {
             Some(record) => record,
             None => {
-                let record = self.prove_window(&key, statement)?;
+                let made = self.make_window_proof(&key, statement)?;
+                progress.proven += usize::from(made);
+                let record = self.journal_proof(&key, statement)?;
                 schedule.open.get_or_insert_default().insert(key);
-                progress.proven += 1;
                 record
             }
         };
@@ -231,16 +234,41 @@ impl Inner {
     /// The proof on disk, if it is whole and about this statement.
     fn usable_proof(&self, key: &PostKey, statement: &WindowPostStatement) -> Result<Option<PostRecord>, StageError> {
         let Some(record) = self.journal.post(key)? else { return Ok(None) };
-        let sectors = statement.sectors.iter().map(|(number, _)| *number);
-        let same = record.randomness == statement.randomness && record.sectors.iter().copied().eq(sectors);
+        let same = record.randomness == statement.randomness && record.sectors == numbers(statement);
         let digests = FileDigests::of_file(&self.proof_path(key), &self.post_workers);
         let whole = digests.is_ok_and(|digests| digests.summary() == record.proof_digest);
         Ok((same && whole).then_some(record))
     }
 
-    fn prove_window(&self, key: &PostKey, statement: &WindowPostStatement) -> Result<PostRecord, StageError> {
+    /// Sees to it that a SNARK of the statement is on disk: `false` if one was there because a process died before the
+    /// journal knew.
+    fn make_window_proof(&self, key: &PostKey, statement: &WindowPostStatement) -> Result<bool, StageError> {
+        let path = self.proof_path(key);
+        let check = |snark: &[u8]| self.verifier.verify_window_post(statement, snark);
+        if fs::read(&path).is_ok_and(|snark| check(&snark).is_ok()) {
+            return Ok(false);
+        }
         let started = Instant::now();
-        let sectors: Vec<_> = statement.sectors.iter().map(|(number, _)| *number).collect();
+        let plain = self.open_challenged(statement)?;
+        let snark_started = Instant::now();
+        let snark = self.prover.prove_window_post(&to_post_statement(statement), &plain, &self.post_workers)?;
+        check(&snark).map_err(|rejection| StageError::OwnProofRefused { reason: rejection.reason })?;
+        let (seconds, snark_seconds) = (started.elapsed().as_secs_f64(), snark_started.elapsed().as_secs_f64());
+
+        let io = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| StageError::Io { operation, path, source }
+        };
+        fs::create_dir_all(self.posts_dir()).map_err(io("create the folder of", &path))?;
+        durable::write_file(&path, &snark).map_err(io("write", &path))?;
+        let sectors = numbers(statement);
+        self.emit(PipelineEvent::PostProven { post: *key, sectors, seconds, snark_seconds });
+        Ok(true)
+    }
+
+    /// The plain proof, verified.
+    fn open_challenged(&self, statement: &WindowPostStatement) -> Result<PostProof, StageError> {
+        let sectors = numbers(statement);
         for &sector in &sectors {
             if !self.has_intact_small_files(sector)? {
                 let reason = format!("files of sector {sector} are damaged and are being made again");
@@ -248,7 +276,7 @@ impl Inner {
             }
         }
         let files: Vec<SectorFiles> = sectors.iter().map(|sector| self.files(*sector)).collect();
-        let proof = post::prove(&to_sector_statement(statement), &files, &self.post_workers).map_err(|error| {
+        post::prove(&to_post_statement(statement), &files, &self.post_workers).map_err(|error| {
             // The small files are intact, so it is a replica; its digests say where.
             let reason = error.to_string();
             let damaged = sectors.iter().filter(|sector| matches!(self.is_intact(**sector, |_| true), Ok(false)));
@@ -257,20 +285,17 @@ impl Inner {
                 true => StageError::OwnProofRefused { reason },
                 false => StageError::Prove { reason: format!("damaged sectors {}: {reason}", damaged.join(", ")) },
             }
-        })?;
-        let seconds = started.elapsed().as_secs_f64();
+        })
+    }
+
+    /// Puts the SNARK on disk on record.
+    fn journal_proof(&self, key: &PostKey, statement: &WindowPostStatement) -> Result<PostRecord, StageError> {
         let path = self.proof_path(key);
-        let io = |operation| {
-            let path = path.clone();
-            move |source| StageError::Io { operation, path, source }
-        };
-        fs::create_dir_all(self.posts_dir()).map_err(io("create the folder of"))?;
-        durable::write_file(&path, &proof.to_bytes()).map_err(io("write"))?;
-        let digests = FileDigests::of_file(&path, &self.post_workers).map_err(io("read"))?;
-        self.emit(PipelineEvent::PostProven { post: *key, sectors: sectors.clone(), seconds });
+        let digests = FileDigests::of_file(&path, &self.post_workers);
+        let digests = digests.map_err(|source| StageError::Io { operation: "read", path, source })?;
         let record = PostRecord {
             randomness: statement.randomness,
-            sectors,
+            sectors: numbers(statement),
             proof_digest: digests.summary(),
             state: PostState::Proven,
         };
@@ -378,14 +403,6 @@ impl Schedule {
     }
 }
 
-/// The ledger's statement in the words of the sector crate.
-pub(crate) fn to_sector_statement(statement: &WindowPostStatement) -> PostStatement {
-    let sector = |&(sector_number, comm_r): &(SectorNumber, _)| PostSector { sector_number, comm_r };
-    PostStatement {
-        kind: PostKind::Window,
-        sector_size: statement.sector_size,
-        prover_id: statement.prover_id,
-        randomness: statement.randomness,
-        sectors: statement.sectors.iter().map(sector).collect(),
-    }
+fn numbers(statement: &WindowPostStatement) -> Vec<SectorNumber> {
+    statement.sectors.iter().map(|(number, _)| *number).collect()
 }

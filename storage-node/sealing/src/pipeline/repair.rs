@@ -5,7 +5,8 @@
 //! 3. Do the same with every input of the stage that makes the file. Most often they are intact and only this stage
 //!    runs; after finalization they are gone, and the walk goes back as far as the pieces.
 //! 4. Run that stage. Its files must have the recorded digests and its commitments the recorded values: the stages are
-//!    deterministic, so anything else means that this machine computes wrong, and nothing is carried on.
+//!    deterministic, so anything else means that this machine computes wrong, and nothing is carried on. A SNARK alone
+//!    differs each time; it was verified, and takes the place of the damaged one in the journal too.
 
 use cairn_compute::Workers;
 use cairn_protocol::SectorNumber;
@@ -16,7 +17,7 @@ use crate::digest::{Damage, DamageKind, FileDigests};
 use crate::error::{PipelineError, StageError};
 use crate::event::PipelineEvent;
 use crate::file::SectorFile;
-use crate::state::{SectorRecord, SectorState};
+use crate::state::{Milestone, SectorRecord, SectorState};
 
 impl Work<'_> {
     /// Returns once `file` is what the journal says, having made it again if need be.
@@ -27,7 +28,7 @@ impl Work<'_> {
         }
     }
 
-    fn recorded(&self, file: SectorFile) -> Result<FileDigests, StageError> {
+    pub(super) fn recorded(&self, file: SectorFile) -> Result<FileDigests, StageError> {
         let digests = self.inner.journal.digests(self.record.sector(), file)?;
         digests.ok_or(StageError::NoDigests { file })
     }
@@ -49,7 +50,14 @@ impl Work<'_> {
             self.ensure(input)?;
         }
         self.make(maker)?;
-        for (made, got) in self.digests_of(maker)? {
+        let digests = self.digests_of(maker)?;
+        if let [(SectorFile::PorepSnark, snark)] = digests.as_slice() {
+            self.record.state = self.record.state.with_snark(snark.summary());
+            self.inner.journal.write_sector(&self.record, &digests)?;
+            self.emit(PipelineEvent::Repaired { sector, file });
+            return Ok(());
+        }
+        for (made, got) in digests {
             let expected = self.recorded(made)?;
             if let Some(offset) = expected.first_difference(&got) {
                 let (expected, got) = (hex::encode(expected.summary()), hex::encode(got.summary()));
@@ -70,10 +78,11 @@ impl Inner {
         which: impl Fn(SectorFile) -> bool,
     ) -> Result<Vec<Damage>, StageError> {
         let work = Work::new(self, record.clone(), workers);
-        let finalized = matches!(record.state.effective(), SectorState::Finalized { .. });
+        let active = record.state.milestone() >= Milestone::Active;
         let mut found = Vec::new();
         for file in SectorFile::all(&work.params).into_iter().filter(|file| which(*file)) {
-            if finalized && !file.is_kept() {
+            // From then on nothing reads the others, and they are about to go.
+            if active && !file.is_kept() {
                 continue;
             }
             // A file without digests is not made yet.

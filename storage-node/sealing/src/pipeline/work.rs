@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cairn_compute::Workers;
+use cairn_ledger::PorepStatement;
 use cairn_protocol::{CommC, CommR, CommRLast, Epoch, SectorParams};
 use cairn_sector::SectorFiles;
 use cairn_sector::pieces::comm_d;
-use cairn_sector::porep::{self, PorepStatement, ProveError};
+use cairn_sector::porep::{self, PorepProof, ProveError};
 use cairn_sector::{SealError, seal};
 
 use super::{Inner, Progress};
@@ -23,6 +24,7 @@ use crate::piece_source::LazyReader;
 use crate::space;
 use crate::stage::{Stage, StagePart};
 use crate::state::{Challenged, Failure, SealInputs, Sealed, SectorRecord, SectorState, Sent};
+use crate::verifier::to_porep_statement;
 
 /// What a stage leads to.
 enum Outcome {
@@ -158,12 +160,9 @@ impl<'a> Work<'a> {
             SectorState::PreCommitSent { sealed, sent } => self.pre_commit(sealed, Some(sent)),
             SectorState::PreCommitted { sealed, .. } => self.await_seed(sealed),
             SectorState::SeedKnown { challenged } => self.prove(part, challenged),
-            SectorState::VanillaProven { challenged, proof_digest } => {
-                self.prove_commit(challenged, proof_digest, None)
-            }
-            SectorState::ProveCommitSent { challenged, proof_digest, sent } => {
-                self.prove_commit(challenged, proof_digest, Some(sent))
-            }
+            SectorState::VanillaProven { challenged, .. } => self.prove_snark(part, challenged),
+            SectorState::SnarkProven { challenged, .. } => self.prove_commit(challenged, None),
+            SectorState::ProveCommitSent { challenged, sent, .. } => self.prove_commit(challenged, Some(sent)),
             SectorState::Active { sealed, activated_at } => self.finalize(sealed, activated_at),
             SectorState::Finalized { .. } | SectorState::Failed { .. } => {
                 unreachable!("a finalized sector has no next stage, and failures do not nest")
@@ -237,6 +236,7 @@ impl<'a> Work<'a> {
             }
             Stage::Replica => self.make_replica(part, &progress),
             Stage::VanillaProof => self.make_proof().map(|()| Made::Files),
+            Stage::Snark => self.make_snark().map(|()| Made::Files),
             _ => unreachable!("{part} makes no files"),
         }
     }
@@ -361,40 +361,63 @@ impl<'a> Work<'a> {
         done(SectorState::VanillaProven { challenged, proof_digest }, digests)
     }
 
-    /// Opens the challenged nodes, verifies, writes the proof file.
-    fn make_proof(&self) -> Result<(), StageError> {
-        let (SectorState::SeedKnown { challenged }
-        | SectorState::VanillaProven { challenged, .. }
-        | SectorState::ProveCommitSent { challenged, .. }) = self.record.state.effective()
-        else {
-            unreachable!("proofs are made once the seed is known")
-        };
-        let statement = PorepStatement {
-            identity: self.identity(),
+    fn prove_snark(&mut self, part: StagePart, challenged: Challenged) -> Result<Outcome, StageError> {
+        let digests = self.make_files(part)?.1;
+        let [(_, snark)] = digests.as_slice() else { unreachable!("one SNARK file") };
+        let proof_digest = snark.summary();
+        done(SectorState::SnarkProven { challenged, proof_digest }, digests)
+    }
+
+    /// What is proven about the sector, in the ledger's words.
+    fn statement(&self) -> PorepStatement {
+        let challenged = self.record.state.challenged().expect("proofs are made between seed and activation");
+        PorepStatement {
+            sector_size: self.record.assignment.sector_size,
+            seal_proof: self.record.assignment.seal_proof,
+            prover_id: self.record.prover_id,
+            sector_number: self.record.sector(),
+            ticket: challenged.sealed.inputs.ticket,
+            seed: challenged.seed,
             comm_d: challenged.sealed.inputs.comm_d,
             comm_r: challenged.sealed.comm_r,
-            seed: challenged.seed,
-        };
+        }
+    }
+
+    /// Opens the challenged nodes, verifies, writes the proof file.
+    fn make_proof(&self) -> Result<(), StageError> {
+        let statement = to_porep_statement(&self.statement());
         // The prover verifies what it made before it returns it.
         let proof = porep::prove(&self.files, &statement, self.workers).map_err(|error| match error {
             ProveError::Files(error) => error.into(),
             refused => StageError::OwnProofRefused { reason: refused.to_string() },
         })?;
+        self.write_proof(SectorFile::PorepProof, &proof.to_bytes())
+    }
+
+    /// Turns the plain proof into a SNARK, checks it as the ledger will, writes its file. A SNARK that is there because
+    /// a process died before the journal knew is as good as a new one.
+    fn make_snark(&self) -> Result<(), StageError> {
+        let statement = self.statement();
+        let check = |snark: &[u8]| self.inner.verifier.verify_porep(&statement, snark);
+        if fs::read(self.path(SectorFile::PorepSnark)).is_ok_and(|snark| check(&snark).is_ok()) {
+            return Ok(());
+        }
         let path = self.path(SectorFile::PorepProof);
-        durable::write_file(&path, &proof.to_bytes()).map_err(|source| StageError::Io {
-            operation: "write",
-            path,
-            source,
-        })
+        let bytes = fs::read(&path).map_err(|source| StageError::Io { operation: "read", path, source })?;
+        let refused = |reason: String| StageError::OwnProofRefused { reason };
+        let plain = PorepProof::from_bytes(&bytes).map_err(|rejection| refused(rejection.to_string()))?;
+        let snark = self.inner.prover.prove_porep(&to_porep_statement(&statement), &plain, self.workers)?;
+        check(&snark).map_err(|rejection| refused(rejection.reason))?;
+        self.write_proof(SectorFile::PorepSnark, &snark)
+    }
+
+    fn write_proof(&self, file: SectorFile, bytes: &[u8]) -> Result<(), StageError> {
+        let path = self.path(file);
+        durable::write_file(&path, bytes).map_err(|source| StageError::Io { operation: "write", path, source })
     }
 
     /// Hands in the proof, unless the ledger has it.
-    fn prove_commit(
-        &mut self,
-        challenged: Challenged,
-        proof_digest: [u8; 32],
-        sent: Option<Sent>,
-    ) -> Result<Outcome, StageError> {
+    fn prove_commit(&mut self, challenged: Challenged, sent: Option<Sent>) -> Result<Outcome, StageError> {
         let sector = self.record.sector();
         match self.inner.ledger.sector(sector)? {
             LedgerSector::PreCommitted { comm_r, .. } => expect_ours(&challenged.sealed, comm_r)?,
@@ -403,8 +426,9 @@ impl<'a> Work<'a> {
         if !self.may_send("prove-commit", sent)? {
             return self.wait_for_next_block();
         }
-        self.ensure(SectorFile::PorepProof)?;
-        let path = self.path(SectorFile::PorepProof);
+        self.ensure(SectorFile::PorepSnark)?;
+        let proof_digest = self.recorded(SectorFile::PorepSnark)?.summary();
+        let path = self.path(SectorFile::PorepSnark);
         let proof = fs::read(&path).map_err(|source| StageError::Io { operation: "read", path, source })?;
         let kind = SubmissionKind::ProveCommit;
         self.emit(PipelineEvent::Submitting { sector, kind });

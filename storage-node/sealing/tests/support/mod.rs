@@ -1,10 +1,12 @@
 //! A ledger in a folder and helpers, shared by the tests of the pipeline.
 //!
 //! The ledger is small and honest: every accepted transaction is one durable file, epochs count calls to `wait_for`, the
-//! seed and the proofs follow the rules of the real one, and proofs are checked by [`VanillaProofVerifier`]. It survives
-//! SIGKILL as the real one does, and it can be told to refuse or to lose what is handed in.
+//! seed and the proofs follow the rules of the real one, and proofs are checked, in most tests by [`CarriedVerifier`]. It
+//! survives SIGKILL as the real one does, and it can be told to refuse or to lose what is handed in.
 
 #![allow(dead_code, reason = "each test uses its part")]
+
+pub mod carried;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +24,8 @@ use cairn_sealing::*;
 use cairn_sector::pieces::PieceHasher;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use carried::{CarriedSnarks, CarriedVerifier};
 
 pub const PROVIDER: ProviderId = ProviderId(1000);
 pub const SECTOR: SectorNumber = SectorNumber(7);
@@ -58,6 +62,21 @@ pub struct FolderLedger {
     pub mischief: Mutex<Mischief>,
     failed: Mutex<BTreeMap<[u8; 32], String>>,
     lock: Mutex<()>,
+    verifier: Arc<dyn ProofVerifier + Send + Sync>,
+}
+
+/// Who makes proofs, and who checks them.
+#[derive(Clone)]
+pub struct Proofs {
+    pub prover: Arc<dyn SnarkProver>,
+    pub verifier: Arc<dyn ProofVerifier + Send + Sync>,
+}
+
+impl Proofs {
+    /// Plain proofs that count as SNARKs.
+    pub fn carried(dir: &Path) -> Self {
+        Self { prover: Arc::new(CarriedSnarks::new(dir)), verifier: Arc::new(CarriedVerifier) }
+    }
 }
 
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
@@ -74,9 +93,13 @@ fn write(path: &Path, bytes: &[u8]) {
 
 impl FolderLedger {
     pub fn open(dir: &Path) -> Arc<Self> {
+        Self::open_checking(dir, Arc::new(CarriedVerifier))
+    }
+
+    pub fn open_checking(dir: &Path, verifier: Arc<dyn ProofVerifier + Send + Sync>) -> Arc<Self> {
         fs::create_dir_all(dir).unwrap();
         let mischief = Mutex::default();
-        Arc::new(Self { dir: dir.to_owned(), mischief, failed: Mutex::default(), lock: Mutex::default() })
+        Arc::new(Self { dir: dir.to_owned(), mischief, failed: Mutex::default(), lock: Mutex::default(), verifier })
     }
 
     fn epoch(&self) -> Epoch {
@@ -225,9 +248,9 @@ impl LedgerClient for FolderLedger {
                 return Err("active already".to_owned());
             }
             let pieces = assignment.piece_infos();
-            let comm_d = VanillaProofVerifier.comm_d(assignment.sector_size, &pieces).map_err(|error| error.reason)?;
+            let comm_d = ledger.verifier.comm_d(assignment.sector_size, &pieces).map_err(|error| error.reason)?;
             assert_eq!(comm_d, stored.sealed.inputs.comm_d);
-            VanillaProofVerifier.verify_porep(&ledger.statement(&stored), &proof).map_err(|error| error.reason)?;
+            ledger.verifier.verify_porep(&ledger.statement(&stored), &proof).map_err(|error| error.reason)?;
             stored.activated_at = Some(ledger.epoch());
             ledger.store(&stored);
             Ok(())
@@ -270,7 +293,7 @@ impl LedgerClient for FolderLedger {
     fn send_window_post(&self, duty: &PostDuty, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
         self.take("window-post", |ledger| {
             let DutyStatus::Open(statement) = &duty.status else { return Err("not open".to_owned()) };
-            VanillaProofVerifier.verify_window_post(statement, &proof).map_err(|error| error.reason)?;
+            ledger.verifier.verify_window_post(statement, &proof).map_err(|error| error.reason)?;
             let mut stored = ledger.stored(duty.sectors[0]).ok_or("unknown sector")?;
             if stored.posts.contains(&duty.challenge_epoch) {
                 return Err("proven already".to_owned());
@@ -392,6 +415,18 @@ pub struct House {
 }
 
 pub fn open_with(dir: &Path, sectors_dir: &Path, options: PipelineOptions, observer: Arc<dyn Observer>) -> Pipeline {
+    let (ledger, proofs) = (FolderLedger::open(&dir.join("ledger")), Proofs::carried(dir));
+    open_pipeline((dir, sectors_dir), options, ledger, pieces().1, proofs, observer)
+}
+
+fn open_pipeline(
+    (dir, sectors_dir): (&Path, &Path),
+    options: PipelineOptions,
+    ledger: Arc<FolderLedger>,
+    pieces: Arc<MemoryPieces>,
+    proofs: Proofs,
+    observer: Arc<dyn Observer>,
+) -> Pipeline {
     let workers = Workers::new(2).unwrap();
     Pipeline::open(PipelineParts {
         options,
@@ -400,8 +435,10 @@ pub fn open_with(dir: &Path, sectors_dir: &Path, options: PipelineOptions, obser
         provider: PROVIDER,
         workers: workers.clone(),
         post_workers: workers,
-        ledger: FolderLedger::open(&dir.join("ledger")),
-        pieces: pieces().1,
+        ledger,
+        pieces,
+        prover: proofs.prover,
+        verifier: proofs.verifier,
         observer,
     })
     .unwrap()
@@ -413,22 +450,17 @@ impl House {
     }
 
     pub fn open_at(dir: &Path, sectors_dir: &Path, options: PipelineOptions) -> Self {
-        let ledger = FolderLedger::open(&dir.join("ledger"));
-        let pieces = pieces().1;
-        let recorder = Arc::new(Recorder::default());
-        let workers = Workers::new(2).unwrap();
-        let pipeline = Pipeline::open(PipelineParts {
-            options,
-            journal_dir: dir.join("journal"),
-            sectors_dir: sectors_dir.to_owned(),
-            provider: PROVIDER,
-            workers: workers.clone(),
-            post_workers: workers,
-            ledger: ledger.clone(),
-            pieces: pieces.clone(),
-            observer: recorder.clone(),
-        })
-        .unwrap();
+        Self::open_all((dir, sectors_dir), options, Proofs::carried(dir))
+    }
+
+    pub fn open_proving(dir: &Path, options: PipelineOptions, proofs: Proofs) -> Self {
+        Self::open_all((dir, &dir.join("sectors")), options, proofs)
+    }
+
+    fn open_all(dirs: (&Path, &Path), options: PipelineOptions, proofs: Proofs) -> Self {
+        let ledger = FolderLedger::open_checking(&dirs.0.join("ledger"), proofs.verifier.clone());
+        let (pieces, recorder) = (pieces().1, Arc::new(Recorder::default()));
+        let pipeline = open_pipeline(dirs, options, ledger.clone(), pieces.clone(), proofs, recorder.clone());
         Self { ledger, pieces, recorder, pipeline }
     }
 

@@ -12,7 +12,7 @@ use rand::rngs::OsRng;
 
 use crate::Ours;
 
-/// Makes parameters, from nothing: whatever earlier runs recorded is removed first.
+/// Makes parameters. A comparison begins with empty folders, so recording the circuit's matrices is part of it.
 pub fn setup(ours: &Ours, circuit: Circuit) -> Result<Work> {
     let mut random = [0u8; 320];
     OsRng.fill_bytes(&mut random);

@@ -1,0 +1,111 @@
+//! From a plain proof to a SNARK: the seam, and the prover of this machine behind it.
+//!
+//! A [`SnarkProver`] gets a statement and a plain proof that holds, and gives back the bytes that the ledger takes. It
+//! may be this machine ([`CircuitSnarks`]) or a worker elsewhere: the pipeline checks every proof with the ledger's own
+//! verifier before it writes it down.
+
+use cairn_compute::Workers;
+use cairn_sector::porep::{PorepProof, PorepStatement};
+use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
+use cairn_snark::groth16::{Blinding, ProveError};
+use cairn_snark::proving::{CircuitProver, StatementProveError};
+
+/// Makes the proofs that the ledger takes.
+pub trait SnarkProver: Send + Sync {
+    /// Proves replication; `plain` proves the same statement.
+    ///
+    /// # Errors
+    /// [`SnarkError`] says whether trying again may help.
+    fn prove_porep(
+        &self,
+        statement: &PorepStatement,
+        plain: &PorepProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError>;
+
+    /// Proves storage of one partition's sectors; `plain` proves the same statement.
+    ///
+    /// # Errors
+    /// [`SnarkError`] says whether trying again may help.
+    fn prove_window_post(
+        &self,
+        statement: &PostStatement,
+        plain: &PostProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError>;
+}
+
+/// No SNARK was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnarkError {
+    /// The prover cannot work at the moment, or not on this statement. Another time or another prover may help.
+    #[error("the prover cannot work: {reason}")]
+    Unavailable {
+        /// Its words.
+        reason: String,
+    },
+    /// The plain proof or the finished SNARK does not hold: somebody computed wrong.
+    #[error("{reason}")]
+    Refused {
+        /// Its words.
+        reason: String,
+    },
+}
+
+/// Fills a buffer with bytes that nobody can predict.
+pub type RandomBytes = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// The circuits on this machine's processors.
+pub struct CircuitSnarks {
+    porep: CircuitProver,
+    window_post: CircuitProver,
+    random: RandomBytes,
+}
+
+impl CircuitSnarks {
+    /// From the provers of both circuits of a sector size. `random` blinds each proof.
+    pub fn new(porep: CircuitProver, window_post: CircuitProver, random: RandomBytes) -> Self {
+        Self { porep, window_post, random }
+    }
+
+    fn blinding(&self) -> Blinding {
+        let mut bytes = [0; 128];
+        (self.random)(&mut bytes);
+        Blinding::from_bytes(&bytes)
+    }
+}
+
+impl SnarkProver for CircuitSnarks {
+    fn prove_porep(
+        &self,
+        statement: &PorepStatement,
+        plain: &PorepProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        Ok(self.porep.prove_porep(statement, plain, &mut || self.blinding(), workers)?)
+    }
+
+    fn prove_window_post(
+        &self,
+        statement: &PostStatement,
+        plain: &PostProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        let numbering = ChallengeNumbering::of(PostKind::Window);
+        Ok(self.window_post.prove_post(statement, plain, numbering, &mut || self.blinding(), workers)?)
+    }
+}
+
+impl From<StatementProveError> for SnarkError {
+    fn from(error: StatementProveError) -> Self {
+        let reason = error.to_string();
+        match error {
+            StatementProveError::Porep(_) | StatementProveError::Post(_) => Self::Refused { reason },
+            StatementProveError::Prove { source: ProveError::Unsatisfied { .. } | ProveError::Unsound(_), .. } => {
+                Self::Refused { reason }
+            }
+            _ => Self::Unavailable { reason },
+        }
+    }
+}
