@@ -326,7 +326,17 @@ impl LedgerNode {
     /// If it is running already: a mistake of the caller.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
         assert!(!self.running.swap(true, Ordering::SeqCst), "a node runs once at a time");
-        let result = service::run(self, shutdown).await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut serving = service::run(self, stopped);
+        tokio::pin!(shutdown);
+        let result = tokio::select! {
+            biased;
+            () = &mut shutdown => {
+                stop.send_replace(true);
+                serving.await
+            }
+            ended = &mut serving => ended,
+        };
         self.running.store(false, Ordering::SeqCst);
         result.map_err(|error| self.stop(error))
     }

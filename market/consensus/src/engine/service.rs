@@ -1,6 +1,7 @@
 //! Starts the engine, keeps it company, stops it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -172,8 +173,15 @@ async fn start(
     started.map_err(|error| failed("start", format!("{error:#}")))
 }
 
-/// Runs the engine until `shutdown` is ready or the application fails.
-pub(crate) async fn run(node: &LedgerNode, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+/// What [`run`] returns. Boxed here, so that the engine is compiled once, and not again in every crate that runs a node.
+pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<(), NodeError>> + Send + 'a>>;
+
+/// Runs the engine until told to stop or the application fails.
+pub(crate) fn run(node: &LedgerNode, stopped: watch::Receiver<bool>) -> Run<'_> {
+    Box::pin(run_engine(node, stopped))
+}
+
+async fn run_engine(node: &LedgerNode, stopped: watch::Receiver<bool>) -> Result<(), NodeError> {
     let (chain, sizes) = {
         let view = node.shared.view();
         let params = view.state.params();
@@ -201,19 +209,9 @@ pub(crate) async fn run(node: &LedgerNode, shutdown: impl Future<Output = ()>) -
     let sender = tokio::spawn(gossip::send(node.shared.clone(), network));
     let shared: Arc<Shared> = node.shared.clone();
     let receiver = tokio::task::spawn_blocking(move || gossip::receive(&shared, &received));
-    let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Handle::current();
-    let mut application =
-        tokio::task::spawn_blocking(move || serve(&runtime, Application::new(wiring), consensus, stopped));
-    tokio::pin!(shutdown);
-    let result = tokio::select! {
-        biased;
-        () = &mut shutdown => {
-            stop.send_replace(true);
-            application.await
-        }
-        ended = &mut application => ended,
-    };
+    let application = move || serve(&runtime, Application::new(wiring), consensus, stopped);
+    let result = tokio::task::spawn_blocking(application).await;
     engine.actor.get_cell().stop_children(Some("the node stops".to_owned()));
     engine.actor.stop(Some("the node stops".to_owned()));
     let _ = engine.handle.await;
