@@ -74,9 +74,13 @@ impl CloseReason {
             Self::DealsActive => "all deals of this bid are active; the bid deposit is returned",
             Self::DealNotActivated => "a deal of this bid was not activated in time; the bid deposit is burnt",
             Self::NotRevealed => "the sealed bid was not revealed in time; the bid deposit is burnt",
-            Self::NotActivated => "the deal was not activated in time; the escrow is returned to the client",
+            Self::NotActivated => {
+                "the deal was not activated in time; the escrow pays a replacement order or returns to the client"
+            }
             Self::Completed => "the deal ran to its end; escrow of unproven epochs is returned to the client",
-            Self::SectorTerminated => "the deal's sector was terminated; the remaining escrow is returned",
+            Self::SectorTerminated => {
+                "the deal's sector was terminated; the remaining escrow pays a replacement order or returns to the client"
+            }
             Self::PreCommitExpired => "the sector was not proven in time; the sector deposit is burnt",
             Self::SectorExpired => "the sector reached its expiration; the sector deposit is returned",
             Self::FaultyTooLong => "the sector missed too many deadlines in a row; the sector deposit is burnt",

@@ -72,6 +72,8 @@ pub enum Event {
     StakeReleased { validator: Address, amount: Amount },
     /// A deal is over; `refunded` went back to the client.
     DealClosed { deal: DealId, refunded: Amount, closure: Closure },
+    /// A dropped deal is ordered again.
+    DealReplaced { deal: DealId, order: OrderId },
     /// A payment channel exists.
     ChannelOpened { channel: ChannelId, payer: Address, payee: Address, deposit: Amount },
     /// A payment channel holds more.

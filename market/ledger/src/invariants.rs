@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{Amount, ProviderId};
 
-use crate::ids::Address;
+use crate::ids::{Address, OrderId};
 use crate::order::{BidStatus, DealStatus, OrderStatus};
 use crate::payments::channels::ChannelStatus;
 use crate::queue::Due;
@@ -89,6 +89,7 @@ impl State {
         self.check_deals()?;
         self.check_sectors()?;
         self.check_orders()?;
+        self.check_copies()?;
         self.check_channels()?;
         self.check_stakes()?;
         self.check_obligations()
@@ -262,6 +263,34 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Holders and replacements are counted, and every chain's first order is there.
+    fn check_copies(&self) -> Result<(), InvariantViolation> {
+        let mut holders: BTreeMap<(OrderId, usize), BTreeSet<ProviderId>> = BTreeMap::new();
+        for (id, deal) in self.deals().filter(|(_, deal)| !deal.is_closed()) {
+            if !holders.entry((deal.group, deal.piece_index as usize)).or_default().insert(deal.provider) {
+                return Err(dangling(format!("{id} is a second copy of its piece with {}", deal.provider)));
+            }
+        }
+        let mut replacing: BTreeMap<OrderId, u32> = BTreeMap::new();
+        for replaced in self.orders().filter(|(_, o)| o.status == OrderStatus::Open).filter_map(|(_, o)| o.replaces) {
+            *replacing.entry(replaced.group).or_default() += 1;
+        }
+        for (id, order) in self.orders() {
+            let mut counted = replacing.remove(&id).unwrap_or(0) == order.replacing;
+            for (index, recorded) in order.holders.iter().enumerate() {
+                let held = holders.remove(&(id, index)).unwrap_or_default();
+                counted &= recorded.len() == held.len() && recorded.iter().all(|provider| held.contains(provider));
+            }
+            if !counted {
+                return Err(dangling(format!("{id} does not know who holds its copies")));
+            }
+        }
+        match holders.into_keys().map(|(id, _)| id).chain(replacing.into_keys()).next() {
+            Some(id) => Err(dangling(format!("{id} is needed and forgotten"))),
+            None => Ok(()),
+        }
     }
 
     fn check_channels(&self) -> Result<(), InvariantViolation> {

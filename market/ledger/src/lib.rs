@@ -56,7 +56,7 @@ pub use command::{Command, ManifestPiece, PreCommit};
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
-pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, SealedBid};
+pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
 pub use proof::{
     KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,

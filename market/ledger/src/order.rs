@@ -14,6 +14,11 @@
 //! in the reveal window after it. An order with a sealed bid is assigned when that ends, any other when bids end. Whoever
 //! sees that it is outbid may prefer not to reveal; that costs the deposit, and changes nothing for the others.
 //!
+//! A deal that its provider drops (not activated in time, or its sector terminated) is ordered again by the ledger itself:
+//! a replacement order for the one piece and the rest of the time, at most at the dropped deal's rate, paid by what the
+//! escrow still holds. Nobody who holds another copy of the piece, nor who dropped it, may take it. If nobody bids, its
+//! deposit returns to the client like any order's, and the client may cancel it like any order.
+//!
 //! Money: an order locks `price cap x duration x copies`; assignment leaves `bid price x duration` per copy in escrow,
 //! divided among its deals, and returns the rest. A deal pays `rate` for each epoch in which its sector is proven.
 
@@ -72,8 +77,38 @@ pub struct Order {
     pub sealed_bids: u32,
     /// First epoch that takes no more reveals; assignment happens then if there are sealed bids.
     pub reveals_close_at: Epoch,
+    /// What it replaces, if the ledger placed it for a dropped deal.
+    pub replaces: Option<Replaced>,
+    /// For each piece, who holds a copy of it in an open deal of this order, or of one that replaces such a deal. Empty
+    /// for a replacement: the first order of a chain keeps this, for as long as somebody holds anything.
+    pub holders: Vec<Vec<ProviderId>>,
+    /// Replacement orders for its deals that are open.
+    pub replacing: u32,
     /// Where it stands.
     pub status: OrderStatus,
+}
+
+/// The deal that a replacement order is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// The dropped deal.
+    pub deal: DealId,
+    /// Who dropped it.
+    pub dropped_by: ProviderId,
+    /// The first order of the chain.
+    pub group: OrderId,
+    /// Which of its pieces.
+    pub piece_index: u32,
+    /// How often the copy was ordered again, this time included.
+    pub round: u32,
+}
+
+impl Order {
+    /// Whether deals, or orders for their replacement, still refer to this order.
+    pub fn is_needed(&self) -> bool {
+        self.replacing > 0 || self.holders.iter().any(|holders| !holders.is_empty())
+    }
 }
 
 /// Where an order stands.
@@ -150,6 +185,12 @@ pub enum BidStatus {
 pub struct Deal {
     /// The order it came from; with the provider it names the winning bid.
     pub order: OrderId,
+    /// The first order of the chain if that was a replacement, otherwise the same.
+    pub group: OrderId,
+    /// Which piece of that order.
+    pub piece_index: u32,
+    /// How often the copy was ordered again before.
+    pub round: u32,
     /// Who pays.
     pub client: Address,
     /// Who stores.

@@ -44,6 +44,8 @@ pub struct LedgerParams {
     pub reveal_window: u64,
     /// Epochs from assignment until a deal must be active.
     pub activation_window: u64,
+    /// How often the copy of a piece is ordered again after its provider dropped it; 0: never, the escrow returns.
+    pub replacements_max: u32,
     /// Epochs for which closed orders, deals and sectors stay readable.
     pub record_retention: u64,
     /// Epochs from a payer's wish to close a channel until it closes: the payee's time to redeem.
@@ -113,6 +115,7 @@ impl LedgerParams {
             bid_window: 10,
             reveal_window: 10,
             activation_window: 36_000,
+            replacements_max: 2,
             record_retention: 36_000,
             channel_settle_delay: 100,
             channel_deposit_min: Amount(10_000),
@@ -150,6 +153,7 @@ impl LedgerParams {
             bid_window: 20,
             reveal_window: 20,
             activation_window: 7 * DAY,
+            replacements_max: 3,
             record_retention: 60 * DAY,
             channel_settle_delay: DAY / 2,
             channel_deposit_min: Amount(100_000),

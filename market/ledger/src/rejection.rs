@@ -99,6 +99,9 @@ pub enum Rejection {
     /// The deal is another provider's.
     #[error("{deal} is with {provider}")]
     NotDealProvider { deal: DealId, provider: ProviderId },
+    /// A replacement goes to somebody new.
+    #[error("the owner of {provider} holds another copy, or dropped the one that {order} replaces")]
+    HoldsCopy { order: OrderId, provider: ProviderId },
     /// Sealed bids on the order are not revealed now.
     #[error("sealed bids on {order} are revealed from epoch {from} and before {until}, now is {now}")]
     NotRevealing { order: OrderId, from: Epoch, until: Epoch, now: Epoch },

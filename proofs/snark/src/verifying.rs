@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use cairn_compute::{Node, Workers};
 use cairn_sector::porep::{self, PorepStatement};
 use cairn_sector::post::{self, ChallengeNumbering, PostRejection, PostStatement};
+use rayon::prelude::*;
 
 use crate::groth16::{
     BatchItem, Circuit, KeyFileError, KeyStore, PreparedVerifyingKey, Proof, ProofRejection, VerifyRejection,
@@ -125,7 +126,7 @@ impl Verifier {
         randomness: [u8; 32],
         workers: &Workers,
     ) -> Vec<Result<(), StatementRejection>> {
-        let parsed: Vec<_> = claims.iter().map(|claim| self.parse(claim)).collect();
+        let parsed: Vec<_> = workers.run(|| claims.par_iter().map(|claim| self.parse(claim)).collect());
         let mut items = vec![];
         let mut places = vec![];
         for (claim, parsed) in parsed.iter().enumerate() {

@@ -72,11 +72,15 @@ impl Step<'_> {
         true
     }
 
-    /// Ends a deal: what is left in escrow goes to the client. Settle first what is owed.
+    /// Ends a deal: what is left in escrow pays its replacement if the provider dropped it, or goes to the client. Settle
+    /// first what is owed.
     pub(super) fn close_deal(&mut self, deal: DealId, reason: CloseReason) {
         let mut record = self.state.deal(deal).cloned().expect("callers found the deal");
         let sector = record.sector();
-        let refunded = std::mem::take(&mut record.escrow);
+        let replacement = self.replace_deal(deal, &record, reason);
+        self.drop_copy(&record);
+        let escrow = std::mem::take(&mut record.escrow);
+        let refunded = escrow.checked_sub(replacement).expect("part of the escrow");
         let closure = Closure::new(reason, self.now());
         record.status = DealStatus::Closed(closure.clone());
         let Deal { client, provider, .. } = record;

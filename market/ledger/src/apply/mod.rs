@@ -377,6 +377,8 @@ fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
 }
 
 #[cfg(test)]
+mod market_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;

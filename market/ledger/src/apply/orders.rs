@@ -4,7 +4,8 @@
 //!
 //! 0. Close the bids that are still sealed; their deposits are burnt.
 //! 1. Sort the bids by price; ties by a hash of the epoch's beacon, order and provider.
-//! 2. Take them in this order, skipping owners that have a copy, until every copy has one.
+//! 2. Take them in this order, skipping owners that have a copy, until every copy has one. For a replacement, owners of
+//!    the other copies of the piece have one, and so has, as it were, the one who dropped it.
 //! 3. A winner gets one deal per piece. Its price is divided among them by padded size, rounded down, and what rounding
 //!    leaves goes to the first; so the deals of a copy cost exactly the bid.
 //! 4. What the deals do not need of the order's deposit goes back to the client, losing bids get their deposits back.
@@ -17,8 +18,8 @@ use super::providers::check_url;
 use super::{Step, in_range};
 use crate::close::{CloseReason, Closure};
 use crate::event::Event;
-use crate::ids::{Commitment, DealId, OrderId, Salt};
-use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms, SealedBid};
+use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
+use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms, Replaced, SealedBid};
 use crate::queue::Due;
 use crate::randomness;
 use crate::rejection::Rejection;
@@ -55,13 +56,28 @@ impl Step<'_> {
     pub(super) fn place_order(&mut self, terms: &OrderTerms) -> Result<(), Rejection> {
         let deposit = self.state.order_deposit(terms)?;
         self.state.lock(self.sender, Pot::Escrow, deposit)?;
+        self.insert_order(self.sender, terms.clone(), deposit, None);
+        Ok(())
+    }
+
+    /// Opens an order whose deposit is in escrow.
+    fn insert_order(
+        &mut self,
+        client: Address,
+        terms: OrderTerms,
+        deposit: Amount,
+        replaces: Option<Replaced>,
+    ) -> OrderId {
         let order = OrderId(self.state.meta.next_order);
         self.state.meta.next_order += 1;
         let bids_close_at = self.later(self.now(), self.state.meta.params.bid_window);
         let record = Order {
-            client: self.sender,
-            terms: terms.clone(),
+            client,
+            holders: if replaces.is_none() { vec![Vec::new(); terms.pieces.len()] } else { Vec::new() },
+            terms,
             deposit,
+            replaces,
+            replacing: 0,
             placed_at: self.now(),
             bids_close_at,
             bids: 0,
@@ -71,8 +87,70 @@ impl Step<'_> {
         };
         self.state.orders.insert(order, record);
         self.state.schedule(bids_close_at, Due::BidWindowClose(order));
-        self.emit(Event::OrderPlaced { order, client: self.sender, deposit, bids_close_at });
-        Ok(())
+        self.emit(Event::OrderPlaced { order, client, deposit, bids_close_at });
+        order
+    }
+
+    /// Orders a dropped deal again, out of what its escrow still holds; returns how much of that it takes. The deal is
+    /// as it was before it closed.
+    pub(super) fn replace_deal(&mut self, id: DealId, deal: &Deal, reason: CloseReason) -> Amount {
+        let params = &self.state.meta.params;
+        let duration_epochs = match (reason, &deal.status) {
+            (CloseReason::NotActivated, _) => deal.duration_epochs,
+            (CloseReason::SectorTerminated, DealStatus::Active { end, .. }) => end.since(self.now()),
+            _ => return Amount::ZERO,
+        };
+        if duration_epochs < params.deal_epochs_min || deal.round >= params.replacements_max {
+            return Amount::ZERO;
+        }
+        let deposit = deal.rate.checked_mul(duration_epochs).filter(|deposit| *deposit <= deal.escrow);
+        let deposit = deposit.expect("escrow covers the epochs that are not settled");
+        let first = self.state.order(deal.group).expect("an order outlives its deals");
+        let terms = OrderTerms {
+            root: first.terms.root,
+            pieces: vec![deal.piece],
+            duration_epochs,
+            price_per_epoch_max: deal.rate,
+            copies: 1,
+            transfer_url: first.terms.transfer_url.clone(),
+        };
+        let Deal { group, piece_index, round, provider: dropped_by, client, .. } = *deal;
+        let replaced = Replaced { deal: id, dropped_by, group, piece_index, round: round + 1 };
+        self.state.orders.update(&group, |first| first.replacing += 1);
+        let order = self.insert_order(client, terms, deposit, Some(replaced));
+        self.emit(Event::DealReplaced { deal: id, order });
+        deposit
+    }
+
+    /// The provider holds the copy no more.
+    pub(super) fn drop_copy(&mut self, deal: &Deal) {
+        let provider = deal.provider;
+        let release = |first: &mut Order| first.holders[deal.piece_index as usize].retain(|held| *held != provider);
+        self.state.orders.update(&deal.group, release).expect("an order outlives its deals");
+        self.forget_when_unneeded(deal.group);
+    }
+
+    /// A replacement order is not open any more.
+    fn end_replacing(&mut self, replaced: Option<Replaced>) {
+        if let Some(Replaced { group, .. }) = replaced {
+            let count = |first: &mut Order| first.replacing = first.replacing.checked_sub(1).expect("counted");
+            self.state.orders.update(&group, count).expect("an order outlives its replacements");
+            self.forget_when_unneeded(group);
+        }
+    }
+
+    fn forget_when_unneeded(&mut self, order: OrderId) {
+        if self.state.order(order).is_some_and(|record| !record.is_needed()) {
+            self.state.schedule(self.retained_until(), Due::ForgetOrder(order));
+        }
+    }
+
+    /// Owners that may not take an order.
+    fn excluded_owners(&self, record: &Order) -> BTreeSet<Address> {
+        let Some(Replaced { group, piece_index, dropped_by, .. }) = record.replaces else { return BTreeSet::new() };
+        let first = self.state.order(group).expect("an order outlives its replacements");
+        let holders = first.holders[piece_index as usize].iter().chain([&dropped_by]);
+        holders.map(|provider| self.owner_of(*provider)).collect()
     }
 
     /// The order, if it takes bids.
@@ -102,7 +180,9 @@ impl Step<'_> {
         self.state.release(Pot::Escrow, record.client, refunded);
         let closure = Closure::new(reason, self.now());
         record.status = OrderStatus::Closed(closure.clone());
+        let replaces = record.replaces;
         self.state.orders.insert(order, record);
+        self.end_replacing(replaces);
         self.state.schedule(self.retained_until(), Due::ForgetOrder(order));
         self.emit(Event::OrderClosed { order, refunded, closure });
     }
@@ -169,6 +249,9 @@ impl Step<'_> {
     fn biddable_order(&self, provider: ProviderId, order: OrderId) -> Result<Order, Rejection> {
         let bidder = self.committing_provider(provider)?;
         let record = self.open_order(order)?;
+        if self.excluded_owners(&record).contains(&bidder.owner) {
+            return Err(Rejection::HoldsCopy { order, provider });
+        }
         if self.state.bid(order, provider).is_some() {
             return Err(Rejection::DuplicateBid { order, provider });
         }
@@ -249,7 +332,7 @@ impl Step<'_> {
             return 1;
         };
         let unrevealed = self.close_unrevealed(order);
-        let (winners, losers) = self.rank_bids(order, record.terms.copies);
+        let (winners, losers) = self.rank_bids(order, &record);
         if winners.is_empty() {
             self.close_order(order, record, CloseReason::NoBids);
             return 1 + unrevealed;
@@ -273,7 +356,7 @@ impl Step<'_> {
     }
 
     /// Steps 1 and 2: winners cheapest first, and the rest.
-    fn rank_bids(&self, order: OrderId, copies: u32) -> (Vec<(ProviderId, Amount)>, Vec<ProviderId>) {
+    fn rank_bids(&self, order: OrderId, record: &Order) -> (Vec<(ProviderId, Amount)>, Vec<ProviderId>) {
         let now = self.now();
         let beacon = self.state.beacon(now).expect("the beacon of the block's own epoch is recorded first");
         let mut bids: Vec<_> = self
@@ -283,10 +366,10 @@ impl Step<'_> {
             .map(|(id, bid)| (bid.price_per_epoch, randomness::tie_break(beacon, now, id, order), id))
             .collect();
         bids.sort_unstable();
-        let mut owners = BTreeSet::new();
+        let mut owners = self.excluded_owners(record);
         let (mut winners, mut losers) = (Vec::new(), Vec::new());
         for (price, _, provider) in bids {
-            if winners.len() < copies as usize && owners.insert(self.owner_of(provider)) {
+            if winners.len() < record.terms.copies as usize && owners.insert(self.owner_of(provider)) {
                 winners.push((provider, price));
             } else {
                 losers.push(provider);
@@ -312,7 +395,14 @@ impl Step<'_> {
         self.state.release(Pot::Escrow, record.client, refunded);
         let copies_missing = record.terms.copies - winners.len() as u32;
         record.status = OrderStatus::Matched { deals: deals.clone(), copies_missing, epoch: self.now() };
+        let replaces = record.replaces;
         self.state.orders.insert(order, record);
+        for deal in &deals {
+            let Deal { group, piece_index, provider, .. } = *self.state.deal(*deal).expect("made above");
+            let hold = |first: &mut Order| first.holders[piece_index as usize].push(provider);
+            self.state.orders.update(&group, hold).expect("an order outlives its deals");
+        }
+        self.end_replacing(replaces);
         // Bids wait for activation, so the order is kept for that long beyond the usual.
         let forget_at = self.later(self.retained_until(), self.state.meta.params.activation_window + 1);
         self.state.schedule(forget_at, Due::ForgetOrder(order));
@@ -324,13 +414,17 @@ impl Step<'_> {
         let rates = divide_price(price, &record.terms);
         self.add_obligations(provider, rates.len() as u64);
         let mut ids = Vec::with_capacity(rates.len());
-        for (piece, rate) in record.terms.pieces.iter().zip(rates) {
+        let replaces = record.replaces;
+        for (index, (piece, rate)) in record.terms.pieces.iter().zip(rates).enumerate() {
             let deal = DealId(self.state.meta.next_deal);
             self.state.meta.next_deal += 1;
             let duration_epochs = record.terms.duration_epochs;
             let escrow = rate.checked_mul(duration_epochs).expect("part of the order's deposit");
             let new = Deal {
                 order,
+                group: replaces.map_or(order, |replaced| replaced.group),
+                piece_index: replaces.map_or(index as u32, |replaced| replaced.piece_index),
+                round: replaces.map_or(0, |replaced| replaced.round),
                 client: record.client,
                 provider,
                 piece: *piece,
@@ -348,13 +442,15 @@ impl Step<'_> {
         ids
     }
 
-    /// Removes a closed order with its bids; returns the weight of the work.
+    /// Removes the bids of an order that is over, and the order unless deals need it; returns the weight of the work.
     pub(super) fn forget_order(&mut self, order: OrderId) -> u64 {
         let bidders: Vec<ProviderId> = self.state.bids_on(order).map(|(provider, _)| provider).collect();
         for provider in &bidders {
             self.state.bids.remove(&(order, *provider));
         }
-        self.state.orders.remove(&order);
+        if self.state.order(order).is_some_and(|record| !record.is_needed()) {
+            self.state.orders.remove(&order);
+        }
         1 + bidders.len() as u64
     }
 }

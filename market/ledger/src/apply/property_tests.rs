@@ -9,7 +9,7 @@ use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, ProviderId, SectorNumber, 
 use proptest::prelude::*;
 
 use super::Checking;
-use crate::testing::{Action, HashVerifier, Network, arb_action};
+use crate::testing::{Action, HashVerifier, Network, SALT, arb_action, owner_account};
 use crate::*;
 
 /// Everything runs out quickly, and the queue is tight enough to fall behind.
@@ -35,6 +35,26 @@ fn params() -> LedgerParams {
 fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
     match action {
         Action::Command(n, command) => vec![network.transaction(*n, 0, command.clone())],
+        Action::Bid(provider, price, sealed) => {
+            let open: Vec<OrderId> = network.state.open_orders().map(|(order, _)| order).collect();
+            bids(network, *provider, &open, |order| {
+                let bid = SealedBid { order, provider: *provider, price_per_epoch: *price };
+                let owner = Network::address(owner_account(*provider));
+                let commitment = bid.commitment(network.state.chain(), owner, &SALT);
+                match sealed {
+                    true => Command::CommitBid { provider: *provider, order, commitment },
+                    false => Command::PlaceBid { provider: *provider, order, price_per_epoch: *price },
+                }
+            })
+        }
+        Action::Reveal(provider, price) => {
+            let sealed = |order: &OrderId| {
+                network.state.bid(*order, *provider).is_some_and(|bid| matches!(bid.status, BidStatus::Sealed { .. }))
+            };
+            let open: Vec<OrderId> = network.state.open_orders().map(|(order, _)| order).filter(sealed).collect();
+            let (provider, price_per_epoch, salt) = (*provider, *price, SALT);
+            bids(network, provider, &open, |order| Command::RevealBid { provider, order, price_per_epoch, salt })
+        }
         Action::PreCommit(n, provider, sector) if network.state.provider(*provider).is_some() => {
             let size = network.state.provider(*provider).map(|p| p.sector_size.bytes()).unwrap_or(0);
             let mut room = size;
@@ -59,6 +79,18 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
         Action::Prove(n, provider) => open_posts(network, *n, *provider),
         Action::PreCommit(..) | Action::Wait(_) => Vec::new(),
     }
+}
+
+/// One transaction of the provider's owner for each of the orders.
+fn bids(
+    network: &Network,
+    provider: ProviderId,
+    orders: &[OrderId],
+    command: impl Fn(OrderId) -> Command,
+) -> Vec<SignedTransaction> {
+    let owner = owner_account(provider);
+    let commands = orders.iter().map(|order| command(*order)).enumerate();
+    commands.map(|(ahead, command)| network.transaction(owner, ahead as u64, command)).collect()
 }
 
 fn open_posts(network: &Network, n: u8, provider: ProviderId) -> Vec<SignedTransaction> {

@@ -5,22 +5,28 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use crate::testing::{HashVerifier, Network, order_terms, piece};
 use crate::*;
 
-const CLIENT: u8 = 1;
-const STORER: u8 = 2;
-const OTHER: u8 = 3;
+pub(super) const CLIENT: u8 = 1;
+pub(super) const STORER: u8 = 2;
+pub(super) const OTHER: u8 = 3;
 const MIB: u64 = 1 << 20;
 
 /// A period of 96 epochs, of which 12 answer a challenge: short enough to tell of many.
 fn story() -> LedgerParams {
-    LedgerParams { epochs_per_deadline: 2, post_challenge_lead: 10, deal_epochs_min: 96, ..LedgerParams::devnet() }
+    LedgerParams {
+        epochs_per_deadline: 2,
+        post_challenge_lead: 10,
+        deal_epochs_min: 96,
+        replacements_max: 0,
+        ..LedgerParams::devnet()
+    }
 }
 
-fn network() -> Network {
+pub(super) fn network() -> Network {
     Network::new(story(), 4)
 }
 
 /// Numbers small enough that everything runs out within a few hundred blocks.
-fn hasty() -> LedgerParams {
+pub(super) fn hasty() -> LedgerParams {
     LedgerParams {
         prove_commit_window: 20,
         ticket_age_max: 50,
@@ -32,16 +38,16 @@ fn hasty() -> LedgerParams {
     }
 }
 
-fn one_piece(network: &Network) -> OrderTerms {
+pub(super) fn one_piece(network: &Network) -> OrderTerms {
     order_terms(network.state.params(), vec![piece(1, 4 * MIB)], 1_000)
 }
 
-fn bid(provider: ProviderId, order: OrderId, price: u64) -> Command {
+pub(super) fn bid(provider: ProviderId, order: OrderId, price: u64) -> Command {
     Command::PlaceBid { provider, order, price_per_epoch: Amount(price) }
 }
 
 /// A network with one provider and one deal assigned to it, of account 2 and at 700 per epoch.
-fn with_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
+pub(super) fn with_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
     let mut network = Network::new(params, 4);
     let provider = network.register(STORER);
     let terms = one_piece(&network);
@@ -58,14 +64,14 @@ fn with_active_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
     (network, provider, deal)
 }
 
-fn deal_closure(network: &Network, deal: DealId) -> Closure {
+pub(super) fn deal_closure(network: &Network, deal: DealId) -> Closure {
     match &network.state.deal(deal).expect("still kept").status {
         DealStatus::Closed(closure) => closure.clone(),
         other => panic!("expected a closed deal, got {other:?}"),
     }
 }
 
-fn balance(network: &Network, n: u8) -> u64 {
+pub(super) fn balance(network: &Network, n: u8) -> u64 {
     network.state.account(&Network::address(n)).balance.0
 }
 
@@ -602,106 +608,4 @@ fn late_queue_work_has_the_effect_of_punctual_work() {
     assert!(network.state.deal(deal).is_none_or(|record| record.is_closed()));
     assert_eq!(network.state.open_orders().count(), 0);
     assert_eq!(network.state.treasury().escrow, Amount::ZERO);
-}
-
-const SALT: Salt = Salt([7; 32]);
-
-fn sealed(provider: ProviderId, order: OrderId, price: u64) -> SealedBid {
-    SealedBid { order, provider, price_per_epoch: Amount(price) }
-}
-
-fn commit(network: &Network, account: u8, bid: SealedBid) -> Command {
-    let commitment = bid.commitment(network.state.chain(), Network::address(account), &SALT);
-    Command::CommitBid { provider: bid.provider, order: bid.order, commitment }
-}
-
-fn reveal(bid: SealedBid) -> Command {
-    let SealedBid { order, provider, price_per_epoch } = bid;
-    Command::RevealBid { provider, order, price_per_epoch, salt: SALT }
-}
-
-#[test]
-fn sealed_bids_are_revealed_after_the_window_and_the_cheapest_wins() {
-    let mut network = network();
-    let providers = [network.register(2), network.register(3), network.register(4)];
-    let terms = one_piece(&network);
-    let order = network.order(CLIENT, terms);
-    let first = sealed(providers[0], order, 40);
-    network.command(2, commit(&network, 2, first));
-    network.command(3, bid(providers[1], order, 41));
-    let silent = sealed(providers[2], order, 1);
-    network.command(4, commit(&network, 4, silent));
-    assert!(matches!(network.rejection(2, reveal(first)), Rejection::NotRevealing { .. }));
-    let record = network.state.order(order).unwrap().clone();
-    assert_eq!((record.bids, record.sealed_bids), (3, 2));
-    assert!(network.state.bid(order, providers[0]).unwrap().price_per_epoch.is_zero(), "nobody sees the price");
-
-    network.advance_to(record.bids_close_at);
-    assert_eq!(network.state.order(order).unwrap().status, OrderStatus::Open, "it waits for the reveals");
-    assert!(matches!(network.rejection(3, bid(providers[1], order, 5)), Rejection::OrderNotOpen { .. }));
-    assert!(matches!(network.rejection(CLIENT, Command::CancelOrder { order }), Rejection::OrderNotOpen { .. }));
-    let cheaper = SealedBid { price_per_epoch: Amount(39), ..first };
-    assert!(matches!(network.rejection(2, reveal(cheaper)), Rejection::WrongReveal { .. }));
-    assert!(matches!(network.rejection(3, reveal(first)), Rejection::NotOwner { .. }));
-    network.command(2, reveal(first));
-    assert!(matches!(network.rejection(2, reveal(first)), Rejection::NothingSealed { .. }));
-
-    let burnt = network.state.treasury().burnt;
-    network.advance_to(record.reveals_close_at);
-    let deals = network.deals_of_order(order);
-    assert_eq!(network.state.deal(deals[0]).unwrap().provider, providers[0]);
-    assert_eq!(network.state.deal(deals[0]).unwrap().rate, Amount(40));
-    let deposit = network.state.params().bid_deposit;
-    assert_eq!(network.state.treasury().burnt, burnt.checked_add(deposit).unwrap(), "silence costs the deposit");
-    let late = network.state.bid(order, providers[2]).unwrap();
-    assert!(matches!(&late.status, BidStatus::Closed(c) if (c.code, c.reason) == (205, CloseReason::NotRevealed)));
-    assert!(matches!(network.rejection(4, reveal(silent)), Rejection::NothingSealed { .. }));
-}
-
-#[test]
-fn nobody_can_reveal_a_copied_commitment() {
-    let mut network = network();
-    let (first, second) = (network.register(2), network.register(3));
-    let terms = one_piece(&network);
-    let order = network.order(CLIENT, terms);
-    let own = commit(&network, 2, sealed(first, order, 40));
-    let Command::CommitBid { commitment, .. } = own else { unreachable!() };
-    network.command(2, own);
-    network.command(3, Command::CommitBid { provider: second, order, commitment });
-    network.advance_to(network.state.order(order).unwrap().bids_close_at);
-    network.command(2, reveal(sealed(first, order, 40)));
-    assert!(matches!(network.rejection(3, reveal(sealed(second, order, 40))), Rejection::WrongReveal { .. }));
-}
-
-#[test]
-fn an_order_whose_sealed_bids_stay_silent_returns_its_deposit() {
-    let mut network = network();
-    let provider = network.register(STORER);
-    let terms = one_piece(&network);
-    let order = network.order(CLIENT, terms.clone());
-    let above = sealed(provider, order, terms.price_per_epoch_max.0 + 1);
-    network.command(STORER, commit(&network, STORER, above));
-    let again = commit(&network, STORER, above);
-    assert!(matches!(network.rejection(STORER, again), Rejection::DuplicateBid { .. }));
-    network.advance_to(network.state.order(order).unwrap().bids_close_at);
-    assert!(matches!(network.rejection(STORER, reveal(above)), Rejection::PriceAboveCap { .. }));
-    network.advance_to(network.state.order(order).unwrap().reveals_close_at);
-    let closed = network.state.order(order).unwrap();
-    assert!(matches!(&closed.status, OrderStatus::Closed(closure) if closure.reason == CloseReason::NoBids));
-    assert_eq!((network.state.treasury().escrow, network.state.treasury().bid_deposits), (Amount(0), Amount(0)));
-    assert_eq!(network.state.provider(provider).unwrap().obligations, 0);
-}
-
-#[test]
-fn a_cancelled_order_returns_sealed_bids() {
-    let mut network = network();
-    let provider = network.register(STORER);
-    let terms = one_piece(&network);
-    let order = network.order(CLIENT, terms);
-    network.command(STORER, commit(&network, STORER, sealed(provider, order, 5)));
-    let before = balance(&network, STORER);
-    network.command(CLIENT, Command::CancelOrder { order });
-    assert_eq!(balance(&network, STORER), before + network.state.params().bid_deposit.0);
-    network.advance_to(Epoch(network.state.epoch().0 + 100));
-    assert!(network.state.treasury().bid_deposits.is_zero());
 }

@@ -4,4 +4,4 @@ mod network;
 mod strategies;
 
 pub use network::{FUNDS, HashVerifier, Network, order_terms, piece};
-pub use strategies::{Action, arb_action, arb_command};
+pub use strategies::{Action, SALT, arb_action, arb_command, owner_account};

@@ -12,6 +12,10 @@ use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
 pub enum Action {
     /// A command with arbitrary, but plausible, arguments.
     Command(u8, Command),
+    /// Bid on every order that takes bids, openly or sealed. By the provider's owner.
+    Bid(ProviderId, Amount, bool),
+    /// Reveal every sealed bid of such a bidder. By the provider's owner.
+    Reveal(ProviderId, Amount),
     /// Pre-commit a sector of all deals that wait for the provider.
     PreCommit(u8, ProviderId, u64),
     /// Prove a pre-committed sector.
@@ -22,9 +26,15 @@ pub enum Action {
     Wait(u8),
 }
 
+/// The account that owns a provider of a network's start: these are numbered like their owners, from account 2.
+pub fn owner_account(provider: ProviderId) -> u8 {
+    (provider.0 - 998) as u8
+}
+
 /// The chain of every [`super::Network`].
 const CHAIN: ChainId = super::network::CHAIN;
-const SALT: Salt = Salt([5; 32]);
+/// The salt of every sealed bid in a random life.
+pub const SALT: Salt = Salt([5; 32]);
 
 fn arb_account() -> impl Strategy<Value = u8> {
     1u8..5
@@ -32,6 +42,14 @@ fn arb_account() -> impl Strategy<Value = u8> {
 
 fn arb_provider() -> impl Strategy<Value = ProviderId> {
     (1_000u64..1_004).prop_map(ProviderId)
+}
+
+/// A provider and who acts for it: its owner most of the time.
+fn arb_actor() -> impl Strategy<Value = (u8, ProviderId)> {
+    prop_oneof![
+        4 => arb_provider().prop_map(|provider| (owner_account(provider), provider)),
+        1 => (arb_account(), arb_provider()),
+    ]
 }
 
 fn arb_sector() -> impl Strategy<Value = SectorNumber> {
@@ -76,8 +94,7 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         }),
         (provider(), 1u64..6, 0u64..3).prop_map(|(provider, order, price)| {
             let bid = SealedBid { order: OrderId(order), provider, price_per_epoch: Amount(price) };
-            // The providers of a network's start are numbered like their owners, from account 2.
-            let owner = super::Network::address((provider.0 - 998) as u8);
+            let owner = super::Network::address(owner_account(provider));
             let commitment = bid.commitment(CHAIN, owner, &SALT);
             Command::CommitBid { provider, order: bid.order, commitment }
         }),
@@ -118,9 +135,12 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
 pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<> {
     prop_oneof![
         4 => (arb_account(), arb_command(params)).prop_map(|(n, command)| Action::Command(n, command)),
-        2 => (arb_account(), arb_provider(), 0u64..4).prop_map(|(n, p, s)| Action::PreCommit(n, p, s)),
-        2 => (arb_account(), arb_provider(), 0u64..4).prop_map(|(n, p, s)| Action::ProveCommit(n, p, s)),
-        3 => (arb_account(), arb_provider()).prop_map(|(n, p)| Action::Prove(n, p)),
+        2 => arb_order(params.clone()).prop_map(|order| Action::Command(1, order)),
+        4 => (arb_provider(), 1u64..3, any::<bool>()).prop_map(|(p, price, s)| Action::Bid(p, Amount(price), s)),
+        2 => (arb_provider(), 1u64..3).prop_map(|(p, price)| Action::Reveal(p, Amount(price))),
+        2 => (arb_actor(), 0u64..4).prop_map(|((n, p), s)| Action::PreCommit(n, p, s)),
+        3 => (arb_actor(), 0u64..4).prop_map(|((n, p), s)| Action::ProveCommit(n, p, s)),
+        3 => arb_actor().prop_map(|(n, p)| Action::Prove(n, p)),
         2 => (1u8..40).prop_map(Action::Wait),
     ]
 }

@@ -20,6 +20,7 @@ use cairn_ledger::{ProofVerifier, VerifyingKeys};
 use cairn_protocol::SectorSize;
 use cairn_sealing::{CircuitSnarks, Groth16ProofVerifier, SnarkProver, ledger_circuits};
 use cairn_snark::Engine;
+use cairn_snark::groth16::Circuit;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -65,9 +66,14 @@ impl Parameters {
         let started = Instant::now();
         let (trust, workers) = (trust_in(network), Workers::new(threads)?);
         let keys = Keys::new(dir.to_owned(), None, trust);
+        let missing = missing(&keys, sector_size);
+        if let Some(circuit) = missing.first().filter(|_| !may_make) {
+            let dir = dir.display();
+            bail!("{dir} has no parameters of {circuit}, which the network was made with: --params names their folder");
+        }
         fs::create_dir_all(keys.cache()).with_context(|| format!("cannot make {}", keys.cache().display()))?;
         let _lock = lock(dir, console)?;
-        let made = make_missing(&keys, sector_size, may_make, &workers, console)?;
+        let made = make_missing(&keys, sector_size, &workers, console)?;
         let verifier = Groth16ProofVerifier::open(keys.store(), sector_size, workers.clone())?;
         let options = ProverArguments { cache: None, backend: Engine::Auto, trust, threads };
         let [porep, window_post] = ledger_circuits(sector_size);
@@ -99,20 +105,20 @@ fn lock(dir: &Path, console: &Console) -> anyhow::Result<File> {
     Ok(file)
 }
 
+fn missing(keys: &Keys, sector_size: SectorSize) -> Vec<Circuit> {
+    ledger_circuits(sector_size).into_iter().filter(|circuit| !keys.store().has(*circuit)).collect()
+}
+
 /// Step 2.
 fn make_missing(
     keys: &Keys,
     sector_size: SectorSize,
-    may_make: bool,
     workers: &Workers,
     console: &Console,
 ) -> anyhow::Result<Vec<(String, u64)>> {
     let mut made = vec![];
     let dir = keys.params().display();
-    for circuit in ledger_circuits(sector_size).into_iter().filter(|circuit| !keys.store().has(*circuit)) {
-        if !may_make {
-            bail!("{dir} has no parameters of {circuit}, which the network was made with: --params names their folder");
-        }
+    for circuit in missing(keys, sector_size) {
         console.line(format!("parameters: making those of {circuit} for development in {dir}, once for all networks"));
         let started = Instant::now();
         // Twice: the prover converts them.
@@ -163,8 +169,10 @@ mod tests {
     fn a_network_that_lost_its_parameters_says_so_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let console = Console::new();
-        let opened = Parameters::open(dir.path(), Network::Development, SectorSize::MIB8, false, 1, &console);
+        let params = dir.path().join("params");
+        let opened = Parameters::open(&params, Network::Development, SectorSize::MIB8, false, 1, &console);
         let error = opened.err().unwrap().to_string();
+        assert!(!params.exists(), "nothing is left behind");
         assert!(error.contains("has no parameters of porep 8MiB") && error.contains("--params"), "{error}");
     }
 }

@@ -48,6 +48,9 @@ impl Report {
         let [our_seconds, reference_seconds] = [ours, reference].map(|runs| seconds(runs, |run| run.work.seconds));
         let mut line = self.with_ratio(Line::about(what), what, our_seconds, reference_seconds, target.ratio);
         line = self.with_peaks(line, what, [ours, reference], target.peak_share);
+        // On a busy machine, or against an earlier run's figure, this ratio says more than that of wall times.
+        let [our_work, reference_work] = [ours, reference].map(|runs| seconds(runs, |run| run.processor_seconds));
+        line = line.figure("processor_ratio", reference_work / our_work);
         for (side, runs) in sides {
             line = line.figure(format!("{side}_processor_s"), seconds(runs, |run| run.processor_seconds));
             for name in runs[0].work.parts.keys() {
