@@ -6,10 +6,12 @@
 
 #![forbid(unsafe_code)]
 
-use cairn_consensus::Genesis;
+use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, Trailing, WalkLimits};
 use cairn_gateway::{path, range};
-use cairn_ledger::SignedTransaction;
+use cairn_ledger::payments::SignedVoucher;
+use cairn_ledger::scores::receipts::SignedCheckReceipt;
+use cairn_ledger::{ChainId, SignedTransaction, codec};
 use cairn_protocol::parse_piece_cid;
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
@@ -25,7 +27,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 10] = [
+pub const ENTRIES: [Entry; 12] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -36,6 +38,8 @@ pub const ENTRIES: [Entry; 10] = [
     ("car", car),
     ("piece_cid", piece_cid),
     ("http_request", http_request),
+    ("signed_claim", signed_claim),
+    ("drand_round", drand_round),
 ];
 
 /// A proof of replication, in both encodings.
@@ -131,10 +135,37 @@ pub fn http_request(bytes: &[u8]) {
     }
 }
 
+/// A voucher that a client sends with a request, or a checker's receipt: what is accepted has exactly one encoding, and
+/// checking its signature never panics.
+pub fn signed_claim(bytes: &[u8]) {
+    let chain = ChainId([1; 32]);
+    if let Ok(voucher) = codec::decode_strict::<SignedVoucher>(bytes, 1 << 10) {
+        assert_eq!(codec::encode(&voucher), bytes);
+        let payer = cairn_ledger::Address(Sha256::digest(bytes).into());
+        assert!(!voucher.is_signed_by(chain, payer), "nobody knows the key of a hash");
+    }
+    if let Ok(receipt) = codec::decode_strict::<SignedCheckReceipt>(bytes, 1 << 10) {
+        assert_eq!(codec::encode(&receipt), bytes);
+        let _ = receipt.verify(chain);
+    }
+}
+
+/// A round of drand as a relay sends it; and its signature, from any bytes.
+pub fn drand_round(bytes: &[u8]) {
+    let verifier = DrandVerifier::new(DrandNetwork::quicknet()).expect("the published key");
+    if let Ok(round) = serde_json::from_slice::<DrandRound>(bytes) {
+        let _ = verifier.verify(&round);
+    }
+    if let Some(signature) = bytes.first_chunk::<48>() {
+        let _ = verifier.verify(&DrandRound { round: 1, signature: *signature });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_ledger::{ChainId, Command, Transaction, address_of};
+    use cairn_ledger::payments::{ChannelId, Voucher};
+    use cairn_ledger::{Command, Transaction, address_of};
     use ed25519_consensus::SigningKey;
     use proptest::prelude::*;
 
@@ -145,7 +176,13 @@ mod tests {
         let key = SigningKey::from([7; 32]);
         let command = Command::Transfer { to: address_of(&key), amount: cairn_protocol::Amount(5) };
         let transaction = Transaction { chain: ChainId([1; 32]), sender: address_of(&key), nonce: 0, command };
+        let voucher = Voucher { channel: ChannelId(3), cumulative: cairn_protocol::Amount(9) };
+        let round = cairn_fixtures::fixtures_dir().join("vectors/published/drand-quicknet.json");
+        let round: serde_json::Value = serde_json::from_slice(&std::fs::read(round).unwrap()).unwrap();
+        let signature = round["rounds"][0]["signature"].as_str().unwrap();
         vec![
+            codec::encode(&voucher.sign(ChainId([1; 32]), &key)),
+            format!(r#"{{"round":123,"signature":"{signature}"}}"#).into_bytes(),
             serde_json::from_value::<PorepProof>(porep).unwrap().to_bytes(),
             post.to_string().into_bytes(),
             serde_json::from_value::<PostProof>(post).unwrap().to_bytes(),

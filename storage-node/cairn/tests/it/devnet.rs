@@ -111,9 +111,11 @@ fn killed_again_and_again_stopped_and_started_it_loses_nothing() {
     let place = Place::new();
     let data = place.path("data").display().to_string();
     let demo = ["--demo", "--exit", "--json", "--dataset", &data];
-    // Labels, trees, the SNARK, deadlines: roughly where these moments lie on a quiet machine.
+    // Counted from when the network is up, whoever makes the parameters first: transfer, labels, trees, the SNARK on a
+    // quiet machine.
     for milliseconds in [300, 1_500, 5_000, 12_000] {
-        let running = place.start(&demo);
+        let mut running = place.start(&demo);
+        running.line("devnet in ");
         sleep(Duration::from_millis(milliseconds));
         running.signal("-KILL");
         running.wait();
