@@ -66,9 +66,9 @@ fn groupings(points: usize, bytes: &[u8]) -> Vec<Grouping> {
 #[cfg(test)]
 mod tests {
     use ark_bls12_381::{g1, g2};
-    use ark_ec::CurveGroup;
     use ark_ec::short_weierstrass::{Affine, Projective, SWCurveConfig};
-    use ark_ff::Field;
+    use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
+    use ark_ff::{BitIteratorBE, Field, PrimeField, Zero};
 
     use super::super::curve::{G1Affine, G2Affine};
     use super::*;
@@ -113,6 +113,38 @@ mod tests {
     fn one_point_outside_is_found_and_so_are_two_that_cancel() {
         expect::<G1Affine, g1::Config>(G1Affine::from_ark);
         expect::<G2Affine, g2::Config>(G2Affine::from_ark);
+    }
+
+    /// By doubling and adding: arkworks' own multiplication takes points of the subgroup for granted.
+    fn times(point: Projective<g1::Config>, limbs: &[u64]) -> Projective<g1::Config> {
+        BitIteratorBE::new(limbs)
+            .fold(Projective::zero(), |sum, bit| sum.double() + if bit { point } else { Projective::zero() })
+    }
+
+    /// A point of order 3, the smallest factor of the first group's cofactor: the excess that cancels most easily.
+    fn of_order_three() -> Affine<g1::Config> {
+        let without_three = 0x396c_8c00_5555_e156_8c00_aaab_0000_aaab_u128 / 3;
+        (1u64..)
+            .filter_map(|x| Affine::<g1::Config>::get_point_from_x_unchecked(x.into(), true))
+            .map(|point| times(point.into_group(), &[without_three as u64, (without_three >> 64) as u64]))
+            .map(|point| times(point, &ark_bls12_381::Fr::MODULUS.0).into_affine())
+            .find(|point| !point.is_zero())
+            .unwrap()
+    }
+
+    #[test]
+    fn excesses_of_order_three_do_not_hide_in_pairs_or_triples() {
+        let excess = of_order_three();
+        assert_eq!((excess + excess).into_affine(), -excess);
+        let (sound, _) = points::<g1::Config>();
+        for changes in [vec![(9, excess), (5000, -excess)], vec![(7, excess), (8, excess), (6000, excess)]] {
+            let mut points = sound.clone();
+            changes.iter().for_each(|(index, excess)| points[*index] = (points[*index] + *excess).into_affine());
+            let points: Vec<G1Affine> = points.iter().map(G1Affine::from_ark).collect();
+            for bytes in 0..10u8 {
+                assert_eq!(first_outside(&points, &[bytes], &workers()), Some(changes[0].0));
+            }
+        }
     }
 
     #[test]
