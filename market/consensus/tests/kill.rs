@@ -168,6 +168,7 @@ fn killed_validators_come_back_and_nothing_is_lost() {
     std::thread::sleep(Duration::from_millis(200));
     let dirs: Vec<PathBuf> = (0..VALIDATORS).map(|number| network.store_dir(number)).collect();
     let committed = std::mem::take(&mut network.seen.lock().expect("no reader panics").committed);
+    assert!(!committed.is_empty(), "there was load: something was acknowledged, so something could have been lost");
     let height = check_stores(&genesis(VALIDATORS), &dirs, &committed);
     println!("{rounds} kills of one, {rounds} of all: {height} blocks, {} transactions, one chain", committed.len());
 }
