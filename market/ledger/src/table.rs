@@ -41,6 +41,10 @@ struct Node<K, V> {
 
 type Link<K, V> = Option<Arc<Node<K, V>>>;
 
+/// The path along the right edge of a tree in the making, top first: entries with their left subtrees, whose right ones
+/// are not known yet.
+type Edge<K, V> = Vec<(Arc<Entry<K, V>>, Link<K, V>)>;
+
 /// What a key must be able to do.
 pub trait TableKey: Ord + Clone + Serialize + DeserializeOwned {}
 impl<T: Ord + Clone + Serialize + DeserializeOwned> TableKey for T {}
@@ -71,8 +75,7 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
     /// # Panics
     /// If the keys do not ascend: that is a mistake of the caller, not of the input.
     pub fn from_ascending(entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        // The path along the right edge: entries with their left subtree, whose right one is not known yet.
-        let mut edge: Vec<(Arc<Entry<K, V>>, Link<K, V>)> = Vec::new();
+        let mut edge: Edge<K, V> = Vec::new();
         for (key, value) in entries {
             let entry = Arc::new(Entry { priority: priority(&key), key, value, leaf_hash: OnceLock::new() });
             assert!(edge.last().is_none_or(|(last, _)| last.key < entry.key), "keys of a table ascend");
@@ -284,7 +287,7 @@ fn node<K, V>(entry: Arc<Entry<K, V>>, left: Link<K, V>, right: Link<K, V>) -> A
 }
 
 /// The tree of a right edge, each entry with its left subtree, top first.
-fn joined<K, V>(edge: Vec<(Arc<Entry<K, V>>, Link<K, V>)>) -> Link<K, V> {
+fn joined<K, V>(edge: Edge<K, V>) -> Link<K, V> {
     edge.into_iter().rev().fold(None, |right, (entry, left)| Some(node(entry, left, right)))
 }
 

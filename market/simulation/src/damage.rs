@@ -146,9 +146,8 @@ fn queue_entry_lost(seen: &mut Observation) -> bool {
 }
 
 fn paid_to_another(seen: &mut Observation) -> bool {
-    let mut rest = [1, -1].into_iter().peekable();
     let mut state = seen.after.clone();
-    while let Some(more) = rest.next() {
+    for more in [1, -1] {
         let mut skip = usize::from(more < 0);
         let changed = edited(&state, columns::ACCOUNTS, |account| {
             let rich = number(account, &["balance"]).is_some_and(|balance| *balance > 1_000);

@@ -309,7 +309,7 @@ impl<'o> Run<'o> {
         let outcome = self.state.apply_block(&context, &transactions, &verifier).expect("the block follows");
         let after = self.state.clone();
         let changes = (self.tools.changes)(&before, &after);
-        let full = context.epoch.0 % self.options.full_every == 0;
+        let full = context.epoch.0.is_multiple_of(self.options.full_every);
         let (proofs, tools) = (verifier.proofs.get(), self.tools);
         Observation { before, after, context, offers, outcome, changes, proofs, lag: 0, full, tools }
     }

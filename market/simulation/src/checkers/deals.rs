@@ -132,10 +132,11 @@ impl PricesKept {
                         return Err(format!("{provider} bid {}, its deals cost {rates}", bid.price_per_epoch));
                     }
                 }
-                BidStatus::Closed(closure) if closure.reason == CloseReason::Outbid => {
-                    if cheapest_loser.is_none_or(|(price, _)| bid.price_per_epoch < price) {
-                        cheapest_loser = Some((bid.price_per_epoch, provider));
-                    }
+                BidStatus::Closed(closure)
+                    if closure.reason == CloseReason::Outbid
+                        && cheapest_loser.is_none_or(|(price, _)| bid.price_per_epoch < price) =>
+                {
+                    cheapest_loser = Some((bid.price_per_epoch, provider));
                 }
                 _ => {}
             }

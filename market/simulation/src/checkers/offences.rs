@@ -53,7 +53,7 @@ fn beside_empty(seen: &Observation, transactions: &[SignedTransaction]) -> Resul
 /// The first transaction of a block that `wanted` picks, in every so many blocks.
 fn sample(seen: &Observation, wanted: impl Fn(&Outcome) -> bool) -> Option<SignedTransaction> {
     let mut found = seen.receipts().filter(|(_, receipt)| wanted(&receipt.outcome));
-    let (offer, _) = found.next().filter(|_| seen.now().0 % SAMPLE_EVERY == 0)?;
+    let (offer, _) = found.next().filter(|_| seen.now().0.is_multiple_of(SAMPLE_EVERY))?;
     Some(offer.signed.clone())
 }
 
@@ -150,7 +150,7 @@ impl BadBlocksChangeNothing {
 
 impl Checker for BadBlocksChangeNothing {
     fn check(&mut self, seen: &Observation) -> Result<(), String> {
-        if seen.now().0 % SAMPLE_EVERY != 0 {
+        if !seen.now().0.is_multiple_of(SAMPLE_EVERY) {
             return Ok(());
         }
         let good = BlockContext { epoch: Epoch(seen.now().0 + 1), ..seen.context };
