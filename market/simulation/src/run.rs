@@ -153,7 +153,7 @@ fn params(random: &mut Random) -> LedgerParams {
         channel_settle_delay: random.between(5, 30),
         deal_epochs_min: 48,
         fault_periods_max: random.between(2, 4) as u32,
-        queue_weight_per_block: [4, 20, 10_000][random.below(3) as usize],
+        queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
         ..LedgerParams::devnet()
     }
