@@ -194,7 +194,10 @@ impl Inner {
         let mut record = match self.usable_proof(&key, statement)? {
             Some(record) => record,
             None => {
-                let made = self.make_window_proof(&key, statement)?;
+                let made = match self.make_window_proof(&key, statement) {
+                    Err(StageError::Snark(SnarkError::NotYet { .. })) => return Ok(()),
+                    other => other?,
+                };
                 progress.proven += usize::from(made);
                 let record = self.journal_proof(&key, statement)?;
                 schedule.open.get_or_insert_default().insert(key);
