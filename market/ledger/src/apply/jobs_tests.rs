@@ -209,7 +209,7 @@ fn what_nobody_bids_on_or_what_is_cancelled_returns() {
 #[test]
 fn a_job_that_fails_too_late_for_another_worker_closes() {
     let mut network = Network::new(params(), 3);
-    let tight = network.state.epoch().0 + 1 + 3 + PROVE_EPOCHS;
+    let tight = network.state.epoch().0 + 2 + 3 + PROVE_EPOCHS;
     let job = post(&mut network, |terms| terms.deadline = Epoch(tight));
     assign(&mut network, job, &[(WORKER, 5)]);
     network.command(WORKER, submit(job, vec![0]));
