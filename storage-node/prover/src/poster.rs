@@ -178,7 +178,7 @@ impl MarketSnarks {
             deadline: Epoch(head.0.saturating_add(options.life_epochs)),
             tier_min: options.tier_min,
         };
-        let transaction = self.ledger.send(JobCommand::Post(terms)).map_err(unavailable)?;
+        let transaction = self.ledger.send(JobCommand::Post(Box::new(terms))).map_err(unavailable)?;
         tracing::info!(%transaction, price = price.0, round, "posted a proof job");
         self.sent().insert(codec::encode(statement), (transaction, head));
         Ok(())

@@ -195,7 +195,7 @@ fn a_restarted_provider_goes_on_with_its_job() {
     assert_eq!(town.state().jobs().count(), 1);
     // Killed twice before the block: the second job is cancelled when both are seen.
     let twice = town.state().job(JobId(1)).unwrap().terms.clone();
-    town.job_command(POSTER, JobCommand::Post(twice));
+    town.job_command(POSTER, JobCommand::Post(Box::new(twice)));
     assert!(matches!(ask(), Err(SnarkError::NotYet { .. })));
     town.block();
     assert!(matches!(&town.state().job(JobId(2)).unwrap().status, JobStatus::Closed(closure) if closure.code == 601));

@@ -47,7 +47,7 @@ fn terms(network: &Network) -> JobTerms {
 fn post(network: &mut Network, change: impl FnOnce(&mut JobTerms)) -> JobId {
     let mut terms = terms(network);
     change(&mut terms);
-    match network.command(POSTER, Command::Job(JobCommand::Post(terms))).as_slice() {
+    match network.command(POSTER, Command::Job(JobCommand::Post(Box::new(terms)))).as_slice() {
         [Event::Job(JobEvent::Posted { job, .. })] => *job,
         other => panic!("expected a job, got {other:?}"),
     }
@@ -222,7 +222,7 @@ fn jobs_are_refused_by_rule() {
     let mut refuse = |change: &dyn Fn(&mut JobTerms)| {
         let mut terms = terms(&network);
         change(&mut terms);
-        network.rejection(POSTER, Command::Job(JobCommand::Post(terms)))
+        network.rejection(POSTER, Command::Job(JobCommand::Post(Box::new(terms))))
     };
     let out_of_range = |rejection: Rejection| matches!(rejection, Rejection::OutOfRange { .. });
     assert!(out_of_range(refuse(&|terms| terms.prove_epochs = 0)));
@@ -270,7 +270,7 @@ fn a_full_job_takes_no_more_bids_and_a_network_without_the_circuit_no_job() {
     params.jobs.work.clear();
     let mut network = Network::new(params, 1);
     let terms = terms(&network);
-    assert!(matches!(refused(&mut network, POSTER, JobCommand::Post(terms)), JobRejection::NoCircuit { .. }));
+    assert!(matches!(refused(&mut network, POSTER, JobCommand::Post(Box::new(terms))), JobRejection::NoCircuit { .. }));
 }
 
 #[test]

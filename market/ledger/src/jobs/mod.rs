@@ -55,7 +55,7 @@ impl fmt::Display for JobId {
 #[serde(deny_unknown_fields)]
 pub enum JobCommand {
     /// Asks for a proof. The job's number is in [`JobEvent::Posted`].
-    Post(JobTerms),
+    Post(Box<JobTerms>),
     /// Takes back a job that nobody works on. By its poster.
     Cancel {
         /// Which.

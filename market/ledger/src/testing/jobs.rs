@@ -41,7 +41,7 @@ impl JobAction {
         let mine =
             || live().filter(|(_, job)| matches!(job.status, JobStatus::Assigned { worker, .. } if worker == who));
         let commands: Vec<JobCommand> = match self {
-            Self::Post(number, cap, time) => vec![JobCommand::Post(terms(network, *number, *cap, *time))],
+            Self::Post(number, cap, time) => vec![JobCommand::Post(Box::new(terms(network, *number, *cap, *time)))],
             Self::Bid(price) => {
                 let open = live().filter(|(_, job)| matches!(job.status, JobStatus::Open { .. }));
                 open.map(|(job, _)| JobCommand::Bid { job, price_per_million: *price }).collect()

@@ -179,8 +179,8 @@ fn parse(text: &str) -> anyhow::Result<Settings> {
 fn create(path: &Path, sector_size: SectorSize, verifying_keys: VerifyingKeys) -> anyhow::Result<Settings> {
     let (client_key, provider_key, worker_key, secret) = (random(), random(), random(), random());
     let amount = Amount::from_units(ALLOCATION_UNITS).expect("the allocation fits");
-    let allocations =
-        [client_key, provider_key, worker_key].map(|key| Allocation { address: address_of(&SigningKey::from(key)), amount });
+    let allocations = [client_key, provider_key, worker_key]
+        .map(|key| Allocation { address: address_of(&SigningKey::from(key)), amount });
     let [gateway, transfer] = free_ports()?;
     let settings = Settings {
         format: FORMAT,

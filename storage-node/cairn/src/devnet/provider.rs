@@ -24,7 +24,9 @@ use cairn_compute::Workers;
 use cairn_consensus::LedgerHandle;
 use cairn_content::HotStore;
 use cairn_gateway::fetch::{FetchOptions, FetchRequest, fetch_blocking};
-use cairn_ledger::{Command, Deal, DealId, DealStatus, OrderId, OrderPiece, OrderTerms, ProofVerifier, State, address_of};
+use cairn_ledger::{
+    Command, Deal, DealId, DealStatus, OrderId, OrderPiece, OrderTerms, ProofVerifier, State, address_of,
+};
 use cairn_protocol::{Amount, CommP, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use cairn_sealing::{
     Assignment, PieceSource, PieceSourceError, Pipeline, PipelineOptions, PipelineParts, ProviderLedger, Running,

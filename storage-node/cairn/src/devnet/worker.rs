@@ -87,7 +87,9 @@ fn market_options() -> MarketOptions {
 /// An event in words.
 pub fn say(event: &WorkerEvent) -> String {
     match event {
-        WorkerEvent::Bid { job, price_per_million } => format!("bid {price_per_million} a million constraints on {job}"),
+        WorkerEvent::Bid { job, price_per_million } => {
+            format!("bid {price_per_million} a million constraints on {job}")
+        }
         WorkerEvent::Declined { job, reason } => format!("declined {job}: {reason}"),
         WorkerEvent::Proving { job, due } => format!("proving {job}, due at epoch {due}"),
         WorkerEvent::Proven { job } => format!("proven {job}"),

@@ -213,7 +213,7 @@ impl Town {
             tier_min: 0,
         };
         change(&mut terms);
-        let receipt = self.carry_out(POSTER, Command::Job(JobCommand::Post(terms)));
+        let receipt = self.carry_out(POSTER, Command::Job(JobCommand::Post(Box::new(terms))));
         match receipt.events.as_slice() {
             [cairn_ledger::Event::Job(JobEvent::Posted { job, .. })] => *job,
             other => panic!("expected a job, got {other:?}"),

@@ -33,6 +33,7 @@ use crate::event::PipelineEvent;
 use crate::file::SectorFile;
 use crate::journal::JournalError;
 use crate::ledger_client::{DutyStatus, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus};
+use crate::snark::SnarkError;
 use crate::state::{Milestone, Sent};
 use crate::verifier::to_post_statement;
 use crate::window_post::{PostKey, PostRecord, PostState};
