@@ -12,10 +12,7 @@ impl State {
     pub(crate) fn locked_for_jobs(&self) -> (u128, u128) {
         let escrow = self.jobs.iter().map(|(_, job)| u128::from(job.escrow.0)).sum();
         let bids: u128 = self.job_bids.iter().map(|(_, bid)| u128::from(bid.bond.0)).sum();
-        let working = self.jobs.iter().map(|(_, job)| match job.status {
-            JobStatus::Assigned { bond, .. } => u128::from(bond.0),
-            _ => 0,
-        });
+        let working = self.jobs.iter().map(|(_, job)| u128::from(job.bond().0));
         (escrow, bids + working.sum::<u128>())
     }
 

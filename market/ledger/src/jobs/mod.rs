@@ -171,6 +171,14 @@ impl Job {
         matches!(self.status, JobStatus::Open { .. } | JobStatus::Assigned { .. })
     }
 
+    /// What its worker has at stake; nothing while nobody works on it.
+    pub fn bond(&self) -> Amount {
+        match self.status {
+            JobStatus::Assigned { bond, .. } => bond,
+            _ => Amount::ZERO,
+        }
+    }
+
     /// Whether a bid in the block of `epoch` would be in time.
     pub fn takes_bids_at(&self, epoch: Epoch) -> bool {
         match self.status {
