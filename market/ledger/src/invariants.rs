@@ -21,7 +21,7 @@ pub enum InvariantViolation {
     /// Money appeared or vanished.
     #[error("supply is {expected}, but balances, pots and burnt money make {got}")]
     Supply {
-        /// Genesis supply.
+        /// Genesis supply, and what was minted.
         expected: u128,
         /// The sum.
         got: u128,
@@ -35,6 +35,14 @@ pub enum InvariantViolation {
         held: u128,
         /// Sum over the entries.
         locked: u128,
+    },
+    /// The emission is not what the schedule says.
+    #[error("the schedule brought {expected}, of which {got} is accounted for")]
+    Schedule {
+        /// Up to the last closed round.
+        expected: u128,
+        /// Minted, not minted, and still to be paid.
+        got: u128,
     },
     /// A deal's escrow is not what its remaining epochs may cost.
     #[error("{deal} has {escrow} in escrow and {paid} paid, of {total}")]
@@ -74,7 +82,7 @@ pub enum InvariantViolation {
     },
 }
 
-fn dangling(what: String) -> InvariantViolation {
+pub(crate) fn dangling(what: String) -> InvariantViolation {
     InvariantViolation::Dangling { what }
 }
 
@@ -92,6 +100,7 @@ impl State {
         self.check_copies()?;
         self.check_channels()?;
         self.check_stakes()?;
+        self.check_economy()?;
         self.check_obligations()
     }
 
@@ -99,7 +108,9 @@ impl State {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
-        let locked: u128 = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).sum();
+        let economy = [treasury.rails, treasury.vesting, treasury.checker_stake];
+        let locked = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest);
+        let locked: u128 = locked.chain(economy).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -113,13 +124,17 @@ impl State {
         let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
         let stake: u128 = self.validators.iter().map(|(_, validator)| validator.locked()).sum();
         let held = self.treasury();
-        let pots: [(&'static str, Amount, u128); 6] = [
+        let vesting: u128 = self.vesting.iter().map(|(_, account)| account.locked()).sum();
+        let pots: [(&'static str, Amount, u128); 9] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
             ("channels", held.channels, channels),
             ("stake", held.stake, stake),
+            ("rails", held.rails, self.rails.total_funds()),
+            ("vesting", held.vesting, vesting),
+            ("checker stake", held.checker_stake, self.checker_stakes()),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {
@@ -327,7 +342,7 @@ impl State {
         }
     }
 
-    fn queued(&self, epoch: u64, due: Due) -> Result<(), InvariantViolation> {
+    pub(crate) fn queued(&self, epoch: u64, due: Due) -> Result<(), InvariantViolation> {
         if self.queue.contains(&(cairn_protocol::Epoch(epoch), due)) {
             Ok(())
         } else {
