@@ -394,14 +394,15 @@ fn silence_after_a_commitment_and_contradictions_cost_stake() {
         point: 1,
         length: 1,
     };
-    let sign = |slot, failure| -> Box<SignedCheckReceipt> {
+    let sign = |slot, failure| -> SignedCheckReceipt {
         let receipt = CheckReceipt { task: task(slot), result: CheckResult::Failed(failure) };
-        Box::new(receipt.sign(network.state.chain(), &Network::key(7)))
+        receipt.sign(network.state.chain(), &Network::key(7))
     };
     let (first, second) = (sign(1, CheckFailure::Stalled), sign(1, CheckFailure::WrongContent));
     let other = sign(2, CheckFailure::WrongContent);
-    let report = |first: &Box<SignedCheckReceipt>, second: &Box<SignedCheckReceipt>| {
-        Command::Check(CheckCommand::ReportContradiction { first: first.clone(), second: second.clone() })
+    let report = |first: &SignedCheckReceipt, second: &SignedCheckReceipt| {
+        let (first, second) = (Box::new(first.clone()), Box::new(second.clone()));
+        Command::Check(CheckCommand::ReportContradiction { first, second })
     };
     network.command(7, Command::Check(CheckCommand::Unstake { amount: Amount(10_000_000) }));
     for (a, b) in [(&first, &first), (&first, &other)] {
