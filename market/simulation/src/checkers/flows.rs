@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::emission::part_of;
 use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, RewardEvent, State};
 use cairn_protocol::{Amount, ProviderId};
 
