@@ -3,7 +3,7 @@
 use cairn_protocol::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// Why an order, a bid, a deal, a sector or a channel is closed. Codes never change meaning.
+/// Why an order, a bid, a deal, a sector, a channel or a proof job is closed. Codes never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -47,10 +47,16 @@ pub enum CloseReason {
     RailSectorClosed,
     /// Rail: its deal ended.
     RailDealEnded,
+    /// Proof job: its poster took it back before anybody worked on it.
+    JobCancelled,
+    /// Proof job: nobody bid, or nobody proved, while there was time.
+    JobExpired,
+    /// Proof job: as many workers as it may have failed it.
+    JobFailed,
 }
 
 impl CloseReason {
-    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels, 8xx rails.
+    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels, 6xx proof jobs, 8xx rails.
     pub const fn code(self) -> u16 {
         match self {
             Self::NoBids => 101,
@@ -73,6 +79,9 @@ impl CloseReason {
             Self::RailUnfunded => 802,
             Self::RailSectorClosed => 803,
             Self::RailDealEnded => 804,
+            Self::JobCancelled => 601,
+            Self::JobExpired => 602,
+            Self::JobFailed => 603,
         }
     }
 
@@ -103,6 +112,9 @@ impl CloseReason {
             Self::RailSectorClosed => "the rail's sector left; what was proven is paid, the lockup is returned",
             Self::RailDealEnded => "the rail's deal ended; what was proven is paid, the lockup is returned",
             Self::ClosedByPayer => "the payer closed the channel and the delay is over; the rest is returned",
+            Self::JobCancelled => "the poster cancelled the job; the escrow is returned",
+            Self::JobExpired => "no proof could come in time any more; the escrow is returned",
+            Self::JobFailed => "too many workers failed the job; the escrow is returned",
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::economy::{CheckCommand, RailCommand};
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
+use crate::jobs::JobCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
 
@@ -173,6 +174,8 @@ pub enum Command {
         /// Which provider, if any.
         provider: Option<ProviderId>,
     },
+    /// About proof jobs.
+    Job(JobCommand),
 }
 
 /// A sealed sector before its proof.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::close::Closure;
 use crate::economy::{RailEvent, RewardEvent, ScoreEvent};
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::jobs::JobEvent;
 use crate::payments::ChannelId;
 
 /// A fact about one block.
@@ -91,4 +92,6 @@ pub enum Event {
     Reward(RewardEvent),
     /// About checkers and scores.
     Score(ScoreEvent),
+    /// Something about a proof job.
+    Job(JobEvent),
 }

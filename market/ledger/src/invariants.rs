@@ -101,6 +101,7 @@ impl State {
         self.check_channels()?;
         self.check_stakes()?;
         self.check_economy()?;
+        self.check_jobs()?;
         self.check_obligations()
     }
 
@@ -109,8 +110,9 @@ impl State {
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
         let economy = [treasury.rails, treasury.vesting, treasury.checker_stake];
-        let locked = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest);
-        let locked: u128 = locked.chain(economy).sum();
+        let jobs = [treasury.job_escrow, treasury.job_bonds];
+        let pots = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).chain(jobs);
+        let locked: u128 = pots.chain(economy).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -125,7 +127,8 @@ impl State {
         let stake: u128 = self.validators.iter().map(|(_, validator)| validator.locked()).sum();
         let held = self.treasury();
         let vesting: u128 = self.vesting.iter().map(|(_, account)| account.locked()).sum();
-        let pots: [(&'static str, Amount, u128); 9] = [
+        let (job_escrow, job_bonds) = self.locked_for_jobs();
+        let pots: [(&'static str, Amount, u128); 11] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
@@ -135,6 +138,8 @@ impl State {
             ("rails", held.rails, self.rails.total_funds()),
             ("vesting", held.vesting, vesting),
             ("checker stake", held.checker_stake, self.checker_stakes()),
+            ("job escrow", held.job_escrow, job_escrow),
+            ("job bonds", held.job_bonds, job_bonds),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {

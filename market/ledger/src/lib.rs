@@ -28,6 +28,7 @@ pub mod emission;
 pub mod event;
 pub mod ids;
 pub mod invariants;
+pub mod jobs;
 pub mod order;
 pub mod params;
 pub mod payments;
@@ -58,6 +59,7 @@ pub use economy::{CheckCommand, EconomyParams, RailCommand, RailEvent, RailTarge
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
+pub use jobs::{Job, JobCommand, JobEvent, JobId, JobParams, JobRejection, JobStatus, JobTerms};
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
 pub use proof::{

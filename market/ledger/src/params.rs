@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
 use crate::economy::EconomyParams;
+use crate::jobs::JobParams;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
@@ -89,6 +90,8 @@ pub struct LedgerParams {
     pub queue_weight_per_block: u64,
     /// Emission, rounds and scores.
     pub economy: EconomyParams,
+    /// The numbers of proof jobs.
+    pub jobs: JobParams,
 }
 
 /// Which parameter cannot be, and why.
@@ -140,6 +143,7 @@ impl LedgerParams {
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
             economy: EconomyParams::devnet(),
+            jobs: JobParams::devnet(),
         }
     }
 
@@ -179,6 +183,7 @@ impl LedgerParams {
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
             economy: EconomyParams::mainnet(),
+            jobs: JobParams::mainnet(),
         }
     }
 
@@ -221,6 +226,7 @@ impl LedgerParams {
             ("block_transactions_max", u64::from(self.block_transactions_max)),
             ("queue_weight_per_block", self.queue_weight_per_block),
         ];
+        self.jobs.validate()?;
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }

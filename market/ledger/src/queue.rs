@@ -8,6 +8,7 @@ use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, DealId, OrderId};
+use crate::jobs::{JobDue, JobId};
 use crate::payments::{ChannelId, RailId};
 use crate::state::State;
 
@@ -42,6 +43,8 @@ pub enum Due {
     RailEnd(RailId),
     /// A checker's stake that was taken back is free.
     CheckerExit(Address),
+    /// Something about a proof job.
+    Job(JobDue, JobId),
 }
 
 impl State {

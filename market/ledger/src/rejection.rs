@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::economy::{CheckerRejection, ClaimRejection};
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::jobs::JobRejection;
 use crate::payments::{ChannelId, ChannelRejection, RailId, RailRejection};
 use crate::proof::ProofRejection;
 use crate::scores::ballot::BallotRejection;
@@ -194,6 +195,9 @@ pub enum Rejection {
     /// Nothing to claim.
     #[error(transparent)]
     Claim(#[from] ClaimRejection),
+    /// Something about proof jobs.
+    #[error(transparent)]
+    Job(#[from] JobRejection),
 }
 
 impl From<ProofRejection> for Rejection {

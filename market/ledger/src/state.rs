@@ -14,6 +14,7 @@ use crate::calendar::{Calendar, DeadlineInfo};
 use crate::codec;
 use crate::economy::{Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
+use crate::jobs::{Job, JobBid, JobId, Worker};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
 use crate::payments::{Channel, ChannelId, RailBook, RailId, VestingAccount};
@@ -44,6 +45,7 @@ pub(crate) struct Meta {
     pub next_channel: u64,
     pub treasury: Treasury,
     pub economy: EconomyMeta,
+    pub next_job: u64,
 }
 
 /// The state after a block; see the module.
@@ -74,6 +76,10 @@ pub struct State {
     pub(crate) standings: Table<(u64, Address), StoredStanding>,
     pub(crate) shelves: Table<ProviderId, u64>,
     pub(crate) serving: Table<(ProviderId, DealId), cid::Cid>,
+    pub(crate) jobs: Table<JobId, Job>,
+    pub(crate) job_bids: Table<(JobId, Address), JobBid>,
+    pub(crate) workers: Table<Address, Worker>,
+    pub(crate) live_jobs: Table<JobId, ()>,
 }
 
 /// How large a state is.
@@ -209,6 +215,14 @@ pub mod columns {
     pub const SHELVES: u8 = 43;
     /// Datasets that must be served, by provider and deal.
     pub const SERVING: u8 = 44;
+    /// Proof jobs by number.
+    pub const JOBS: u8 = 16;
+    /// Bids on open proof jobs by job and bidder.
+    pub const JOB_BIDS: u8 = 17;
+    /// Records of workers by address.
+    pub const WORKERS: u8 = 18;
+    /// Numbers of proof jobs that are not over.
+    pub const LIVE_JOBS: u8 = 19;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -240,6 +254,10 @@ macro_rules! each_table {
         $with!(STANDINGS, standings);
         $with!(SHELVES, shelves);
         $with!(SERVING, serving);
+        $with!(JOBS, jobs);
+        $with!(JOB_BIDS, job_bids);
+        $with!(WORKERS, workers);
+        $with!(LIVE_JOBS, live_jobs);
     };
 }
 
@@ -289,6 +307,7 @@ impl State {
             next_channel: 1,
             treasury: Treasury { supply, ..Treasury::default() },
             economy: EconomyMeta::default(),
+            next_job: 1,
         };
         Ok(Self::empty(meta, accounts))
     }
@@ -319,6 +338,10 @@ impl State {
             standings: Table::new(),
             shelves: Table::new(),
             serving: Table::new(),
+            jobs: Table::new(),
+            job_bids: Table::new(),
+            workers: Table::new(),
+            live_jobs: Table::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Money is created at genesis, and afterwards by the schedule of rewards alone ([`crate::emission`]), which the supply
 //! counts. It is free (an account's balance), locked (in one of the pots, on behalf of one order, bid, deal, provider,
-//! sector, channel, rail account, vesting account, checker or validator that records the amount), or burnt. Each
+//! sector, channel, rail account, vesting account, checker, validator or proof job that records the amount), or burnt. Each
 //! move takes from one place and gives to another, so the sum cannot change; a move that a rule got wrong stops the
 //! ledger instead of minting.
 
@@ -34,6 +34,10 @@ pub enum Pot {
     Vesting,
     /// Stake of checkers.
     CheckerStake,
+    /// What open and assigned proof jobs may cost.
+    JobEscrow,
+    /// Bonds of bidders and workers of proof jobs.
+    JobBonds,
 }
 
 /// Totals of everything that is not free.
@@ -61,6 +65,10 @@ pub struct Treasury {
     pub vesting: Amount,
     /// See [`Pot::CheckerStake`].
     pub checker_stake: Amount,
+    /// See [`Pot::JobEscrow`].
+    pub job_escrow: Amount,
+    /// See [`Pot::JobBonds`].
+    pub job_bonds: Amount,
 }
 
 impl Treasury {
@@ -75,6 +83,8 @@ impl Treasury {
             Pot::Rails => &mut self.rails,
             Pot::Vesting => &mut self.vesting,
             Pot::CheckerStake => &mut self.checker_stake,
+            Pot::JobEscrow => &mut self.job_escrow,
+            Pot::JobBonds => &mut self.job_bonds,
         }
     }
 }

@@ -14,6 +14,7 @@
 mod channels;
 mod checkers;
 mod deals;
+mod jobs;
 mod orders;
 mod posts;
 mod proofs;
@@ -260,6 +261,7 @@ impl Step<'_> {
             Due::CheckerExit(checker) => self.release_checker(checker, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
+            Due::Job(due, job) => self.process_job_due(due_at, due, job),
         }
     }
 
@@ -327,6 +329,7 @@ impl Step<'_> {
             Command::Rail(command) => self.rail_command(command),
             Command::Check(command) => self.check_command(command),
             Command::ClaimRewards { provider } => self.claim_rewards(*provider),
+            Command::Job(command) => self.carry_out_job(command),
         }
     }
 

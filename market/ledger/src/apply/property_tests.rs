@@ -32,6 +32,7 @@ fn params() -> LedgerParams {
         fault_periods_max: 3,
         queue_weight_per_block: 4,
         economy: economy(),
+        jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }
 }
@@ -127,6 +128,10 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
             let command = vote(network, *n).map(Command::Check);
             command.map(|command| network.transaction(*n, 0, command)).into_iter().collect()
         }
+        Action::Job(n, action) => {
+            let commands = action.commands(network, *n).into_iter().enumerate();
+            commands.map(|(ahead, command)| network.transaction(*n, ahead as u64, command)).collect()
+        }
         Action::PreCommit(..) | Action::Wait(_) => Vec::new(),
     }
 }
@@ -206,7 +211,10 @@ fn crowded_block(network: &Network, actions: &[Action], flaw: usize) -> Vec<Sign
         let n = (1..6).find(|n| Network::address(*n) == signed.transaction.sender).expect("one of five accounts");
         let ahead = &mut sent.entry(signed.transaction.sender).or_insert((n, 0)).1;
         let mut command = signed.transaction.command;
-        if let Command::ProveCommit { proof, .. } | Command::SubmitWindowPost { proof, .. } = &mut command {
+        if let Command::ProveCommit { proof, .. }
+        | Command::SubmitWindowPost { proof, .. }
+        | Command::Job(JobCommand::Submit { proof, .. }) = &mut command
+        {
             proofs += 1;
             if let (0, Some(byte)) = (proofs % flaw, proof.first_mut()) {
                 *byte ^= 1;

@@ -7,6 +7,8 @@ use super::network::{order_terms, piece};
 use crate::payments::{ChannelId, RailId, Voucher};
 use crate::{ChainId, CheckCommand, Command, DealId, LedgerParams, OrderId, RailCommand, RailTarget, Salt, SealedBid};
 
+use super::jobs::{JobAction, arb_job_action};
+
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -28,6 +30,8 @@ pub enum Action {
     Vote(u8),
     /// Let this many epochs pass.
     Wait(u8),
+    /// Something about proof jobs, by this account.
+    Job(u8, JobAction),
 }
 
 /// The account that owns a provider of a network's start: these are numbered like their owners, from account 2.
@@ -180,5 +184,6 @@ pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<
         2 => (arb_account(), arb_provider(), 1u64..20_000).prop_map(|(n, p, rate)| Action::Stream(n, p, Amount(rate))),
         4 => arb_account().prop_map(Action::Vote),
         2 => (1u8..40).prop_map(Action::Wait),
+        5 => (arb_account(), arb_job_action()).prop_map(|(n, action)| Action::Job(n, action)),
     ]
 }

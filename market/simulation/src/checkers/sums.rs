@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, DealId, OrderId, State, Treasury};
+use cairn_ledger::{Address, DealId, Job, JobId, OrderId, State, Treasury};
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 
 use super::Checker;
@@ -44,7 +44,7 @@ impl Checker for SupplyConserved {
     }
 }
 
-fn pots(treasury: &Treasury) -> [(&'static str, Amount); 9] {
+fn pots(treasury: &Treasury) -> [(&'static str, Amount); 11] {
     [
         ("escrow", treasury.escrow),
         ("bid deposits", treasury.bid_deposits),
@@ -55,6 +55,8 @@ fn pots(treasury: &Treasury) -> [(&'static str, Amount); 9] {
         ("rails", treasury.rails),
         ("vesting", treasury.vesting),
         ("checker stake", treasury.checker_stake),
+        ("job escrow", treasury.job_escrow),
+        ("job bonds", treasury.job_bonds),
     ]
 }
 
@@ -126,6 +128,15 @@ impl Checker for PotsMatch {
         let exits = seen.touched(columns::CHECKER_EXITS);
         self.moved("checker stake", seen, exits, |s, (address, until): &(Address, Epoch)| {
             s.exits_of(*address).filter(|(at, _)| at == until).map(|(_, amount)| amount).sum()
+        });
+        self.moved("job escrow", seen, seen.touched(columns::JOBS), |s, id: &JobId| {
+            or_nothing(s.job(*id).map(|j| j.escrow))
+        });
+        self.moved("job bonds", seen, seen.touched(columns::JOBS), |s, id: &JobId| {
+            or_nothing(s.job(*id).map(Job::bond))
+        });
+        self.moved("job bonds", seen, seen.touched(columns::JOB_BIDS), |s, (job, worker): &(JobId, Address)| {
+            or_nothing(s.job_bid(*job, *worker).map(|bid| bid.bond))
         });
         for (pot, held) in pots(seen.after.treasury()) {
             let locked = self.locked[pot];
