@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
@@ -87,6 +88,8 @@ pub struct LedgerParams {
     pub block_transactions_max: u32,
     /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
     pub queue_weight_per_block: u64,
+    /// Emission, rounds and scores.
+    pub economy: EconomyParams,
     /// The numbers of proof jobs.
     pub jobs: JobParams,
 }
@@ -139,6 +142,7 @@ impl LedgerParams {
             block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
+            economy: EconomyParams::devnet(),
             jobs: JobParams::devnet(),
         }
     }
@@ -178,6 +182,7 @@ impl LedgerParams {
             block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
+            economy: EconomyParams::mainnet(),
             jobs: JobParams::mainnet(),
         }
     }
@@ -260,7 +265,8 @@ impl LedgerParams {
             "block_bytes_max",
             self.block_bytes_max,
             "must hold the largest transaction and be at most 1 GiB",
-        )
+        )?;
+        self.economy.validate()
     }
 
     /// Least life of a sector, from pre-commit, that a deal of `deal_epochs` fits into: the latest activation, the
