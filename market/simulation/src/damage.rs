@@ -7,8 +7,8 @@
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    BlockContext, BlockOutcome, BlockRejection, DealId, Event, JobEvent, Outcome, ProofVerifier, SignedTransaction,
-    State, codec,
+    BlockContext, BlockOutcome, BlockRejection, Event, JobEvent, Outcome, ProofVerifier, SignedTransaction, State,
+    codec,
 };
 use cairn_protocol::{Amount, Epoch};
 use ipld_core::ipld::Ipld;
@@ -318,7 +318,12 @@ fn crime_applied(seen: &mut Observation) -> bool {
 }
 
 fn due_work_left(seen: &mut Observation) -> bool {
-    let left = codec::encode(&(seen.now(), Due::ForgetDeal(DealId(u64::MAX))));
+    let done = seen.changes.iter().filter(|change| change.column == columns::QUEUE && change.value.is_none());
+    let was_due = |key: &Vec<u8>| {
+        let key: (Epoch, Due) = codec::decode_strict(key, usize::MAX).expect("a key of the queue");
+        key.0 == seen.now()
+    };
+    let Some(left) = done.map(|change| change.key.clone()).find(was_due) else { return false };
     let entries = seen.after.entries().into_iter().map(|entry| (entry.column, entry.key, entry.value));
     seen.after = rebuilt(entries.chain([(columns::QUEUE, left, Some(codec::encode(&())))]));
     true

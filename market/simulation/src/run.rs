@@ -11,7 +11,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use cairn_ledger::{BlockContext, ChainId, JobParams, LedgerParams, Outcome, SignedTransaction, State};
+use cairn_ledger::economy::CheckerParams;
+use cairn_ledger::emission::EmissionParams;
+use cairn_ledger::payments::VestingRule;
+use cairn_ledger::scores::ballot::RoundCalendar;
+use cairn_ledger::{BlockContext, ChainId, EconomyParams, JobParams, LedgerParams, Outcome, SignedTransaction, State};
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
 
@@ -155,8 +159,24 @@ fn params(random: &mut Random) -> LedgerParams {
         fault_periods_max: random.between(2, 4) as u32,
         queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
+        economy: economy(),
         jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
+    }
+}
+
+/// Rounds of a few blocks, which pay, burn and score.
+fn economy() -> EconomyParams {
+    let devnet = EconomyParams::devnet();
+    EconomyParams {
+        rounds: RoundCalendar { round_epochs: 12, commit_epochs: 3, reveal_epochs: 4 },
+        emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..devnet.emission },
+        vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
+        checkers: CheckerParams { exit_epochs: 20, ..devnet.checkers },
+        group_providers: 3,
+        reward_rounds_kept: 3,
+        sector_rails_max: 2,
+        ..devnet
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod adversaries;
 mod clients;
+mod economy;
 mod jobs;
 mod providers;
 mod validators;
@@ -72,6 +73,9 @@ pub fn cast(seed: u64) -> Vec<Member> {
     casting.add(|account| jobs::JobWorker::new("worker-1", account, 0));
     casting.add(|account| jobs::JobWorker::new("worker-2", account, 0));
     casting.add(|account| jobs::JobWorker::new("bad-worker", account, 800));
+    casting.add(economy::RailPayer::new);
+    casting.add(|account| economy::CheckerActor::new("checker", account, 0));
+    casting.add(|account| economy::CheckerActor::new("silent-checker", account, 700));
     casting.members
 }
 

@@ -254,6 +254,9 @@ impl ProviderActor {
             };
             offers.command(self.account, command);
         }
+        if random.chance(40) {
+            offers.command(self.account, Command::ClaimRewards { provider: Some(provider) });
+        }
         if random.chance(self.habits.drains) {
             let balance = view.state.account(&own).balance.0;
             let amount = Amount(balance.saturating_sub(3 * view.params().transaction_fee.0).max(1));

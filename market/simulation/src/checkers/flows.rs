@@ -6,7 +6,8 @@ use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome, RewardEvent, State,
+    Address, CheckCommand, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome,
+    RailEvent, RewardEvent, ScoreEvent, State,
 };
 use cairn_protocol::{Amount, ProviderId};
 
@@ -75,6 +76,7 @@ impl MoneyFollowsEvents {
             if let Event::Job(event) = event {
                 self.read_job(event);
             }
+            self.read_economy(event, command);
         }
     }
 
@@ -165,6 +167,22 @@ impl MoneyFollowsEvents {
         }
     }
 
+    fn read_economy(&mut self, event: &Event, command: Option<(Address, &Command)>) {
+        match (event, command) {
+            (Event::Rail(RailEvent::Deposited { amount, .. }), Some((sender, _))) => self.pay(sender, -signed(*amount)),
+            (Event::Rail(RailEvent::Withdrawn { account, amount }), _) => self.pay(*account, signed(*amount)),
+            (
+                Event::Score(ScoreEvent::StakeChanged { checker, .. }),
+                Some((_, Command::Check(CheckCommand::Stake { amount }))),
+            ) => self.pay(*checker, -signed(*amount)),
+            (Event::Score(ScoreEvent::StakeReleased { checker, amount }), _) => self.pay(*checker, signed(*amount)),
+            (Event::Score(ScoreEvent::Contradicted { reporter, rewarded, .. }), _) => {
+                self.pay(*reporter, signed(*rewarded));
+            }
+            _ => {}
+        }
+    }
+
     fn read_job(&mut self, event: &JobEvent) {
         match *event {
             JobEvent::Posted { job, poster, work, escrow } => {
@@ -226,6 +244,9 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
     match event {
         Event::SectorFaulted { fee, .. } | Event::Job(JobEvent::Proven { fee, .. }) => (*fee, true),
         Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
+        Event::Rail(RailEvent::PaidOnce { burnt, .. }) => (*burnt, true),
+        Event::Rail(RailEvent::Settled { settlement, .. }) => (settlement.burnt, true),
+        Event::Score(ScoreEvent::NotRevealed { burnt, .. } | ScoreEvent::Contradicted { burnt, .. }) => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())

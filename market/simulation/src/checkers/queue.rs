@@ -15,6 +15,8 @@ use crate::observation::Observation;
 #[derive(Debug, Clone, Default)]
 pub struct QueueWatch {
     waiting: BTreeSet<(Epoch, Due)>,
+    /// Of those, what the last block put there after it had done what was due.
+    fresh: BTreeSet<(Epoch, Due)>,
     lag: u64,
 }
 
@@ -22,16 +24,18 @@ impl QueueWatch {
     /// Reads a block's changes; returns what was taken out of the queue.
     pub fn read(&mut self, changes: &[StateChange], now: Epoch) -> Vec<(Epoch, Due)> {
         let mut taken = Vec::new();
+        self.fresh.clear();
         for change in changes.iter().filter(|change| change.column == columns::QUEUE) {
             let key: (Epoch, Due) = codec::decode_strict(&change.key, usize::MAX).expect("a key of the queue");
             if change.value.is_some() {
                 self.waiting.insert(key);
+                self.fresh.insert(key);
             } else if self.waiting.remove(&key) {
                 taken.push(key);
             }
         }
-        if let Some((oldest, _)) = self.waiting.first().filter(|(at, _)| *at <= now) {
-            self.lag = self.lag.max(now.since(*oldest) + 1);
+        if let Some((oldest, _)) = self.late(now).copied() {
+            self.lag = self.lag.max(now.since(oldest) + 1);
         }
         taken
     }
@@ -41,9 +45,10 @@ impl QueueWatch {
         self.lag
     }
 
-    /// The first entry that is due and still waits.
+    /// The first entry that was due and still waits.
     fn late(&self, now: Epoch) -> Option<&(Epoch, Due)> {
-        self.waiting.first().filter(|(at, _)| *at <= now)
+        let mut due = self.waiting.iter().take_while(|(at, _)| *at <= now);
+        due.find(|entry| !self.fresh.contains(*entry))
     }
 
     /// Whether nothing waits.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, Closure, Command, DealId, DealStatus, Event, JobEvent, JobId, OrderId, Outcome, SectorStatus, State,
+    Address, Closure, Command, DealId, DealStatus, Event, JobEvent, JobId, OrderId, Outcome, RailEvent, SectorStatus,
+    State,
 };
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 
@@ -176,6 +177,7 @@ fn closure(event: &Event) -> Option<&Closure> {
         | Event::SectorClosed { closure, .. }
         | Event::DealClosed { closure, .. }
         | Event::Job(JobEvent::Closed { closure, .. })
+        | Event::Rail(RailEvent::Ending { closure, .. })
         | Event::ChannelClosed { closure, .. } => Some(closure),
         _ => None,
     }
