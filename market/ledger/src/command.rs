@@ -4,8 +4,10 @@ use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealPro
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
+use crate::market::MarketCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
+use crate::sector_rules::SectorCommand;
 
 /// A request to the ledger, in the name of the transaction's sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +108,12 @@ pub enum Command {
         /// The proof, in the verifier's encoding.
         #[serde(with = "serde_bytes")]
         proof: Vec<u8>,
+        /// Sectors of the partition that the proof leaves out, ascending: they become faulty now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<SectorNumber>,
     },
-    /// Takes sectors out of the next proofs; they earn nothing and cost a fee per deadline. By the owner.
+    /// Takes sectors out of the next proofs; they earn nothing and cost a fee for each deadline after the
+    /// first. By the owner.
     DeclareFaults {
         /// Whose sectors.
         provider: ProviderId,
@@ -162,6 +168,10 @@ pub enum Command {
         /// How much; the rest must be nothing, or one vote or more.
         amount: Amount,
     },
+    /// What providers say about themselves, and who vouches for it.
+    Market(MarketCommand),
+    /// Ends, prolongs or fills a proven sector.
+    Sector(SectorCommand),
 }
 
 /// A sealed sector before its proof.

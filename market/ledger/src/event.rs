@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::market::MarketEvent;
 use crate::payments::ChannelId;
+use crate::sector_rules::SectorEvent;
 
 /// A fact about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +86,8 @@ pub enum Event {
     ChannelClosing { channel: ChannelId, until: Epoch },
     /// A payment channel is over; `returned` went back to the payer.
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
+    /// About attributes.
+    Market(MarketEvent),
+    /// About a proven sector.
+    Sector(SectorEvent),
 }

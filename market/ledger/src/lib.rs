@@ -5,7 +5,8 @@
 //! the same roots everywhere.
 //!
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
-//! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
+//! (what may be asked), [`market`] (who may take an order), [`sector_rules`] (how a sector's life changes), `apply` (the
+//! rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
 //! is), [`table`] (how state is kept, hashed and copied). Beside the step, not yet behind commands: [`scores`],
 //! [`emission`], and of [`payments`] rails and vesting.
 //!
@@ -27,6 +28,7 @@ pub mod emission;
 pub mod event;
 pub mod ids;
 pub mod invariants;
+pub mod market;
 pub mod order;
 pub mod params;
 pub mod payments;
@@ -39,6 +41,7 @@ pub mod rejection;
 pub mod scores;
 pub mod sealed;
 pub mod sector;
+pub mod sector_rules;
 pub mod signatures;
 pub mod state;
 pub mod table;
@@ -56,16 +59,18 @@ pub use command::{Command, ManifestPiece, PreCommit};
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
+pub use market::{Attestation, Attributes, MarketCommand, MarketEvent, MarketRejection, RegionRule, Requirements};
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
 pub use proof::{
-    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
-    WindowPostStatement,
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, SectorUpdateStatement,
+    VerifyingKeys, WindowPostStatement,
 };
 pub use provider::{Account, Provider};
 pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
+pub use sector_rules::{SectorCommand, SectorEvent, SectorRejection, SectorRules, SectorUpdate};
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};

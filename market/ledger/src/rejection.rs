@@ -4,8 +4,10 @@ use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::market::MarketRejection;
 use crate::payments::{ChannelId, ChannelRejection};
 use crate::proof::ProofRejection;
+use crate::sector_rules::SectorRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -177,6 +179,12 @@ pub enum Rejection {
     /// The sector is not in the health that the declaration changes.
     #[error("sector {sector} is not {expected}")]
     WrongHealth { sector: SectorNumber, expected: String },
+    /// Attributes that cannot be, or a bidder who does not meet an order's requirements.
+    #[error(transparent)]
+    Market(#[from] MarketRejection),
+    /// A proven sector that cannot be ended, prolonged or updated so.
+    #[error(transparent)]
+    Sector(#[from] SectorRejection),
 }
 
 impl From<ProofRejection> for Rejection {

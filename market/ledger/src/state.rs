@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::calendar::{Calendar, DeadlineInfo};
 use crate::codec;
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
+use crate::market::{Attestation, Attributes};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
 use crate::payments::{Channel, ChannelId};
@@ -20,6 +21,7 @@ use crate::proof::{PorepStatement, WindowPostStatement};
 use crate::provider::{Account, Provider};
 use crate::queue::Due;
 use crate::randomness;
+use crate::scores::Fraction;
 use crate::sector::{Health, Partition, Sector, SectorStatus};
 use crate::table::{Table, TableKey};
 use crate::treasury::Treasury;
@@ -59,6 +61,9 @@ pub struct State {
     pub(crate) queue: Table<(Epoch, Due), ()>,
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
+    pub(crate) attributes: Table<ProviderId, Attributes>,
+    pub(crate) attestations: Table<(ProviderId, Address), Attestation>,
+    pub(crate) reputations: Table<ProviderId, Fraction>,
 }
 
 /// Why there is no first state.
@@ -155,6 +160,12 @@ pub mod columns {
     pub const CHANNELS: u8 = 10;
     /// Validators by address.
     pub const VALIDATORS: u8 = 11;
+    /// What providers say about themselves, by provider.
+    pub const ATTRIBUTES: u8 = 12;
+    /// Who vouches for it, by provider and auditor.
+    pub const ATTESTATIONS: u8 = 13;
+    /// Reputations that are not neutral, by provider.
+    pub const REPUTATIONS: u8 = 14;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -171,6 +182,9 @@ macro_rules! each_table {
         $with!(QUEUE, queue);
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
+        $with!(ATTRIBUTES, attributes);
+        $with!(ATTESTATIONS, attestations);
+        $with!(REPUTATIONS, reputations);
     };
 }
 
@@ -236,6 +250,9 @@ impl State {
             queue: Table::new(),
             channels: Table::new(),
             validators: Table::new(),
+            attributes: Table::new(),
+            attestations: Table::new(),
+            reputations: Table::new(),
         }
     }
 
@@ -640,7 +657,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte: u8,
             garbage in prop::collection::vec(any::<u8>(), 0..60),
-            column in 0u8..12,
+            column in 0u8..16,
         ) {
             let mut entries: Vec<_> =
                 lively().entries().into_iter().map(|e| (e.column, e.key, e.value.unwrap())).collect();

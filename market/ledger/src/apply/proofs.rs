@@ -1,6 +1,6 @@
 //! The proofs of a block, checked together before the first transaction has its turn.
 //!
-//! 1. Every prove-commit and window PoSt that could be taken now gives a *claim*: the statement that its proof must show
+//! 1. Every prove-commit, window PoSt and sector update that could be taken now gives a *claim*: the statement that its proof must show
 //!    as the state stands before the transactions, and the proof. Of several about the same sector or partition, the
 //!    first alone: if it holds, nobody looks at the others.
 //! 2. One call of the verifier gives a verdict for each claim.
@@ -18,6 +18,7 @@ use super::Step;
 use crate::command::Command;
 use crate::proof::{ProofClaim, ProofRejection, ProofStatement};
 use crate::rejection::Rejection;
+use crate::sector_rules::SectorCommand;
 use crate::state::PartitionKey;
 use crate::transaction::SignedTransaction;
 
@@ -71,11 +72,16 @@ impl Step<'_> {
                 let statement = ProofStatement::Porep(self.state.porep_statement(*provider, *sector)?);
                 Some((Subject::Sector(*provider, *sector), ProofClaim { statement, proof }))
             }
-            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof } => {
+            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped } => {
                 self.owned_provider(*provider).ok()?;
                 let key = (*provider, *deadline, *partition);
-                let statement = ProofStatement::WindowPost(self.post_to_prove(key, *challenge_epoch).ok()?);
+                let statement = ProofStatement::WindowPost(self.post_to_prove(key, *challenge_epoch, skipped).ok()?);
                 Some((Subject::Partition(key), ProofClaim { statement, proof }))
+            }
+            Command::Sector(SectorCommand::Update(update)) => {
+                let (statement, _) = self.update_to_prove(update).ok()?;
+                let claim = ProofClaim { statement: ProofStatement::SectorUpdate(statement), proof: &update.proof };
+                Some((Subject::Sector(update.provider, update.sector), claim))
             }
             _ => None,
         }

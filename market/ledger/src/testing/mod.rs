@@ -1,5 +1,6 @@
 //! For tests of this crate and those above it: a verifier without curves, a small network, strategies.
 
+mod chores;
 mod network;
 mod strategies;
 
