@@ -13,6 +13,7 @@ use crate::{
 
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a few of them, in tests")]
 pub enum Action {
     /// A command with arbitrary, but plausible, arguments.
     Command(u8, Command),
