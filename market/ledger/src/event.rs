@@ -64,7 +64,7 @@ pub enum Event {
     RecoveryDeclared { provider: ProviderId, sector: SectorNumber },
     /// A repaired sector was proven.
     SectorRecovered { provider: ProviderId, sector: SectorNumber },
-    /// A sector is over; its deposit was returned, or burnt if `burnt`.
+    /// A sector is over; `burnt` of its deposit was burnt, the rest returned.
     SectorClosed { provider: ProviderId, sector: SectorNumber, burnt: Amount, closure: Closure },
     /// A deal was paid for `proven_epochs` of `from..until`.
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },

@@ -45,7 +45,7 @@ pub mod sector_rules;
 pub mod signatures;
 pub mod state;
 pub mod table;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "simulated"))]
 pub mod testing;
 pub mod transaction;
 pub mod treasury;
@@ -71,7 +71,7 @@ pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
 pub use sector_rules::{SectorCommand, SectorEvent, SectorRejection, SectorRules, SectorUpdate};
-pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
+pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage, StateSize};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};
 pub use validator::Validator;

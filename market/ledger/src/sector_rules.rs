@@ -71,6 +71,8 @@ pub enum SectorEvent {
     Extended { provider: ProviderId, sector: SectorNumber, expiration: Epoch },
     /// A sector holds data now.
     Updated { provider: ProviderId, sector: SectorNumber, comm_r: CommR },
+    /// The early end of a sector cost more than its deposit: the rest was taken from the provider's collateral.
+    CollateralBurnt { provider: ProviderId, sector: SectorNumber, amount: Amount },
     /// A sector was left out of an accepted proof.
     Skipped { provider: ProviderId, sector: SectorNumber },
 }

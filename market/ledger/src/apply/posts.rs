@@ -334,7 +334,7 @@ impl Step<'_> {
         let mut record = self.state.sector(provider, number).cloned().expect("closing deals keeps the sector");
         let burnt = match reason {
             CloseReason::SectorExpired => Amount::ZERO,
-            _ => self.burn_termination_fee(provider, &mut record, owed),
+            _ => self.burn_termination_fee((provider, number), &mut record, owed),
         };
         self.close_sector(provider, number, record, reason, burnt);
     }

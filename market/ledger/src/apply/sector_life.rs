@@ -60,8 +60,13 @@ impl Step<'_> {
     }
 
     /// Burns what the early end of a sector costs, and `owed` with it: from the sector's deposit, and what that does not
-    /// hold from the collateral. The deposit's rest stays in the record. Returns how much was burnt.
-    pub(super) fn burn_termination_fee(&mut self, provider: ProviderId, record: &mut Sector, owed: Amount) -> Amount {
+    /// hold from the collateral. The deposit's rest stays in the record. Returns how much of the deposit was burnt.
+    pub(super) fn burn_termination_fee(
+        &mut self,
+        (provider, sector): (ProviderId, SectorNumber),
+        record: &mut Sector,
+        owed: Amount,
+    ) -> Amount {
         let params = &self.state.meta.params;
         let age = record.proving().map_or(0, |proving| self.now().since(proving.activated_at));
         let fee = params.sectors.termination_fee(record.deposit, params.fault_fee, age, params.proving_period());
@@ -70,8 +75,11 @@ impl Step<'_> {
         record.deposit = record.deposit.checked_sub(from_deposit).expect("a minimum of both");
         self.state.burn(Pot::SectorDeposits, from_deposit);
         let rest = due.checked_sub(from_deposit).expect("a minimum of both");
-        let from_collateral = self.burn_collateral(provider, rest);
-        from_deposit.checked_add(from_collateral).expect("both are within the supply")
+        let amount = self.burn_collateral(provider, rest);
+        if !amount.is_zero() {
+            self.emit(Event::Sector(SectorEvent::CollateralBurnt { provider, sector, amount }));
+        }
+        from_deposit
     }
 
     fn extend_sectors(

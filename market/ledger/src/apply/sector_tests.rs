@@ -103,14 +103,14 @@ fn the_fee_of_an_old_sector_is_its_share_and_a_poor_deposit_is_helped_by_the_col
     }
     network.command(STORER, terminate(provider, &[1]));
     let age = network.state.epoch().since(activated_at);
-    assert_eq!(closure(&network, provider, 1).0, Amount((850_000 * age).div_ceil(10 * 96)));
+    assert_eq!(closure(&network, provider, 1).0, Amount((850_000u64 * age).div_ceil(10 * 96)));
     assert!((4 * 96..10 * 96).contains(&age));
 
     let params = LedgerParams { sector_deposit: Amount(1_000), ..story() };
     let (mut network, provider, _) = with_active_deal(params);
     let collateral = network.state.provider(provider).unwrap().collateral.0;
     network.command(STORER, terminate(provider, &[1]));
-    assert_eq!(closure(&network, provider, 1).0, Amount(52_500));
+    assert_eq!(closure(&network, provider, 1).0, Amount(1_000), "all of the deposit");
     assert_eq!(collateral - network.state.provider(provider).unwrap().collateral.0, 52_500 - 1_000);
 }
 

@@ -2,9 +2,11 @@
 
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 
-use super::{Network, SALT};
+use super::Network;
 use crate::*;
 
+/// The salt of every sealed bid that is to be revealed by a diligent owner.
+pub const SALT: Salt = Salt([5; 32]);
 /// Sector numbers that a provider uses, lowest free first.
 const SECTORS: u64 = 4;
 /// Epochs that a sector lives longer than its deals need, so that there is time for others.

@@ -3,12 +3,13 @@
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
+use super::chores::SALT;
 use super::network::{order_terms, piece};
 use crate::payments::{ChannelId, Voucher};
 use crate::scores::Fraction;
 use crate::{
     Attributes, ChainId, Command, DealId, LedgerParams, ManifestPiece, MarketCommand, OrderId, RegionRule,
-    Requirements, Salt, SealedBid, SectorCommand, SectorUpdate,
+    Requirements, SealedBid, SectorCommand, SectorUpdate,
 };
 
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
@@ -48,8 +49,6 @@ pub fn owner_account(provider: ProviderId) -> u8 {
 
 /// The chain of every [`super::Network`].
 const CHAIN: ChainId = super::network::CHAIN;
-/// The salt of every sealed bid in a random life.
-pub const SALT: Salt = Salt([5; 32]);
 
 fn arb_account() -> impl Strategy<Value = u8> {
     1u8..5

@@ -9,6 +9,7 @@ mod params;
 mod piece;
 mod post;
 mod sector;
+mod sim;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,7 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -61,6 +63,9 @@ pub enum Command {
     Get(GetArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
+    /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
+    #[command(subcommand)]
+    Sim(SimCommand),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.
