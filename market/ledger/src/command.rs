@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealPro
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
+use crate::jobs::JobCommand;
 use crate::market::MarketCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
@@ -172,6 +173,8 @@ pub enum Command {
     Market(MarketCommand),
     /// Ends, prolongs or fills a proven sector.
     Sector(SectorCommand),
+    /// About proof jobs.
+    Job(JobCommand),
 }
 
 /// A sealed sector before its proof.

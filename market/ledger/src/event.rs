@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::jobs::JobEvent;
 use crate::market::MarketEvent;
 use crate::payments::ChannelId;
 use crate::sector_rules::SectorEvent;
@@ -90,4 +91,6 @@ pub enum Event {
     Market(MarketEvent),
     /// About a proven sector.
     Sector(SectorEvent),
+    /// Something about a proof job.
+    Job(JobEvent),
 }

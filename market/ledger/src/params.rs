@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::jobs::JobParams;
 use crate::market::MarketParams;
 use crate::sector_rules::SectorRules;
 
@@ -93,6 +94,8 @@ pub struct LedgerParams {
     pub market: MarketParams,
     /// How a proven sector is ended, prolonged and updated.
     pub sectors: SectorRules,
+    /// The numbers of proof jobs.
+    pub jobs: JobParams,
 }
 
 /// Which parameter cannot be, and why.
@@ -145,6 +148,7 @@ impl LedgerParams {
             queue_weight_per_block: 10_000,
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(10_000_000),
+            jobs: JobParams::devnet(),
         }
     }
 
@@ -185,6 +189,7 @@ impl LedgerParams {
             queue_weight_per_block: 20_000,
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(1_278 * DAY),
+            jobs: JobParams::mainnet(),
         }
     }
 
@@ -229,6 +234,7 @@ impl LedgerParams {
             ("sectors.termination_periods", u64::from(self.sectors.termination_periods)),
             ("sectors.extension_epochs_max", self.sectors.extension_epochs_max),
         ];
+        self.jobs.validate()?;
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }

@@ -61,7 +61,8 @@ pub struct SectorUpdateStatement {
 }
 
 /// What a proof must show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum ProofStatement {
     /// Replication of one sector.
     Porep(PorepStatement),

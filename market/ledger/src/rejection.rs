@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::jobs::JobRejection;
 use crate::market::MarketRejection;
 use crate::payments::{ChannelId, ChannelRejection};
 use crate::proof::ProofRejection;
@@ -185,6 +186,9 @@ pub enum Rejection {
     /// A proven sector that cannot be ended, prolonged or updated so.
     #[error(transparent)]
     Sector(#[from] SectorRejection),
+    /// Something about proof jobs.
+    #[error(transparent)]
+    Job(#[from] JobRejection),
 }
 
 impl From<ProofRejection> for Rejection {

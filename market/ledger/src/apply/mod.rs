@@ -14,6 +14,7 @@ mod assignment;
 mod attributes;
 mod channels;
 mod deals;
+mod jobs;
 mod orders;
 mod posts;
 mod proofs;
@@ -252,6 +253,7 @@ impl Step<'_> {
             Due::StakeRelease(validator) => self.release_stake(validator, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
+            Due::Job(due, job) => self.process_job_due(due_at, due, job),
         }
     }
 
@@ -318,6 +320,7 @@ impl Step<'_> {
             Command::Unbond { amount } => self.unbond(*amount),
             Command::Market(command) => self.market_command(command),
             Command::Sector(command) => self.sector_command(command),
+            Command::Job(command) => self.carry_out_job(command),
         }
     }
 

@@ -28,6 +28,7 @@ fn params() -> LedgerParams {
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,
+        jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }
 }
@@ -96,6 +97,10 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
         Action::CancelNewest => {
             let newest = network.state.open_orders().last().map(|(order, _)| Command::CancelOrder { order });
             all_of(network, 1, newest.into_iter().collect())
+        }
+        Action::Job(n, action) => {
+            let commands = action.commands(network, *n).into_iter().enumerate();
+            commands.map(|(ahead, command)| network.transaction(*n, ahead as u64, command)).collect()
         }
         Action::PreCommit(..) | Action::Wait(_) => Vec::new(),
     }
@@ -193,7 +198,8 @@ fn crowded_block(network: &Network, actions: &[Action], flaw: usize) -> Vec<Sign
         let mut command = signed.transaction.command;
         if let Command::ProveCommit { proof, .. }
         | Command::SubmitWindowPost { proof, .. }
-        | Command::Sector(SectorCommand::Update(SectorUpdate { proof, .. })) = &mut command
+        | Command::Sector(SectorCommand::Update(SectorUpdate { proof, .. }))
+        | Command::Job(JobCommand::Submit { proof, .. }) = &mut command
         {
             proofs += 1;
             if let (0, Some(byte)) = (proofs % flaw, proof.first_mut()) {

@@ -2,12 +2,16 @@
 //! state; with the feature `testing` also strategies.
 
 mod chores;
+#[cfg(any(test, feature = "testing"))]
+mod jobs;
 mod network;
 mod populated;
 #[cfg(any(test, feature = "testing"))]
 mod strategies;
 
 pub use chores::SALT;
+#[cfg(any(test, feature = "testing"))]
+pub use jobs::JobAction;
 pub use network::{FUNDS, HashVerifier, Network, order_terms, piece};
 pub use populated::{Population, populated, post_delay};
 #[cfg(any(test, feature = "testing"))]

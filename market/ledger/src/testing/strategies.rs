@@ -12,6 +12,8 @@ use crate::{
     Requirements, SealedBid, SectorCommand, SectorUpdate,
 };
 
+use super::jobs::{JobAction, arb_job_action};
+
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "a few of them, in tests")]
@@ -40,6 +42,8 @@ pub enum Action {
     DropDeals(ProviderId),
     /// Let this many epochs pass.
     Wait(u8),
+    /// Something about proof jobs, by this account.
+    Job(u8, JobAction),
 }
 
 /// The account that owns a provider of a network's start: these are numbered like their owners, from account 2.
@@ -227,5 +231,6 @@ pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<
         4 => (arb_provider(), 1u8..30, 1u64..5).prop_map(|(p, epochs, price)| Action::Work(p, epochs, price)),
         9 => (1u8..50).prop_map(Action::WorkAll),
         2 => (1u8..40).prop_map(Action::Wait),
+        5 => (arb_account(), arb_job_action()).prop_map(|(n, action)| Action::Job(n, action)),
     ]
 }
