@@ -47,7 +47,7 @@ impl Groth16ProofVerifier {
         workers: Workers,
     ) -> Result<Self, KeyFileError> {
         let circuits = ledger_circuits(sector_size).into_iter().chain([Circuit::Update(sector_size)]);
-        Self::open_circuits(store, circuits.collect(), workers)
+        Self::open_circuits(store, circuits, workers)
     }
 
     fn open_circuits<C>(store: &KeyStore, circuits: C, workers: Workers) -> Result<Self, KeyFileError>
