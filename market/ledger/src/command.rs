@@ -3,6 +3,7 @@
 use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use serde::{Deserialize, Serialize};
 
+use crate::economy::{CheckCommand, RailCommand};
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::jobs::JobCommand;
 use crate::market::MarketCommand;
@@ -173,6 +174,16 @@ pub enum Command {
     Market(MarketCommand),
     /// Ends, prolongs or fills a proven sector.
     Sector(SectorCommand),
+    /// About streams of money.
+    Rail(RailCommand),
+    /// About checking providers.
+    Check(CheckCommand),
+    /// Sets free what has vested for the sender, and pays what a provider of the sender has earned in closed rounds. The
+    /// latter happens by itself when the provider proves.
+    ClaimRewards {
+        /// Which provider, if any.
+        provider: Option<ProviderId>,
+    },
     /// About proof jobs.
     Job(JobCommand),
 }

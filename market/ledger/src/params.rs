@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
 use crate::market::MarketParams;
 use crate::sector_rules::SectorRules;
@@ -94,6 +95,8 @@ pub struct LedgerParams {
     pub market: MarketParams,
     /// How a proven sector is ended, prolonged and updated.
     pub sectors: SectorRules,
+    /// Emission, rounds and scores.
+    pub economy: EconomyParams,
     /// The numbers of proof jobs.
     pub jobs: JobParams,
 }
@@ -148,6 +151,7 @@ impl LedgerParams {
             queue_weight_per_block: 10_000,
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(10_000_000),
+            economy: EconomyParams::devnet(),
             jobs: JobParams::devnet(),
         }
     }
@@ -189,6 +193,7 @@ impl LedgerParams {
             queue_weight_per_block: 20_000,
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(1_278 * DAY),
+            economy: EconomyParams::mainnet(),
             jobs: JobParams::mainnet(),
         }
     }
@@ -279,7 +284,8 @@ impl LedgerParams {
             "block_bytes_max",
             self.block_bytes_max,
             "must hold the largest transaction and be at most 1 GiB",
-        )
+        )?;
+        self.economy.validate()
     }
 
     /// Least life of a sector, from pre-commit, that a deal of `deal_epochs` fits into: the latest activation, the

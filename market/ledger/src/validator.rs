@@ -11,7 +11,7 @@ use cairn_protocol::{Amount, Epoch};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Address;
-use crate::state::{GenesisRejection, State};
+use crate::state::{GenesisRejection, State, check_supply};
 use crate::treasury::Pot;
 
 /// Stake of one vote: one unit of money.
@@ -67,6 +67,7 @@ impl State {
             }
             self.validators.insert(address, Validator { stake, ..Validator::default() });
             let supply = self.meta.treasury.supply.checked_add(stake).ok_or(GenesisRejection::SupplyOverflow)?;
+            check_supply(&self.meta.params, supply)?;
             self.meta.treasury.supply = supply;
             self.credit_pot(Pot::Stake, stake);
         }

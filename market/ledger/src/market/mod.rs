@@ -74,12 +74,6 @@ pub enum MarketEvent {
     AttributesSigned { provider: ProviderId, auditor: Address, attributes: Attributes },
 }
 
-/// Reputation of a provider that nobody has measured: half of what there is to have.
-pub const REPUTATION_NEUTRAL: Fraction = match Fraction::from_raw(Fraction::ONE.raw() / 2) {
-    Some(half) => half,
-    None => Fraction::ZERO,
-};
-
 /// What a bid competes with: price, made dearer by a lack of reputation, without rounding. Lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BidScore(u128);
@@ -95,11 +89,6 @@ impl BidScore {
 
 /// Reading.
 impl State {
-    /// What the network holds of a provider: from retrieval scores if there are any, else [`REPUTATION_NEUTRAL`].
-    pub fn reputation_of(&self, provider: ProviderId) -> Fraction {
-        self.reputations.get(&provider).copied().unwrap_or(REPUTATION_NEUTRAL)
-    }
-
     /// What a provider says about itself.
     pub fn attributes_of(&self, provider: ProviderId) -> Attributes {
         self.attributes.get(&provider).cloned().unwrap_or_default()
@@ -162,7 +151,8 @@ impl State {
     /// Records what the network holds of a provider.
     #[cfg(any(test, feature = "testing"))]
     pub fn set_reputation(&mut self, provider: ProviderId, reputation: Fraction) {
-        self.reputations.insert(provider, reputation);
+        let score = crate::economy::ProviderScore { reputation, quality: reputation, round: 0 };
+        self.scores.insert(provider, score);
     }
 }
 
@@ -173,7 +163,7 @@ mod tests {
     #[test]
     fn scores_are_exact_and_do_not_overflow() {
         let score = |price, reputation, weight| BidScore::new(Amount(price), reputation, weight);
-        let (none, half, full) = (Fraction::ZERO, REPUTATION_NEUTRAL, Fraction::ONE);
+        let (none, half, full) = (Fraction::ZERO, crate::economy::NEUTRAL_REPUTATION, Fraction::ONE);
         assert_eq!(half.to_string(), "0.500000");
         // With weight 1 a price of 150 with full reputation is as good as 100 with half of it, or 75 with none.
         assert_eq!(score(150, full, WHOLE_BP), score(100, half, WHOLE_BP));

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::chores::SALT;
 use super::network::{order_terms, piece};
-use crate::payments::{ChannelId, Voucher};
+use crate::payments::{ChannelId, RailId, Voucher};
 use crate::scores::Fraction;
 use crate::{
-    Attributes, ChainId, Command, DealId, LedgerParams, ManifestPiece, MarketCommand, OrderId, RegionRule,
-    Requirements, SealedBid, SectorCommand, SectorUpdate,
+    Attributes, ChainId, CheckCommand, Command, DealId, LedgerParams, ManifestPiece, MarketCommand, OrderId,
+    RailCommand, RailTarget, RegionRule, Requirements, SealedBid, SectorCommand, SectorUpdate,
 };
 
 use super::jobs::{JobAction, arb_job_action};
@@ -40,6 +40,10 @@ pub enum Action {
     CancelNewest,
     /// End a sector that holds deals.
     DropDeals(ProviderId),
+    /// Pay into the rails, and open one to the owner of a provider, bound to its first live sector if it has one.
+    Stream(u8, ProviderId, Amount),
+    /// Commit to opinions, or reveal them, whatever the phase asks for.
+    Vote(u8),
     /// Let this many epochs pass.
     Wait(u8),
     /// Something about proof jobs, by this account.
@@ -133,6 +137,32 @@ fn arb_order(params: LedgerParams) -> impl Strategy<Value = Command> {
     )
 }
 
+/// A command about rails.
+fn arb_rail_command() -> impl Strategy<Value = RailCommand> {
+    let rail = || (0u64..4).prop_map(RailId);
+    let small = || prop_oneof![3 => 0u64..2_000, 1 => any::<u64>()].prop_map(Amount);
+    let target = prop_oneof![
+        Just(RailTarget::Nothing),
+        (arb_provider(), arb_sector()).prop_map(|(provider, sector)| RailTarget::Sector { provider, sector }),
+        (1u64..12).prop_map(|deal| RailTarget::Deal(DealId(deal))),
+    ];
+    prop_oneof![
+        (arb_account(), arb_amount())
+            .prop_map(|(n, amount)| RailCommand::Deposit { account: super::Network::address(n), amount }),
+        arb_amount().prop_map(|amount| RailCommand::Withdraw { amount }),
+        (arb_account(), small(), 0u64..60, small(), target).prop_map(
+            |(payee, rate, lockup_period, lockup_fixed, target)| {
+                let payee = super::Network::address(payee);
+                RailCommand::Open { payee, rate, lockup_period, lockup_fixed, target }
+            }
+        ),
+        (rail(), small()).prop_map(|(rail, rate)| RailCommand::ChangeRate { rail, rate }),
+        (rail(), small()).prop_map(|(rail, amount)| RailCommand::PayOnce { rail, amount }),
+        rail().prop_map(|rail| RailCommand::Terminate { rail }),
+        rail().prop_map(|rail| RailCommand::Settle { rail }),
+    ]
+}
+
 /// A command with arbitrary arguments.
 pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + use<> {
     let provider = arb_provider;
@@ -197,6 +227,12 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
             })
         }),
         arb_sector_command().prop_map(Command::Sector),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_amount().prop_map(|amount| Command::Check(CheckCommand::Stake { amount })),
+        arb_amount().prop_map(|amount| Command::Check(CheckCommand::Unstake { amount })),
+        prop::option::of(provider()).prop_map(|provider| Command::ClaimRewards { provider }),
     ]
 }
 
@@ -230,6 +266,8 @@ pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<
         2 => (arb_provider(), arb_sector_command()).prop_map(|(p, c)| Action::Command(owner_account(p), Command::Sector(of(p, c)))),
         4 => (arb_provider(), 1u8..30, 1u64..5).prop_map(|(p, epochs, price)| Action::Work(p, epochs, price)),
         9 => (1u8..50).prop_map(Action::WorkAll),
+        2 => (arb_account(), arb_provider(), 1u64..20_000).prop_map(|(n, p, rate)| Action::Stream(n, p, Amount(rate))),
+        4 => arb_account().prop_map(Action::Vote),
         2 => (1u8..40).prop_map(Action::Wait),
         5 => (arb_account(), arb_job_action()).prop_map(|(n, action)| Action::Job(n, action)),
     ]
