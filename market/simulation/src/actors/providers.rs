@@ -6,6 +6,7 @@ use cairn_ledger::payments::Voucher;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
     BidStatus, Command, DealId, DealStatus, ManifestPiece, OrderId, PreCommit, ProofVerifier, Salt, SealedBid,
+    SectorCommand,
 };
 use cairn_protocol::{Amount, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 
@@ -194,15 +195,17 @@ impl ProviderActor {
             }
             let Some(statement) = view.state.window_post_statement(provider, deadline, partition) else { continue };
             let challenge_epoch = instance.challenge_epoch;
-            let post = |proof| Command::SubmitWindowPost {
-                provider,
-                deadline,
-                partition,
-                challenge_epoch,
-                proof,
-                skipped: Vec::new(),
+            // What is lost is left out, now and then, instead of missing the deadline with everything.
+            let mut statement = statement;
+            let numbers = statement.sectors.iter().map(|(sector, _)| *sector);
+            let lost: Vec<SectorNumber> = numbers.filter(|sector| self.lost.contains(sector)).collect();
+            let skipped = if random.chance(300) { lost.clone() } else { Vec::new() };
+            statement.sectors.retain(|(sector, _)| !skipped.contains(sector));
+            let gone = skipped.len() < lost.len();
+            let post = |proof| {
+                let skipped = skipped.clone();
+                Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped }
             };
-            let gone = statement.sectors.iter().any(|(sector, _)| self.lost.contains(sector));
             if random.chance(self.habits.lies) {
                 // Another partition's proof, or noise.
                 let wrong = last.take().unwrap_or_else(|| random.bytes32().to_vec());
@@ -236,6 +239,21 @@ impl ProviderActor {
             let sectors = vec![repaired[random.below(repaired.len() as u64) as usize]];
             offers.command(self.account, Command::DeclareRecovery { provider, sectors });
         }
+    }
+
+    /// Ends a sector before its time, or prolongs it.
+    fn manage(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let live: Vec<SectorNumber> = view.board.live.get(&provider).into_iter().flatten().copied().collect();
+        let Some(&sector) = random.pick(&live).filter(|_| random.clone().chance(30)) else { return };
+        let Some(record) = view.state.sector(provider, sector) else { return };
+        let sectors = vec![sector];
+        let command = if random.chance(300) {
+            SectorCommand::Terminate { provider, sectors }
+        } else {
+            let expiration = Epoch(record.expiration.0 + random.between(1, view.params().proving_period()));
+            SectorCommand::Extend { provider, sectors, expiration }
+        };
+        offers.command(self.account, Command::Sector(command));
     }
 
     fn money(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
@@ -324,6 +342,7 @@ impl Actor for ProviderActor {
         self.prove_commit(provider, view, random, offers);
         self.pre_commit(provider, view, random, offers);
         self.repair(provider, view, random, offers);
+        self.manage(provider, view, random, offers);
         self.money(provider, view, random, offers);
     }
 }

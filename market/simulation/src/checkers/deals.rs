@@ -126,7 +126,8 @@ impl PricesKept {
                 BidStatus::Won { .. } => {
                     cost += u128::from(bid.price_per_epoch.0) * u128::from(record.terms.duration_epochs);
                     dearest_winner = dearest_winner.max(bid.price_per_epoch);
-                    reputation_best = reputation_best.max(seen.after.reputation_of(provider));
+                    let best = seen.after.reputation_of(provider).max(seen.before.reputation_of(provider));
+                    reputation_best = reputation_best.max(best);
                     owners.insert(owner(provider));
                     let own = deals.iter().filter_map(|deal| seen.after.deal(*deal));
                     let rates: u128 = own.filter(|deal| deal.provider == provider).map(|deal| deal.rate).sum();
@@ -148,7 +149,7 @@ impl PricesKept {
             && !owners.contains(&owner(loser))
             && !taken.contains(&owner(loser))
             && seen.after.region_of(loser).is_none()
-            && seen.after.reputation_of(loser) >= reputation_best
+            && seen.after.reputation_of(loser).min(seen.before.reputation_of(loser)) >= reputation_best
         {
             return Err(format!("{order}: {loser} bid {price} and lost to {dearest_winner}"));
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, Closure, Command, DealId, DealStatus, Event, JobEvent, JobId, OrderId, Outcome, RailEvent, SectorStatus,
-    State,
+    Address, Closure, Command, DealId, DealStatus, Event, JobEvent, JobId, OrderId, Outcome, RailEvent, SectorEvent,
+    SectorStatus, State,
 };
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 
@@ -90,6 +90,10 @@ impl DepositsReturn {
             }
             Event::SectorClosed { provider, sector, .. } => self.over(Locked::Sector(provider, sector)),
             Event::Job(ref event) => self.read_job(event, seen),
+            Event::Sector(SectorEvent::Extended { provider, sector, expiration }) => {
+                let at = expiration.0 + params.proving_period() + params.post_window();
+                self.until(Locked::Sector(provider, sector), at);
+            }
             Event::ChannelClosing { channel, until } => self.until(Locked::Channel(channel), until.0),
             Event::ChannelClosed { channel, .. } => self.over(Locked::Channel(channel)),
             Event::StakeReleased { validator, .. } => {
