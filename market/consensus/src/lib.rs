@@ -27,17 +27,23 @@ pub mod chain;
 pub mod commit;
 pub mod drand;
 mod engine;
+pub mod evidence;
 pub mod genesis;
 pub mod mempool;
 pub mod node;
+pub mod snapshot;
 pub mod store;
 pub mod validators;
 
-pub use beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
+pub use beacon::{BeaconGrade, BeaconRejection, BeaconSlot, BeaconSource, DevelopmentBeacon};
 pub use block::{Block, BlockHeader, BlockId};
-pub use chain::{Candidate, Chain, InvalidBlock};
+pub use chain::{Candidate, Chain, ChainOptions, InvalidBlock, ProposeError};
 pub use commit::{Commit, CommitRejection, CommitSignature};
-pub use drand::{DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier};
+pub use drand::{
+    DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier, NoRounds,
+    RecordedRounds,
+};
+pub use evidence::{Evidence, EvidenceRejection};
 pub use genesis::{
     Allocation, BeaconConfig, Genesis, GenesisError, GenesisValidator, Network, development_validator_key,
 };
@@ -46,5 +52,6 @@ pub use node::{
     BlockEvents, EventsError, LedgerHandle, LedgerNode, NetworkOptions, NodeError, NodeOptions, Timeouts, WaitTimeout,
     system_clock,
 };
-pub use store::{Store, StoreError, Undecided};
+pub use snapshot::{CaughtUp, Checkpoint, SnapshotError, SnapshotOptions};
+pub use store::{History, LightBlock, Store, StoreError, Undecided};
 pub use validators::{Member, Validators};

@@ -41,6 +41,7 @@ pub mod sealed;
 pub mod sector;
 pub mod signatures;
 pub mod state;
+pub mod sync;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -69,4 +70,4 @@ pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus}
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};
-pub use validator::Validator;
+pub use validator::{SlashRejection, StakeParams, Validator};

@@ -38,6 +38,8 @@ pub enum Due {
     ForgetChannel(ChannelId),
     /// Stake that was taken back is free.
     StakeRelease(Address),
+    /// What a validator was slashed for is too old to be named again.
+    ForgetOffence(Address, Epoch),
 }
 
 impl State {

@@ -27,6 +27,7 @@ fn params() -> LedgerParams {
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,
+        stake: StakeParams { unbonding_epochs: 48, slash_permille: 50 },
         ..LedgerParams::devnet()
     }
 }

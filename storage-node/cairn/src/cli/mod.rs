@@ -9,6 +9,7 @@ mod params;
 mod piece;
 mod post;
 mod sector;
+mod validator;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,10 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+pub use validator::{
+    Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments,
+    ValidatorRunArguments,
+};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -61,6 +66,9 @@ pub enum Command {
     Get(GetArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
+    /// Decide blocks: make keys and a genesis, and run one of several validators
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.

@@ -10,6 +10,7 @@ mod piece;
 mod post;
 mod proof_file;
 mod sector;
+mod validator;
 
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
+        Command::Validator(command) => validator::run(command),
     }
 }
 
