@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod devnet;
+mod memory;
 mod output;
 mod progress;
 

@@ -9,6 +9,7 @@ mod params;
 mod piece;
 mod post;
 mod sector;
+mod sim;
 mod validator;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,7 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
     Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments,
     ValidatorRunArguments,
@@ -69,6 +71,9 @@ pub enum Command {
     /// Decide blocks: make keys and a genesis, and run one of several validators
     #[command(subcommand)]
     Validator(ValidatorCommand),
+    /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
+    #[command(subcommand)]
+    Sim(SimCommand),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.

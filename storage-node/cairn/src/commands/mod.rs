@@ -10,6 +10,7 @@ mod piece;
 mod post;
 mod proof_file;
 mod sector;
+mod sim;
 mod validator;
 
 use std::time::Instant;
@@ -30,6 +31,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
         Command::Validator(command) => validator::run(command),
+        Command::Sim(command) => sim::run(command),
     }
 }
 
