@@ -7,7 +7,8 @@
 //! 3. [`chain::Chain::keep`] brings either to disk before anybody votes for it;
 //! 4. [`chain::Chain::commit`] stores the one that was decided, in one synced write, and moves the head.
 //!
-//! The `engine` module drives these four by BFT consensus, with one validator or with many; see there.
+//! The `engine` module drives these four by BFT consensus, with one validator or with many; see there. Validators that
+//! contradict themselves are punished by what [`evidence`] shows; nodes that come late start from a [`snapshot`].
 //!
 //! # Invariants
 //! - The store holds whole blocks: block, decision, receipts, events, changed state and head move in one write batch.

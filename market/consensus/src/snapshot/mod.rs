@@ -164,7 +164,7 @@ pub enum ServerFault {
     #[error(transparent)]
     Trust(#[from] TrustRejection),
     /// The block is not the one of its header.
-    #[error("block {height}: its {part} is not the one that the header names")]
+    #[error("block {height} does not fit its header: {part}")]
     WrongBlock {
         /// The block.
         height: Epoch,

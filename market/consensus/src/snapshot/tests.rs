@@ -191,7 +191,7 @@ fn a_server_that_lies_is_named_with_what_and_where_and_another_is_asked() {
     let expected = [
         "connect: ",
         "a commit for block",
-        "block 24: its transactions is not the one that the header names",
+        "block 24 does not fit its header: transactions",
         "state of block 24: state column 1, node with key ",
     ];
     for ((server, fault), expected) in faults.iter().zip(expected) {
