@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::jobs::JobEvent;
 use crate::payments::ChannelId;
 
 /// A fact about one block.
@@ -86,4 +87,6 @@ pub enum Event {
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
     /// A validator contradicted itself when block `height` was decided: `burnt` of its stake is gone, the rest leaves.
     Slashed { validator: Address, height: Epoch, burnt: Amount },
+    /// Something about a proof job.
+    Job(JobEvent),
 }

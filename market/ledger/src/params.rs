@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::jobs::JobParams;
 use crate::validator::StakeParams;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
@@ -89,6 +90,8 @@ pub struct LedgerParams {
     pub queue_weight_per_block: u64,
     /// Stake of validators.
     pub stake: StakeParams,
+    /// The numbers of proof jobs.
+    pub jobs: JobParams,
 }
 
 /// Which parameter cannot be, and why.
@@ -140,6 +143,7 @@ impl LedgerParams {
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
             stake: StakeParams { unbonding_epochs: 18_000, slash_permille: 50 },
+            jobs: JobParams::devnet(),
         }
     }
 
@@ -179,6 +183,7 @@ impl LedgerParams {
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
             stake: StakeParams { unbonding_epochs: 21 * DAY, slash_permille: 50 },
+            jobs: JobParams::mainnet(),
         }
     }
 
@@ -222,6 +227,7 @@ impl LedgerParams {
             ("queue_weight_per_block", self.queue_weight_per_block),
             ("stake.unbonding_epochs", self.stake.unbonding_epochs),
         ];
+        self.jobs.validate()?;
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }

@@ -8,6 +8,7 @@ use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, DealId, OrderId};
+use crate::jobs::{JobDue, JobId};
 use crate::payments::ChannelId;
 use crate::state::State;
 
@@ -40,6 +41,8 @@ pub enum Due {
     StakeRelease(Address),
     /// What a validator was slashed for is too old to be named again.
     ForgetOffence(Address, Epoch),
+    /// Something about a proof job.
+    Job(JobDue, JobId),
 }
 
 impl State {

@@ -12,6 +12,7 @@
 
 mod channels;
 mod deals;
+mod jobs;
 mod orders;
 mod posts;
 mod proofs;
@@ -250,6 +251,7 @@ impl Step<'_> {
             Due::ForgetOffence(validator, height) => u64::from(self.state.offences.remove(&(validator, height))),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
+            Due::Job(due, job) => self.process_job_due(due_at, due, job),
         }
     }
 
@@ -314,6 +316,7 @@ impl Step<'_> {
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
             Command::Unbond { amount } => self.unbond(*amount),
+            Command::Job(command) => self.carry_out_job(command),
         }
     }
 

@@ -15,7 +15,7 @@ mod validator;
 use clap::{Parser, Subcommand};
 
 pub use circuit::CircuitCommand;
-pub use devnet::DevnetArguments;
+pub use devnet::{DevnetArguments, SnarkSource};
 pub use get::GetArguments;
 pub use keys::{ProverArguments, TrustArguments};
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};

@@ -16,7 +16,7 @@ use crate::output::Output;
 pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let console = Arc::new(Console::new());
     let (home, parameters) = open(&arguments, &console)?;
-    let mut devnet = Devnet::start(&home, &parameters, arguments.threads, console.clone())?;
+    let mut devnet = Devnet::start(&home, &parameters, arguments.snarks, arguments.threads, console.clone())?;
     let head = devnet.ledger.head().height;
     console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
     console.line(format!("gateway: http://{}", devnet.gateway));
