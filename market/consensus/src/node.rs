@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use cairn_ledger::{
     Address, AdmissionRejection, Command, Event, Receipt, SignatureBytes, SignedTransaction, State, Transaction,
-    TransactionId, address_of, signatures::verify_signature,
+    TransactionId, address_of, codec, signatures::verify_signature,
 };
 use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::block::{Block, BlockHeader};
 use crate::chain::{Chain, ChainOptions, ProposeError, SharedVerifier};
@@ -210,14 +210,17 @@ impl Shared {
         drop(view);
         self.moved.notify_all();
         if chain.header().height.0.is_multiple_of(self.snapshot_every) {
-            self.offer(chain.header(), state);
+            self.offer(chain);
         }
     }
 
-    /// Offers the state after the head to nodes that catch up.
-    fn offer(&self, header: &BlockHeader, state: Arc<State>) {
-        if header.height > Epoch(0) {
-            self.offered.push(header.height, header.state_root, state);
+    /// Offers the state after the head to nodes that catch up. Not offering it does no harm to anybody else.
+    fn offer(&self, chain: &Chain) {
+        let header = chain.header();
+        match chain.store().block(header.height) {
+            Ok(Some(block)) => self.offered.push(header, chain.state().clone(), codec::encode(&block)),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "a snapshot is not offered"),
         }
     }
 
@@ -301,7 +304,7 @@ impl LedgerNode {
             offered: Offered::default(),
             snapshot_every: options.history.snapshot_every.max(1),
         };
-        shared.offer(chain.header(), chain.state().clone());
+        shared.offer(&chain);
         let (chain, dir) = (Arc::new(Mutex::new(chain)), dir.to_owned());
         Ok(Self {
             chain,

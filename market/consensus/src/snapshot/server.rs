@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::block::BlockHeader;
 use crate::node::LedgerHandle;
 use crate::snapshot::wire::{Answer, Ask, NODES_BYTES, QUESTION_BYTES_MAX, Question, Status, VERSION, frame};
 use crate::store::StoreError;
@@ -36,6 +37,8 @@ struct Offer {
     height: Epoch,
     root: StateRoot,
     state: Arc<State>,
+    /// Its encoding, because the history may be shorter than the offer is long.
+    block: Vec<u8>,
     asked_at: Option<Instant>,
 }
 
@@ -50,10 +53,10 @@ impl Offered {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Offers the state after the block at `height`, and forgets the oldest that nobody takes.
-    pub(crate) fn push(&self, height: Epoch, root: StateRoot, state: Arc<State>) {
+    /// Offers the state after a block, and forgets the oldest that nobody takes.
+    pub(crate) fn push(&self, header: &BlockHeader, state: Arc<State>, block: Vec<u8>) {
         let mut offers = self.offers();
-        offers.push(Offer { height, root, state, asked_at: None });
+        offers.push(Offer { height: header.height, root: header.state_root, state, block, asked_at: None });
         while offers.len() > OFFERED {
             let beyond = offers.len() - OFFERED;
             let is_free = |offer: &Offer| offer.asked_at.is_none_or(|asked| asked.elapsed() > TAKEN_FOR);
@@ -68,6 +71,10 @@ impl Offered {
 
     fn heights(&self) -> Vec<Epoch> {
         self.offers().iter().map(|offer| offer.height).collect()
+    }
+
+    fn block(&self, height: Epoch) -> Option<ByteBuf> {
+        self.offers().iter().find(|offer| offer.height == height).map(|offer| ByteBuf::from(offer.block.clone()))
     }
 
     fn take(&self, root: &StateRoot) -> Option<Arc<State>> {
@@ -148,7 +155,10 @@ fn answer(ledger: &LedgerHandle, what: Ask) -> Result<Answer, StoreError> {
             every: ledger.snapshot_every(),
         }),
         Ask::Light(height) => Answer::Light(store.light(height)?.map(Box::new)),
-        Ask::Block(height) => Answer::Block(store.block(height)?.map(|block| ByteBuf::from(codec::encode(&block)))),
+        Ask::Block(height) => Answer::Block(match offered.block(height) {
+            Some(block) => Some(block),
+            None => store.block(height)?.map(|block| ByteBuf::from(codec::encode(&block))),
+        }),
         Ask::Top(root) => Answer::Top(offered.take(&root).map(|state| state.top())),
         Ask::Nodes(root, places) => {
             Answer::Nodes(offered.take(&root).and_then(|state| state.list(&places, NODES_BYTES)))
@@ -162,16 +172,24 @@ mod tests {
     use cairn_ledger::testing::Network;
 
     use super::*;
+    use crate::genesis::Genesis;
+    use crate::store::Head;
 
     #[test]
     fn what_is_being_taken_stays_a_while() {
         let state = Arc::new(Network::new(LedgerParams::devnet(), 1).state);
         let root = |n: u64| StateRoot([n as u8; 32]);
         let offered = Offered::default();
-        let push = |n: u64| offered.push(Epoch(n), root(n), state.clone());
+        let genesis = Genesis::devnet(0, [0; 32], vec![]);
+        let header = Head::of_genesis(&genesis).unwrap().header;
+        let push = |n: u64| {
+            let header = BlockHeader { height: Epoch(n), state_root: root(n), ..header.clone() };
+            offered.push(&header, state.clone(), vec![n as u8]);
+        };
         let heights = || offered.heights().iter().map(|height| height.0).collect::<Vec<_>>();
         (1..=3).for_each(push);
         assert_eq!(heights(), [2, 3]);
+        assert!(offered.block(Epoch(3)) == Some(ByteBuf::from([3])) && offered.block(Epoch(1)).is_none());
         assert!(offered.take(&root(2)).is_some() && offered.take(&root(1)).is_none());
         (4..=5).for_each(push);
         assert_eq!(heights(), [2, 4, 5], "2 is being taken");

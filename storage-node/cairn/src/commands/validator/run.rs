@@ -171,13 +171,16 @@ async fn report(ledger: LedgerHandle, stopping: watch::Receiver<bool>, console: 
         let every = ledger.snapshot_every();
         let newest = Epoch(head.height.0 / every * every);
         if told == Epoch(0) && head.height > told || newest > told {
-            let checkpoint = Checkpoint::Block { height: head.height, block: head.id() };
-            let validators = Validators::after(&ledger.state()).members().len();
-            let waiting = ledger.waiting();
-            console.line(format!(
-                "epoch {}: {validators} validators, {waiting} transactions waiting, checkpoint {checkpoint}",
-                head.height
-            ));
+            // Headers at these heights are kept for longest, so they are what somebody may start from later.
+            let at = if newest > Epoch(0) { newest } else { head.height };
+            if let Some(block) = ledger.store().light(at)?.map(|light| light.header.id()) {
+                let validators = Validators::after(&ledger.state()).members().len();
+                let (waiting, checkpoint) = (ledger.waiting(), Checkpoint::Block { height: at, block });
+                console.line(format!(
+                    "epoch {}: {validators} validators, {waiting} transactions waiting, checkpoint {checkpoint}",
+                    head.height
+                ));
+            }
             told = head.height;
         }
         tokio::time::sleep(REPORT_EVERY).await;
