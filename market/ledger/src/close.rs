@@ -39,6 +39,14 @@ pub enum CloseReason {
     ClosedByPayee,
     /// Channel: its payer asked, and the delay is over; the rest is back.
     ClosedByPayer,
+    /// Rail: payer or payee ended it.
+    RailTerminated,
+    /// Rail: its payer ran dry.
+    RailUnfunded,
+    /// Rail: its sector left.
+    RailSectorClosed,
+    /// Rail: its deal ended.
+    RailDealEnded,
     /// Proof job: its poster took it back before anybody worked on it.
     JobCancelled,
     /// Proof job: nobody bid, or nobody proved, while there was time.
@@ -48,7 +56,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels, 6xx proof jobs.
+    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels, 6xx proof jobs, 8xx rails.
     pub const fn code(self) -> u16 {
         match self {
             Self::NoBids => 101,
@@ -67,6 +75,10 @@ impl CloseReason {
             Self::CollateralExhausted => 404,
             Self::ClosedByPayee => 501,
             Self::ClosedByPayer => 502,
+            Self::RailTerminated => 801,
+            Self::RailUnfunded => 802,
+            Self::RailSectorClosed => 803,
+            Self::RailDealEnded => 804,
             Self::JobCancelled => 601,
             Self::JobExpired => 602,
             Self::JobFailed => 603,
@@ -95,6 +107,10 @@ impl CloseReason {
             Self::FaultyTooLong => "the sector missed too many deadlines in a row; the sector deposit is burnt",
             Self::CollateralExhausted => "collateral could not pay a fault fee; the sector deposit is burnt",
             Self::ClosedByPayee => "the payee closed the channel; what is not redeemed is returned",
+            Self::RailTerminated => "payer or payee ended the rail; its lockup period is paid as far as it is proven",
+            Self::RailUnfunded => "the payer ran dry; the rail's lockup period is paid as far as it is proven",
+            Self::RailSectorClosed => "the rail's sector left; what was proven is paid, the lockup is returned",
+            Self::RailDealEnded => "the rail's deal ended; what was proven is paid, the lockup is returned",
             Self::ClosedByPayer => "the payer closed the channel and the delay is over; the rest is returned",
             Self::JobCancelled => "the poster cancelled the job; the escrow is returned",
             Self::JobExpired => "no proof could come in time any more; the escrow is returned",

@@ -3,6 +3,7 @@
 use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use serde::{Deserialize, Serialize};
 
+use crate::economy::{CheckCommand, RailCommand};
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::jobs::JobCommand;
 use crate::order::OrderTerms;
@@ -162,6 +163,16 @@ pub enum Command {
     Unbond {
         /// How much; the rest must be nothing, or one vote or more.
         amount: Amount,
+    },
+    /// About streams of money.
+    Rail(RailCommand),
+    /// About checking providers.
+    Check(CheckCommand),
+    /// Sets free what has vested for the sender, and pays what a provider of the sender has earned in closed rounds. The
+    /// latter happens by itself when the provider proves.
+    ClaimRewards {
+        /// Which provider, if any.
+        provider: Option<ProviderId>,
     },
     /// About proof jobs.
     Job(JobCommand),

@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
+use crate::economy::{RailEvent, RewardEvent, ScoreEvent};
 use crate::ids::{Address, Commitment, DealId, OrderId};
 use crate::jobs::JobEvent;
 use crate::payments::ChannelId;
@@ -65,7 +66,7 @@ pub enum Event {
     SectorRecovered { provider: ProviderId, sector: SectorNumber },
     /// A sector is over; its deposit was returned, or burnt if `burnt`.
     SectorClosed { provider: ProviderId, sector: SectorNumber, burnt: Amount, closure: Closure },
-    /// A deal was paid for `proven_epochs` of `from..until`.
+    /// A deal was paid for `proven_epochs` of `from..until`; a part of `paid` is burnt, as of every settled payment.
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },
     /// A validator votes with `stake` from the next block on.
     StakeChanged { validator: Address, stake: Amount },
@@ -87,6 +88,12 @@ pub enum Event {
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
     /// A validator contradicted itself when block `height` was decided: `burnt` of its stake is gone, the rest leaves.
     Slashed { validator: Address, height: Epoch, burnt: Amount },
+    /// About rails.
+    Rail(RailEvent),
+    /// About new money.
+    Reward(RewardEvent),
+    /// About checkers and scores.
+    Score(ScoreEvent),
     /// Something about a proof job.
     Job(JobEvent),
 }

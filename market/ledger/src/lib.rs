@@ -6,11 +6,11 @@
 //!
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
 //! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
-//! is), [`table`] (how state is kept, hashed and copied). Beside the step, not yet behind commands: [`scores`],
-//! [`emission`], and of [`payments`] rails and vesting.
+//! is), [`table`] (how state is kept, hashed and copied); then [`economy`] (rounds), over [`payments`], [`emission`] and
+//! [`scores`], which are rules without a ledger.
 //!
 //! # Invariants
-//! - Money is conserved: free balances, pots and burnt money always make the genesis supply.
+//! - Money is conserved: free balances, pots and burnt money always make the genesis supply and what was minted since.
 //! - A pot holds exactly what the things on the ledger say they locked in it.
 //! - A block does bounded work: waiting things stand in a queue by epoch; nothing loops over all sectors or deals.
 //! - Everything that waits has a queue entry that ends the waiting.
@@ -23,6 +23,7 @@ pub mod calendar;
 pub mod close;
 pub mod codec;
 pub mod command;
+pub mod economy;
 pub mod emission;
 pub mod event;
 pub mod ids;
@@ -55,6 +56,7 @@ pub use calendar::{Calendar, DEADLINES, DeadlineInfo};
 pub use close::{CloseReason, Closure};
 pub use codec::CodecRejection;
 pub use command::{Command, ManifestPiece, PreCommit};
+pub use economy::{CheckCommand, EconomyParams, RailCommand, RailEvent, RailTarget, RewardEvent, ScoreEvent};
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;

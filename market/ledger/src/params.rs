@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
 use crate::validator::StakeParams;
 
@@ -90,6 +91,8 @@ pub struct LedgerParams {
     pub queue_weight_per_block: u64,
     /// Stake of validators.
     pub stake: StakeParams,
+    /// Emission, rounds and scores.
+    pub economy: EconomyParams,
     /// The numbers of proof jobs.
     pub jobs: JobParams,
 }
@@ -143,6 +146,7 @@ impl LedgerParams {
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
             stake: StakeParams { unbonding_epochs: 18_000, slash_permille: 50 },
+            economy: EconomyParams::devnet(),
             jobs: JobParams::devnet(),
         }
     }
@@ -183,6 +187,7 @@ impl LedgerParams {
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
             stake: StakeParams { unbonding_epochs: 21 * DAY, slash_permille: 50 },
+            economy: EconomyParams::mainnet(),
             jobs: JobParams::mainnet(),
         }
     }
@@ -268,7 +273,8 @@ impl LedgerParams {
             "block_bytes_max",
             self.block_bytes_max,
             "must hold the largest transaction and be at most 1 GiB",
-        )
+        )?;
+        self.economy.validate()
     }
 
     /// Least life of a sector, from pre-commit, that a deal of `deal_epochs` fits into: the latest activation, the

@@ -171,6 +171,37 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
         self.iter().next()
     }
 
+    /// The entry at a place, counted from 0 in the order of keys.
+    pub fn nth(&self, place: usize) -> Option<(&K, &V)> {
+        let (mut link, mut place) = (&self.root, place);
+        while let Some(node) = link {
+            let below = len(&node.left);
+            match place.cmp(&below) {
+                Ordering::Less => link = &node.left,
+                Ordering::Equal => return Some((&node.entry.key, &node.entry.value)),
+                Ordering::Greater => {
+                    place -= below + 1;
+                    link = &node.right;
+                }
+            }
+        }
+        None
+    }
+
+    /// Number of entries with smaller keys.
+    pub fn rank(&self, key: &K) -> usize {
+        let (mut link, mut smaller) = (&self.root, 0);
+        while let Some(node) = link {
+            if node.entry.key < *key {
+                smaller += len(&node.left) + 1;
+                link = &node.right;
+            } else {
+                link = &node.left;
+            }
+        }
+        smaller
+    }
+
     /// Merkle root over all entries.
     pub fn root(&self) -> [u8; 32] {
         link_hash(&self.root)
@@ -505,6 +536,8 @@ mod tests {
             prop_assert_eq!(table.len(), model.len());
             prop_assert!(table.iter().eq(model.iter()));
             prop_assert!(table.iter_from(&30).eq(model.range(30..)));
+            prop_assert_eq!(table.rank(&30), model.range(..30).count());
+            prop_assert!((0..model.len() + 1).all(|place| table.nth(place) == model.iter().nth(place)));
             // The root depends on content alone.
             prop_assert_eq!(table.root(), build(model.clone().into_iter().rev()).root());
             let at_once = Table::from_ascending(model);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::ids::Address;
 use crate::queue::Due;
-use crate::state::{GenesisRejection, State};
+use crate::state::{GenesisRejection, State, check_supply};
 use crate::treasury::Pot;
 
 /// Stake of one vote: one unit of money.
@@ -129,6 +129,7 @@ impl State {
             }
             self.validators.insert(address, Validator { stake, ..Validator::default() });
             let supply = self.meta.treasury.supply.checked_add(stake).ok_or(GenesisRejection::SupplyOverflow)?;
+            check_supply(&self.meta.params, supply)?;
             self.meta.treasury.supply = supply;
             self.credit_pot(Pot::Stake, stake);
         }

@@ -2,7 +2,8 @@
 //!
 //! 1. Refuse a block that cannot follow (epoch, time, limits); nothing has happened yet.
 //! 2. Enter the epoch: record its beacon, forget the oldest one.
-//! 3. Take due queue entries, oldest first, until the block's weight is used.
+//! 3. Do what the calendar of rounds asks (`apply::rewards`, `apply::scoring`). Take due queue entries, oldest first, until
+//!    the block's weight is used; what is left of it ends rails whose payers ran dry.
 //! 4. Check all signatures as one batch, then all proofs as another (`apply::proofs`).
 //! 5. Take the transactions in order:
 //!    a. not admitted (size, chain, signature, sender, nonce, fee): no effect;
@@ -11,12 +12,16 @@
 //! 6. Hash.
 
 mod channels;
+mod checkers;
 mod deals;
 mod jobs;
 mod orders;
 mod posts;
 mod proofs;
 mod providers;
+mod rails;
+pub(crate) mod rewards;
+mod scoring;
 mod sealing;
 mod stake;
 
@@ -127,6 +132,7 @@ impl State {
         self.enter_epoch(context);
         let (events, verdicts, sender) = (Vec::new(), Verdicts::default(), Address([0; 32]));
         let mut step = Step { state: self, events, verifier, verdicts, sender, index: 0 };
+        step.turn_rounds();
         step.process_queue();
         let valid = verify_signatures(transactions);
         if checking == Checking::Together {
@@ -228,8 +234,11 @@ impl Step<'_> {
     fn process_queue(&mut self) {
         let mut weight_left = self.state.meta.params.queue_weight_per_block;
         while weight_left > 0 {
-            let Some((due_at, due)) = self.state.take_due() else { return };
+            let Some((due_at, due)) = self.state.take_due() else { break };
             weight_left = weight_left.saturating_sub(self.process_due(due_at, due).max(1));
+        }
+        while weight_left > 0 && self.end_next_unfunded_rail() {
+            weight_left -= 1;
         }
     }
 
@@ -249,6 +258,8 @@ impl Step<'_> {
             Due::ChannelClose(channel) => self.end_channel(channel),
             Due::StakeRelease(validator) => self.release_stake(validator, due_at),
             Due::ForgetOffence(validator, height) => u64::from(self.state.offences.remove(&(validator, height))),
+            Due::RailEnd(rail) => self.end_rail(rail, due_at),
+            Due::CheckerExit(checker) => self.release_checker(checker, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
             Due::Job(due, job) => self.process_job_due(due_at, due, job),
@@ -316,6 +327,9 @@ impl Step<'_> {
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
             Command::Unbond { amount } => self.unbond(*amount),
+            Command::Rail(command) => self.rail_command(command),
+            Command::Check(command) => self.check_command(command),
+            Command::ClaimRewards { provider } => self.claim_rewards(*provider),
             Command::Job(command) => self.carry_out_job(command),
         }
     }
@@ -380,6 +394,8 @@ fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
     }
 }
 
+#[cfg(test)]
+mod economy_tests;
 #[cfg(test)]
 mod market_tests;
 #[cfg(test)]

@@ -138,9 +138,10 @@ impl Step<'_> {
             challenge_epoch,
             sectors: sectors.clone(),
         });
-        for number in sectors {
-            self.account_proven(provider, number, challenge_epoch);
-        }
+        let accounted = sectors.into_iter().map(|number| self.account_proven(provider, number, challenge_epoch));
+        let sector_epochs: u64 = accounted.sum();
+        let bytes = self.state.provider(provider).expect("providers are never removed").sector_size.bytes();
+        self.count_proven_space(provider, sector_epochs, bytes);
         Ok(())
     }
 
@@ -171,20 +172,24 @@ impl Step<'_> {
         Ok(statement)
     }
 
-    fn account_proven(&mut self, provider: ProviderId, number: SectorNumber, challenge_epoch: Epoch) {
+    /// Returns how many epochs are newly proven.
+    fn account_proven(&mut self, provider: ProviderId, number: SectorNumber, challenge_epoch: Epoch) -> u64 {
         let account = |sector: &mut Sector| {
             let proving = sector.proving_mut().expect("partitions hold live sectors");
             let recovering = matches!(proving.health, Health::Recovering { .. });
             // The time before a recovery is proven was faulty, however good the proof.
+            let epochs = if recovering { 0 } else { challenge_epoch.since(proving.history.accounted_until()) };
             proving.history.account(challenge_epoch, !recovering);
             proving.health = Health::Active;
             proving.posts_accepted += 1;
-            recovering
+            (epochs, recovering)
         };
-        if self.update_sector(provider, number, account) {
+        let (epochs, recovered) = self.update_sector(provider, number, account);
+        if recovered {
             self.emit(Event::SectorRecovered { provider, sector: number });
         }
         self.cut_long_history(provider, number);
+        epochs
     }
 
     fn update_sector<R>(
@@ -196,7 +201,7 @@ impl Step<'_> {
         self.state.sectors.update(&(provider, number), change).expect("partitions hold existing sectors")
     }
 
-    /// Keeps a sector's record short: settles all its deals, then forgets what is settled.
+    /// Keeps a sector's record short: settles all its deals and rails, then forgets what is settled.
     fn cut_long_history(&mut self, provider: ProviderId, number: SectorNumber) {
         let sector = self.state.sector(provider, number).expect("partitions hold existing sectors");
         if !sector.proving().is_some_and(|proving| proving.history.is_long()) {
@@ -205,6 +210,7 @@ impl Step<'_> {
         for deal in sector.deals.clone() {
             self.settle_accounted(deal);
         }
+        self.settle_rails_of(provider, number);
         self.update_sector(provider, number, |sector| {
             sector.proving_mut().expect("still live").history.cut();
         });
@@ -310,8 +316,10 @@ impl Step<'_> {
                 self.close_deal(deal, CloseReason::SectorTerminated);
             }
         }
+        self.settle_rails_of(provider, number);
         let record = self.state.sector(provider, number).cloned().expect("closing deals keeps the sector");
         self.close_sector(provider, number, record, reason, burn);
+        self.end_rails_of(provider, number);
     }
 
     pub(super) fn declare_faults(&mut self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {

@@ -9,6 +9,10 @@ use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, ProviderId, SectorNumber, 
 use proptest::prelude::*;
 
 use super::Checking;
+use crate::economy::CheckerParams;
+use crate::emission::EmissionParams;
+use crate::payments::VestingRule;
+use crate::scores::ballot::{Opinions, Phase, RoundCalendar};
 use crate::testing::{Action, HashVerifier, Network, SALT, arb_action, owner_account};
 use crate::*;
 
@@ -28,8 +32,39 @@ fn params() -> LedgerParams {
         fault_periods_max: 3,
         queue_weight_per_block: 4,
         stake: StakeParams { unbonding_epochs: 48, slash_permille: 50 },
+        economy: economy(),
         jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
+    }
+}
+
+/// Rounds of a few epochs, groups of two providers, fewer seats than accounts.
+fn economy() -> EconomyParams {
+    let checkers = CheckerParams { checkers_max: 3, exit_epochs: 10, ..EconomyParams::devnet().checkers };
+    EconomyParams {
+        rounds: RoundCalendar { round_epochs: 9, commit_epochs: 2, reveal_epochs: 3 },
+        emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
+        vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
+        checkers: CheckerParams { stake_min: Amount(1), ..checkers },
+        group_providers: 2,
+        reward_rounds_kept: 3,
+        sector_rails_max: 2,
+        ..EconomyParams::devnet()
+    }
+}
+
+/// What account `n` hands in next: it always says the same of everybody.
+fn vote(network: &Network, n: u8) -> Option<CheckCommand> {
+    let (next, rounds) = (Epoch(network.state.epoch().0 + 1), network.state.params().economy.rounds);
+    let levels = network.state.providers().map(|(provider, _)| (provider, u16::from(n) * 10_000)).take(8).collect();
+    let opinions = Opinions { round: rounds.round_at(next).checked_sub(1)?, levels, receipts_root: [0; 32] };
+    match rounds.phase_at(next) {
+        Phase::Commit => {
+            let commitment = opinions.commitment(network.state.chain(), Network::address(n), &SALT);
+            Some(CheckCommand::Commit { commitment })
+        }
+        Phase::Reveal => Some(CheckCommand::Reveal { opinions, salt: SALT }),
+        Phase::Quiet => None,
     }
 }
 
@@ -79,6 +114,21 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
             }
         }
         Action::Prove(n, provider) => open_posts(network, *n, *provider),
+        Action::Stream(n, provider, rate) => {
+            let Some(owner) = network.state.provider(*provider).map(|found| found.owner) else { return Vec::new() };
+            let mut live = network.state.sectors_of(*provider).filter(|(_, sector)| sector.proving().is_some());
+            let sector = live.next().map(|(sector, _)| RailTarget::Sector { provider: *provider, sector });
+            let (target, account) = (sector.unwrap_or(RailTarget::Nothing), Network::address(*n));
+            let amount = rate.checked_mul(60).expect("small");
+            let (rate, lockup_period, lockup_fixed) = (*rate, 20, Amount(7));
+            let open = RailCommand::Open { payee: owner, rate, lockup_period, lockup_fixed, target };
+            let commands = [RailCommand::Deposit { account, amount }, open].into_iter().map(Command::Rail);
+            commands.zip(0..).map(|(command, ahead)| network.transaction(*n, ahead, command)).collect()
+        }
+        Action::Vote(n) => {
+            let command = vote(network, *n).map(Command::Check);
+            command.map(|command| network.transaction(*n, 0, command)).into_iter().collect()
+        }
         Action::Job(n, action) => {
             let commands = action.commands(network, *n).into_iter().enumerate();
             commands.map(|(ahead, command)| network.transaction(*n, ahead as u64, command)).collect()

@@ -84,6 +84,11 @@ pub fn populated(params: &LedgerParams, population: &Population, owner: impl Fn(
     extend(&mut state.partitions, partitions);
     extend(&mut state.deals, (0..population.deals).map(|deal| (made.deal_id(deal), made.deal(deal))));
     extend(&mut state.orders, (0..population.deals).map(|deal| (made.order_id(deal), made.order(deal))));
+    let root = made.templates.order.terms.root;
+    let served = (0..population.providers).flat_map(|index| population.deals_of(index).map(move |deal| (index, deal)));
+    extend(&mut state.serving, served.map(|(index, deal)| ((made.id(index), made.deal_id(deal)), root)));
+    let counts = (0..population.providers).map(|index| (made.id(index), population.deals_of(index).count() as u64));
+    extend(&mut state.shelves, counts.filter(|(_, count)| *count > 0));
     let mut all: Vec<_> = state.queue.iter().map(|(key, ())| *key).chain(queue).collect();
     all.sort_unstable();
     state.queue = Table::from_ascending(all.into_iter().map(|key| (key, ())));

@@ -4,8 +4,8 @@ use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
 
 use super::network::{order_terms, piece};
-use crate::payments::{ChannelId, Voucher};
-use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
+use crate::payments::{ChannelId, RailId, Voucher};
+use crate::{ChainId, CheckCommand, Command, DealId, LedgerParams, OrderId, RailCommand, RailTarget, Salt, SealedBid};
 
 use super::jobs::{JobAction, arb_job_action};
 
@@ -24,6 +24,10 @@ pub enum Action {
     ProveCommit(u8, ProviderId, u64),
     /// Prove every partition that is open.
     Prove(u8, ProviderId),
+    /// Pay into the rails, and open one to the owner of a provider, bound to its first live sector if it has one.
+    Stream(u8, ProviderId, Amount),
+    /// Commit to opinions, or reveal them, whatever the phase asks for.
+    Vote(u8),
     /// Let this many epochs pass.
     Wait(u8),
     /// Something about proof jobs, by this account.
@@ -74,6 +78,32 @@ fn arb_order(params: LedgerParams) -> impl Strategy<Value = Command> {
         terms.duration_epochs += longer;
         Command::PlaceOrder(terms)
     })
+}
+
+/// A command about rails.
+fn arb_rail_command() -> impl Strategy<Value = RailCommand> {
+    let rail = || (0u64..4).prop_map(RailId);
+    let small = || prop_oneof![3 => 0u64..2_000, 1 => any::<u64>()].prop_map(Amount);
+    let target = prop_oneof![
+        Just(RailTarget::Nothing),
+        (arb_provider(), arb_sector()).prop_map(|(provider, sector)| RailTarget::Sector { provider, sector }),
+        (1u64..12).prop_map(|deal| RailTarget::Deal(DealId(deal))),
+    ];
+    prop_oneof![
+        (arb_account(), arb_amount())
+            .prop_map(|(n, amount)| RailCommand::Deposit { account: super::Network::address(n), amount }),
+        arb_amount().prop_map(|amount| RailCommand::Withdraw { amount }),
+        (arb_account(), small(), 0u64..60, small(), target).prop_map(
+            |(payee, rate, lockup_period, lockup_fixed, target)| {
+                let payee = super::Network::address(payee);
+                RailCommand::Open { payee, rate, lockup_period, lockup_fixed, target }
+            }
+        ),
+        (rail(), small()).prop_map(|(rail, rate)| RailCommand::ChangeRate { rail, rate }),
+        (rail(), small()).prop_map(|(rail, amount)| RailCommand::PayOnce { rail, amount }),
+        rail().prop_map(|rail| RailCommand::Terminate { rail }),
+        rail().prop_map(|rail| RailCommand::Settle { rail }),
+    ]
 }
 
 /// A command with arbitrary arguments.
@@ -132,6 +162,12 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         (1u64..4).prop_map(|n| Command::CloseChannel { channel: ChannelId(n) }),
         arb_amount().prop_map(|amount| Command::Bond { amount }),
         arb_amount().prop_map(|amount| Command::Unbond { amount }),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_rail_command().prop_map(Command::Rail),
+        arb_amount().prop_map(|amount| Command::Check(CheckCommand::Stake { amount })),
+        arb_amount().prop_map(|amount| Command::Check(CheckCommand::Unstake { amount })),
+        prop::option::of(provider()).prop_map(|provider| Command::ClaimRewards { provider }),
     ]
 }
 
@@ -145,6 +181,8 @@ pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<
         2 => (arb_actor(), 0u64..4).prop_map(|((n, p), s)| Action::PreCommit(n, p, s)),
         3 => (arb_actor(), 0u64..4).prop_map(|((n, p), s)| Action::ProveCommit(n, p, s)),
         3 => arb_actor().prop_map(|(n, p)| Action::Prove(n, p)),
+        2 => (arb_account(), arb_provider(), 1u64..20_000).prop_map(|(n, p, rate)| Action::Stream(n, p, Amount(rate))),
+        4 => arb_account().prop_map(Action::Vote),
         2 => (1u8..40).prop_map(Action::Wait),
         5 => (arb_account(), arb_job_action()).prop_map(|(n, action)| Action::Job(n, action)),
     ]

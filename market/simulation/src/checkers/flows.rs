@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, State};
+use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, RewardEvent, State};
 use cairn_protocol::{Amount, ProviderId};
 
 use super::Checker;
@@ -21,6 +22,7 @@ pub struct MoneyFollowsEvents {
     bid_deposit: i128,
     sector_deposit: i128,
     fee: i128,
+    settlement_burn_bp: u32,
 }
 
 fn signed(amount: Amount) -> i128 {
@@ -40,6 +42,7 @@ impl MoneyFollowsEvents {
             bid_deposit: signed(params.bid_deposit),
             sector_deposit: signed(params.sector_deposit),
             fee: signed(params.transaction_fee),
+            settlement_burn_bp: params.economy.emission.settlement_burn_bp,
         }
     }
 
@@ -81,7 +84,10 @@ impl MoneyFollowsEvents {
             Event::DealAssigned { deal, order, provider, .. } => {
                 self.deal_parties.insert(deal, (self.clients[&order], provider));
             }
-            Event::DealSettled { deal, paid, .. } => self.pay_owner(self.deal_parties[&deal].1, signed(paid)),
+            Event::DealSettled { deal, paid, .. } => {
+                let kept = signed(paid) - signed(part_of(paid, self.settlement_burn_bp));
+                self.pay_owner(self.deal_parties[&deal].1, kept);
+            }
             Event::DealClosed { deal, refunded, .. } => {
                 let (client, _) = self.deal_parties.remove(&deal).expect("assigned before");
                 self.pay(client, signed(refunded));
@@ -129,6 +135,8 @@ impl MoneyFollowsEvents {
                 }
             }
             Event::StakeReleased { validator, amount } => self.pay(validator, signed(amount)),
+            Event::Reward(RewardEvent::Rewarded { to, free, .. }) => self.pay(to, signed(free)),
+            Event::Reward(RewardEvent::Vested { to, amount }) => self.pay(to, signed(amount)),
             Event::ChannelOpened { channel, payer, payee, deposit } => {
                 self.channels.insert(channel, (payer, payee));
                 self.pay(payer, -signed(deposit));
@@ -177,10 +185,11 @@ impl BurnsHaveCauses {
 }
 
 /// What an event burns, and whether its reason allows that.
-fn burnt_by(event: &Event) -> (Amount, bool) {
+fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
     use CloseReason::{CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired};
     match event {
         Event::SectorFaulted { fee, .. } => (*fee, true),
+        Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
         }
@@ -197,7 +206,7 @@ impl Checker for BurnsHaveCauses {
         let fee = u128::from(seen.after.params().transaction_fee.0);
         let mut caused = fee * seen.paying().count() as u128;
         for event in &seen.outcome.events {
-            let (burnt, allowed) = burnt_by(event);
+            let (burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
             if !allowed {
                 return Err(format!("the reason does not go with what is burnt: {event:?}"));
             }

@@ -115,6 +115,14 @@ const CHANGES_PER_UNIT: u64 = 16;
 /// Entries that change in every block: singletons and two beacons.
 const CHANGES_PER_BLOCK: u64 = 3;
 
+/// Entries that a round of the economy may change besides: two rounds of rewards; account, vesting and two events for each
+/// validator and each checker; and scores for a group of providers.
+fn changes_of_round(state: &State) -> u64 {
+    let (validators, checkers) = (state.validators().count() as u64, state.checkers().count() as u64);
+    let group = if checkers > 0 { u64::from(state.params().economy.group_providers) } else { 0 };
+    8 + 4 * validators + 8 * checkers + 4 * group
+}
+
 /// Units of work that a command may be.
 fn units(command: &Command, state: &State) -> u64 {
     match command {
@@ -138,7 +146,7 @@ impl Checker for WorkBounded {
         let heaviest = taken.iter().map(|(_, due)| weight_at_most(due, &seen.before)).max().unwrap_or(0);
         let queued = seen.after.params().queue_weight_per_block + heaviest;
         let asked: u64 = seen.paying().map(|(offer, _)| units(&offer.signed.transaction.command, &seen.before)).sum();
-        let most = CHANGES_PER_BLOCK + CHANGES_PER_UNIT * (queued + asked);
+        let most = CHANGES_PER_BLOCK + changes_of_round(&seen.before) + CHANGES_PER_UNIT * (queued + asked);
         let (changed, happened) = (seen.changes.len() as u64, seen.outcome.events.len() as u64);
         if changed > most || happened > most {
             return Err(format!("{changed} entries changed, {happened} events, at most {most} are allowed"));

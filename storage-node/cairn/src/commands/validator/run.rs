@@ -193,7 +193,7 @@ async fn report(ledger: LedgerHandle, stopping: watch::Receiver<bool>, console: 
 fn wait(
     runtime: &Runtime,
     mut node: Service,
-    services: &mut Vec<Service>,
+    services: &mut [Service],
     stop: &watch::Sender<bool>,
     console: &Console,
 ) -> anyhow::Result<()> {
