@@ -16,6 +16,7 @@ use crate::codec;
 use crate::economy::{Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::jobs::{Job, JobBid, JobId, Worker};
+use crate::market::{Attestation, Attributes};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
 use crate::payments::{Channel, ChannelId, RailBook, RailId, VestingAccount};
@@ -67,6 +68,8 @@ pub struct State {
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
     pub(crate) offences: Table<(Address, Epoch), ()>,
+    pub(crate) attributes: Table<ProviderId, Attributes>,
+    pub(crate) attestations: Table<(ProviderId, Address), Attestation>,
     pub(crate) rails: RailBook,
     pub(crate) sector_rails: Table<(ProviderId, SectorNumber, RailId), ()>,
     pub(crate) vesting: Table<Address, VestingAccount>,
@@ -190,6 +193,10 @@ pub mod columns {
     pub const VALIDATORS: u8 = 11;
     /// What validators were slashed for, by address and height.
     pub const OFFENCES: u8 = 30;
+    /// What providers say about themselves, by provider.
+    pub const ATTRIBUTES: u8 = 12;
+    /// Who vouches for it, by provider and auditor.
+    pub const ATTESTATIONS: u8 = 13;
     /// Rails by number.
     pub const RAILS: u8 = 20;
     /// Accounts for rails by address.
@@ -245,6 +252,8 @@ macro_rules! each_table {
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
         $with!(OFFENCES, offences);
+        $with!(ATTRIBUTES, attributes);
+        $with!(ATTESTATIONS, attestations);
         $with!(RAILS, rails.rails);
         $with!(RAIL_ACCOUNTS, rails.accounts);
         $with!(RAIL_STREAMS, rails.streaming);
@@ -333,6 +342,8 @@ impl State {
             channels: Table::new(),
             validators: Table::new(),
             offences: Table::new(),
+            attributes: Table::new(),
+            attestations: Table::new(),
             rails: RailBook::default(),
             sector_rails: Table::new(),
             vesting: Table::new(),
