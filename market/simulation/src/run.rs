@@ -15,7 +15,9 @@ use cairn_ledger::economy::CheckerParams;
 use cairn_ledger::emission::EmissionParams;
 use cairn_ledger::payments::VestingRule;
 use cairn_ledger::scores::ballot::RoundCalendar;
-use cairn_ledger::{BlockContext, ChainId, EconomyParams, JobParams, LedgerParams, Outcome, SignedTransaction, State};
+use cairn_ledger::{
+    BlockContext, ChainId, EconomyParams, JobParams, LedgerParams, Outcome, SignedTransaction, StakeParams, State,
+};
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
 
@@ -160,6 +162,7 @@ fn params(random: &mut Random) -> LedgerParams {
         queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
         economy: economy(),
+        stake: StakeParams { unbonding_epochs: 60, slash_permille: 50 },
         jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }

@@ -10,6 +10,7 @@ mod piece;
 mod post;
 mod sector;
 mod sim;
+mod validator;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,10 @@ pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
+pub use validator::{
+    Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments,
+    ValidatorRunArguments,
+};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -63,6 +68,9 @@ pub enum Command {
     Get(GetArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
+    /// Decide blocks: make keys and a genesis, and run one of several validators
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
     /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
     #[command(subcommand)]
     Sim(SimCommand),

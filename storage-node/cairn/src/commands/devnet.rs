@@ -20,7 +20,8 @@ pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let head = devnet.ledger.head().height;
     console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
     console.line(format!("gateway: http://{}", devnet.gateway));
-    let result = work(&arguments, &home, &parameters, &mut devnet, &console);
+    let result = start_checker(&arguments, &home, &mut devnet, &console)
+        .and_then(|()| work(&arguments, &home, &parameters, &mut devnet, &console));
     console.line("stopping");
     devnet.stop();
     result
@@ -45,6 +46,15 @@ fn open(arguments: &DevnetArguments, console: &Console) -> anyhow::Result<(Home,
     let other = || format!("--params {} does not belong to the network in {}", params.display(), dir.display());
     home.genesis().check_keys(&keys).with_context(other)?;
     Ok((home, parameters))
+}
+
+fn start_checker(
+    arguments: &DevnetArguments,
+    home: &Home,
+    devnet: &mut Devnet,
+    console: &Arc<Console>,
+) -> anyhow::Result<()> {
+    if arguments.checker { devnet.start_checker(home, console.clone()) } else { Ok(()) }
 }
 
 fn work(

@@ -11,6 +11,7 @@ mod post;
 mod proof_file;
 mod sector;
 mod sim;
+mod validator;
 
 use std::time::Instant;
 
@@ -29,6 +30,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
+        Command::Validator(command) => validator::run(command),
         Command::Sim(command) => sim::run(command),
     }
 }

@@ -8,3 +8,4 @@ mod params;
 mod post;
 mod sector_snark;
 mod support;
+mod validator;
