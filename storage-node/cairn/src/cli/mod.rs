@@ -1,25 +1,47 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod chain;
 mod circuit;
 mod devnet;
 mod get;
 mod keys;
+mod ledger;
+mod market;
+mod order;
 mod params;
 mod piece;
 mod post;
 mod sector;
+mod wallet;
 
 use clap::{Parser, Subcommand};
 
+pub use chain::{
+    BlockCommand, BlockFollowArguments, BlockListArguments, BlockShowArguments, TxCommand, TxSendArguments,
+    TxShowArguments, TxSignArguments,
+};
 pub use circuit::CircuitCommand;
 pub use devnet::DevnetArguments;
 pub use get::GetArguments;
 pub use keys::{ProverArguments, TrustArguments};
+pub use ledger::{LedgerArguments, SignerArguments};
+pub use market::{
+    DealCommand, DealListArguments, DealSettleArguments, DealShowArguments, ProviderCollateralArguments,
+    ProviderCommand, ProviderListArguments, ProviderRegisterArguments, ProviderShowArguments,
+};
+pub use order::{
+    OrderCancelArguments, OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments,
+    OrderShowArguments, TermsArguments,
+};
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+pub use wallet::{
+    DevnetRole, WalletBalanceArguments, WalletCommand, WalletImportArguments, WalletNewArguments, WalletSendArguments,
+    WalletShowArguments,
+};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -61,6 +83,24 @@ pub enum Command {
     Get(GetArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
+    /// Make keys, ask what an account has, send money
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Order storage
+    #[command(subcommand)]
+    Order(OrderCommand),
+    /// Look at deals, and settle them
+    #[command(subcommand)]
+    Deal(DealCommand),
+    /// Look at providers, and register one
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Look at transactions, sign and send them
+    #[command(subcommand)]
+    Tx(TxCommand),
+    /// Look at blocks, and follow what happens
+    #[command(subcommand)]
+    Block(BlockCommand),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.
