@@ -5,9 +5,25 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::{Json, RequestExt};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 use crate::problem::{Problem, ProblemCode};
+
+/// A number in a path or query: not more than the document says, which is what other languages have room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number(pub u64);
+
+/// What a number may be at most.
+pub const NUMBER_MAX: u64 = i64::MAX as u64;
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        let refuse = || D::Error::custom(format!("{number} is not a number from 0 to {NUMBER_MAX}"));
+        if number <= NUMBER_MAX { Ok(Self(number)) } else { Err(refuse()) }
+    }
+}
 
 /// A typed path.
 pub struct FromPath<T>(pub T);

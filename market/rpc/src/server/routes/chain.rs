@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 
 use super::{PageQuery, Part, blocking, store_problem};
 use crate::problem::{Problem, ProblemCode};
-use crate::server::extract::{FromBody, FromPath, FromQuery};
+use crate::server::extract::{FromBody, FromPath, FromQuery, Number};
 use crate::server::{Api, Shared, stopped};
 use crate::wire::{
     Block, BlockHeader, BlockSummary, Commit, Network, Page, Receipt, Refusal, SubmitRequest, Submitted, Transaction,
@@ -23,6 +23,8 @@ use crate::wire::{
 
 /// Most blocks of a page: each is read from the disk.
 const BLOCKS_MAX: usize = 50;
+/// Longest wait that a request may ask for.
+const WAIT_MS_MAX: u32 = 60_000;
 
 /// The network, and how this node sees it
 #[utoipa::path(get, path = "/v1/network", tag = "chain", responses((status = 200, body = Network)))]
@@ -49,7 +51,8 @@ pub async fn network(State(api): State<Api>) -> Result<Json<Network>, Problem> {
 #[into_params(parameter_in = Query)]
 pub struct HeadQuery {
     /// Wait for a block of this height or above.
-    pub height: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    pub height: Option<Number>,
     /// Wait at most this many milliseconds; the server may wait less. The answer is the head then, whatever its height.
     #[param(maximum = 60000)]
     pub wait_ms: Option<u32>,
@@ -58,10 +61,10 @@ pub struct HeadQuery {
 /// Header of the last block
 #[utoipa::path(get, path = "/v1/head", tag = "chain", params(HeadQuery),
     responses((status = 200, body = BlockHeader)))]
-pub async fn head(State(api): State<Api>, FromQuery(query): FromQuery<HeadQuery>) -> Json<BlockHeader> {
-    let height = query.height.unwrap_or(0);
+pub async fn head(State(api): State<Api>, FromQuery(query): FromQuery<HeadQuery>) -> Result<Json<BlockHeader>, Problem> {
+    let height = query.height.map_or(0, |Number(height)| height);
+    let wait = wait(&api, query.wait_ms)?;
     if api.ledger.head().height.0 < height {
-        let wait = Duration::from_millis(query.wait_ms.unwrap_or(0).into()).min(api.options.wait_max);
         let (mut heights, mut stopping) = (api.heights.clone(), api.stopping.clone());
         let reached = async { drop(heights.wait_for(|head| *head >= height).await) };
         tokio::select! {
@@ -70,7 +73,15 @@ pub async fn head(State(api): State<Api>, FromQuery(query): FromQuery<HeadQuery>
             () = stopped(&mut stopping) => {}
         }
     }
-    Json(BlockHeader::of(&api.ledger.head()))
+    Ok(Json(BlockHeader::of(&api.ledger.head())))
+}
+
+/// How long a request waits.
+fn wait(api: &Shared, wait_ms: Option<u32>) -> Result<Duration, Problem> {
+    match wait_ms.unwrap_or(0) {
+        wait_ms @ 0..=WAIT_MS_MAX => Ok(Duration::from_millis(wait_ms.into()).min(api.options.wait_max)),
+        more => Err(Problem::bad_parameter("wait_ms", "at most 60000", more)),
+    }
 }
 
 /// Blocks, newest first
@@ -100,7 +111,7 @@ pub async fn blocks(
 /// A block, with the decision for it
 #[utoipa::path(get, path = "/v1/blocks/{height}", tag = "chain",
     params(("height" = u64, Path, description = "Its height")), responses((status = 200, body = Block)))]
-pub async fn block(State(api): State<Api>, FromPath(height): FromPath<u64>) -> Result<Json<Block>, Problem> {
+pub async fn block(State(api): State<Api>, FromPath(Number(height)): FromPath<Number>) -> Result<Json<Block>, Problem> {
     let height = Epoch(height);
     blocking(move || {
         let head = api.ledger.head();
@@ -198,7 +209,7 @@ pub async fn transaction(
 ) -> Result<Json<TransactionStatus>, Problem> {
     let id: TransactionId =
         id.parse().map_err(|_| Problem::bad_parameter("id", "a CIDv1 of DAG-CBOR with SHA-256", &id))?;
-    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0).into()).min(api.options.wait_max);
+    let wait = wait(&api, query.wait_ms)?;
     let until = Instant::now() + wait;
     let (mut heights, mut stopping) = (api.heights.clone(), api.stopping.clone());
     loop {

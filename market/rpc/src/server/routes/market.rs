@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::{PageQuery, Part};
 use crate::problem::{Problem, ProblemCode};
 use crate::server::Api;
-use crate::server::extract::{FromBody, FromPath, FromQuery};
+use crate::server::extract::{FromBody, FromPath, FromQuery, Number};
 use crate::wire::{Bid, Deal, DealState, Hex32, Order, OrderState, Page, Provider, Quote, QuoteRequest, Refusal};
 
 /// Which providers.
@@ -47,7 +47,7 @@ pub async fn providers(
 /// A provider
 #[utoipa::path(get, path = "/v1/providers/{id}", tag = "market",
     params(("id" = u64, Path, description = "Its number")), responses((status = 200, body = Provider)))]
-pub async fn provider(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Result<Json<Provider>, Problem> {
+pub async fn provider(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<Provider>, Problem> {
     let (state, id) = (api.ledger.state(), ProviderId(id));
     state.provider(id).map(|provider| Json(Provider::of(id, provider))).ok_or_else(|| Problem::not_found(id))
 }
@@ -89,7 +89,7 @@ pub async fn orders(
 /// An order
 #[utoipa::path(get, path = "/v1/orders/{id}", tag = "market",
     params(("id" = u64, Path, description = "Its number")), responses((status = 200, body = Order)))]
-pub async fn order(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Result<Json<Order>, Problem> {
+pub async fn order(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<Order>, Problem> {
     let (state, id) = (api.ledger.state(), OrderId(id));
     state.order(id).map(|order| Json(Order::of(id, order))).ok_or_else(|| Problem::not_found(id))
 }
@@ -99,7 +99,7 @@ pub async fn order(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Resul
     params(("id" = u64, Path, description = "The order"), PageQuery), responses((status = 200, body = Page<Bid>)))]
 pub async fn bids(
     State(api): State<Api>,
-    FromPath(id): FromPath<u64>,
+    FromPath(Number(id)): FromPath<Number>,
     FromQuery(query): FromQuery<PageQuery>,
 ) -> Result<Json<Page<Bid>>, Problem> {
     let part = Part::of(&api, "bids", 0, query.limit, query.cursor.as_deref())?;
@@ -136,9 +136,11 @@ pub struct DealsQuery {
     #[param(value_type = Option<Hex32>)]
     pub client: Option<Address>,
     /// With this provider alone.
-    pub provider: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    pub provider: Option<Number>,
     /// Of this order alone.
-    pub order: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    pub order: Option<Number>,
     /// In this state alone.
     pub state: Option<DealState>,
     /// Most items.
@@ -151,8 +153,8 @@ pub struct DealsQuery {
 impl DealsQuery {
     fn takes(&self, deal: &cairn_ledger::Deal) -> bool {
         self.client.is_none_or(|client| client == deal.client)
-            && self.provider.is_none_or(|provider| provider == deal.provider.0)
-            && self.order.is_none_or(|order| order == deal.order.0)
+            && self.provider.is_none_or(|Number(provider)| provider == deal.provider.0)
+            && self.order.is_none_or(|Number(order)| order == deal.order.0)
             && self.state.is_none_or(|state| state == DealState::of(&deal.status))
     }
 }
@@ -173,7 +175,7 @@ pub async fn deals(
 /// A deal
 #[utoipa::path(get, path = "/v1/deals/{id}", tag = "market",
     params(("id" = u64, Path, description = "Its number")), responses((status = 200, body = Deal)))]
-pub async fn deal(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Result<Json<Deal>, Problem> {
+pub async fn deal(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<Deal>, Problem> {
     let (state, id) = (api.ledger.state(), DealId(id));
     state.deal(id).map(|deal| Json(Deal::of(id, deal))).ok_or_else(|| Problem::not_found(id))
 }

@@ -109,6 +109,9 @@ async fn document() -> axum::Json<OpenApi> {
     axum::Json(router().get_openapi().clone())
 }
 
+/// Most items that a request may ask for.
+const LIMIT_MAX: u16 = 1_000;
+
 /// Which part of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -140,8 +143,8 @@ impl<K: std::str::FromStr> Part<K> {
     ) -> Result<Self, Problem> {
         let most = shared.options.page_max;
         let limit = match limit {
-            Some(0) => return Err(Problem::bad_parameter("limit", "1 or more", 0)),
-            Some(limit) => usize::from(limit).min(most),
+            Some(limit @ 1..=LIMIT_MAX) => usize::from(limit).min(most),
+            Some(limit) => return Err(Problem::bad_parameter("limit", "1 to 1000", limit)),
             None => most,
         };
         let first = match at {

@@ -11,7 +11,7 @@ use super::{PageQuery, Part};
 use crate::problem::Problem;
 use crate::readable;
 use crate::server::Api;
-use crate::server::extract::{FromPath, FromQuery};
+use crate::server::extract::{FromPath, FromQuery, Number};
 use crate::wire::{Account, Channel, Page, Params, Supply, Validator};
 
 /// Balance and nonces of an address
@@ -42,7 +42,7 @@ pub async fn channels(
 /// A payment channel
 #[utoipa::path(get, path = "/v1/channels/{id}", tag = "money",
     params(("id" = u64, Path, description = "Its number")), responses((status = 200, body = Channel)))]
-pub async fn channel(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Result<Json<Channel>, Problem> {
+pub async fn channel(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<Channel>, Problem> {
     let (state, id) = (api.ledger.state(), ChannelId(id));
     state.channel(id).map(|channel| Json(Channel::of(id, channel))).ok_or_else(|| Problem::not_found(id))
 }

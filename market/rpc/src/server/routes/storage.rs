@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::{PageQuery, Part};
 use crate::problem::{Problem, ProblemCode};
 use crate::server::Api;
-use crate::server::extract::{FromPath, FromQuery};
+use crate::server::extract::{FromPath, FromQuery, Number};
 use crate::wire::{Page, PostDuties, Sector, Ticket};
 
 /// Sectors of a provider
@@ -18,7 +18,7 @@ use crate::wire::{Page, PostDuties, Sector, Ticket};
     responses((status = 200, body = Page<Sector>)))]
 pub async fn sectors(
     State(api): State<Api>,
-    FromPath(id): FromPath<u64>,
+    FromPath(Number(id)): FromPath<Number>,
     FromQuery(query): FromQuery<PageQuery>,
 ) -> Result<Json<Page<Sector>>, Problem> {
     let part = Part::of(&api, "sectors", 0, query.limit, query.cursor.as_deref())?;
@@ -38,7 +38,7 @@ pub async fn sectors(
     responses((status = 200, body = Sector)))]
 pub async fn sector(
     State(api): State<Api>,
-    FromPath((id, number)): FromPath<(u64, u64)>,
+    FromPath((Number(id), Number(number))): FromPath<(Number, Number)>,
 ) -> Result<Json<Sector>, Problem> {
     let (state, provider, number) = (api.ledger.state(), ProviderId(id), SectorNumber(number));
     let sector = state.sector(provider, number);
@@ -51,7 +51,7 @@ pub async fn sector(
 /// An open one carries what must be proven.
 #[utoipa::path(get, path = "/v1/providers/{id}/duties", tag = "storage",
     params(("id" = u64, Path, description = "The provider")), responses((status = 200, body = PostDuties)))]
-pub async fn duties(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Result<Json<PostDuties>, Problem> {
+pub async fn duties(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<PostDuties>, Problem> {
     let (state, provider) = (api.ledger.state(), ProviderId(id));
     if state.provider(provider).is_none() {
         return Err(Problem::not_found(provider));
@@ -65,7 +65,8 @@ pub async fn duties(State(api): State<Api>, FromPath(id): FromPath<u64>) -> Resu
 #[into_params(parameter_in = Query)]
 pub struct TicketQuery {
     /// Of this epoch; by default of the last block.
-    pub epoch: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    pub epoch: Option<Number>,
 }
 
 /// Sealing randomness of a provider
@@ -74,11 +75,11 @@ pub struct TicketQuery {
     responses((status = 200, body = Ticket)))]
 pub async fn ticket(
     State(api): State<Api>,
-    FromPath(id): FromPath<u64>,
+    FromPath(Number(id)): FromPath<Number>,
     FromQuery(query): FromQuery<TicketQuery>,
 ) -> Result<Json<Ticket>, Problem> {
     let (state, provider) = (api.ledger.state(), ProviderId(id));
-    let (height, epoch) = (state.epoch(), query.epoch.map_or(state.epoch(), Epoch));
+    let (height, epoch) = (state.epoch(), query.epoch.map_or(state.epoch(), |Number(epoch)| Epoch(epoch)));
     let Some(ticket) = state.ticket(provider, epoch) else {
         let what = format!("beacon of epoch {epoch}");
         return Err(match epoch > height {
