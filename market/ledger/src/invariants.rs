@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{Amount, ProviderId};
 
-use crate::ids::{Address, OrderId};
+use crate::ids::{Address, DealId, OrderId};
 use crate::order::{BidStatus, DealStatus, OrderStatus};
 use crate::payments::channels::ChannelStatus;
 use crate::queue::Due;
@@ -138,6 +138,11 @@ impl State {
     }
 
     fn check_deals(&self) -> Result<(), InvariantViolation> {
+        let end = |((_, due), ()): (&(cairn_protocol::Epoch, Due), &())| match due {
+            Due::DealEnd(deal) => Some(*deal),
+            _ => None,
+        };
+        let ends: BTreeSet<DealId> = self.queue.iter().filter_map(end).collect();
         for (id, deal) in self.deals() {
             let total = u128::from(deal.rate.0) * u128::from(deal.duration_epochs);
             let (escrow, paid) = (u128::from(deal.escrow.0), u128::from(deal.paid.0));
@@ -155,7 +160,7 @@ impl State {
                 self.queued(activate_by.0, Due::DealActivation(id))?;
             }
             if let DealStatus::Active { .. } = deal.status
-                && !self.queue.iter().any(|((_, due), ())| *due == Due::DealEnd(id))
+                && !ends.contains(&id)
             {
                 return Err(InvariantViolation::NotQueued { what: id.to_string(), epoch: self.epoch().0 });
             }

@@ -43,7 +43,7 @@ pub mod sector;
 pub mod signatures;
 pub mod state;
 pub mod table;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "simulated"))]
 pub mod testing;
 pub mod transaction;
 pub mod treasury;
@@ -67,7 +67,7 @@ pub use provider::{Account, Provider};
 pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
-pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage};
+pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage, StateSize};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};
 pub use validator::Validator;

@@ -61,6 +61,15 @@ pub struct State {
     pub(crate) validators: Table<Address, Validator>,
 }
 
+/// How large a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSize {
+    /// Stored entries.
+    pub entries: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
 /// Why there is no first state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -274,6 +283,19 @@ impl State {
         let mut entries = self.changes_since(&nothing);
         entries.push(self.meta_entry());
         entries
+    }
+
+    /// Entries in all columns, and the bytes of their keys and values. Encodes every one.
+    pub fn size(&self) -> StateSize {
+        let mut size = StateSize { entries: 1, bytes: codec::encode(&self.meta).len() as u64 };
+        macro_rules! count {
+            ($column:ident, $table:ident) => {
+                size.entries += self.$table.len() as u64;
+                size.bytes += self.$table.encoded_bytes();
+            };
+        }
+        each_table!(count);
+        size
     }
 
     fn meta_entry(&self) -> StateChange {

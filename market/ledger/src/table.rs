@@ -41,6 +41,10 @@ struct Node<K, V> {
 
 type Link<K, V> = Option<Arc<Node<K, V>>>;
 
+/// The path along the right edge of a tree in the making, top first: entries with their left subtrees, whose right ones
+/// are not known yet.
+type Edge<K, V> = Vec<(Arc<Entry<K, V>>, Link<K, V>)>;
+
 /// What a key must be able to do.
 pub trait TableKey: Ord + Clone + Serialize + DeserializeOwned {}
 impl<T: Ord + Clone + Serialize + DeserializeOwned> TableKey for T {}
@@ -63,6 +67,28 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
     /// An empty table.
     pub fn new() -> Self {
         Self { root: None }
+    }
+
+    /// The table of these entries, whose keys ascend: each node is made once, where inserting one by one would copy a
+    /// path for each.
+    ///
+    /// # Panics
+    /// If the keys do not ascend: that is a mistake of the caller, not of the input.
+    pub fn from_ascending(entries: impl IntoIterator<Item = (K, V)>) -> Self {
+        let mut edge: Edge<K, V> = Vec::new();
+        for (key, value) in entries {
+            let entry = Arc::new(Entry { priority: priority(&key), key, value, leaf_hash: OnceLock::new() });
+            assert!(edge.last().is_none_or(|(last, _)| last.key < entry.key), "keys of a table ascend");
+            let below = edge.iter().rposition(|(other, _)| above(other, &entry)).map_or(0, |last| last + 1);
+            let left = joined(edge.split_off(below));
+            edge.push((entry, left));
+        }
+        Self { root: joined(edge) }
+    }
+
+    /// Bytes of all keys and values in their canonical encoding. Encodes every entry.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.iter().map(|(key, value)| (codec::encode(key).len() + codec::encode(value).len()) as u64).sum()
     }
 
     /// Number of entries.
@@ -227,16 +253,14 @@ impl<'de, K: TableKey, V: Clone + Serialize + Deserialize<'de>> Deserialize<'de>
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Table<K, V>, A::Error> {
-                let mut table = Table::new();
-                let mut last: Option<K> = None;
+                let mut read: Vec<(K, V)> = Vec::new();
                 while let Some((key, value)) = entries.next_element::<(K, V)>()? {
-                    if last.as_ref().is_some_and(|last| *last >= key) {
+                    if read.last().is_some_and(|(last, _)| *last >= key) {
                         return Err(de::Error::custom("keys of a table are not ascending"));
                     }
-                    last = Some(key.clone());
-                    table.insert(key, value);
+                    read.push((key, value));
                 }
-                Ok(table)
+                Ok(Table::from_ascending(read))
             }
         }
         deserializer.deserialize_seq(Entries(std::marker::PhantomData))
@@ -260,6 +284,11 @@ fn len<K, V>(link: &Link<K, V>) -> usize {
 fn node<K, V>(entry: Arc<Entry<K, V>>, left: Link<K, V>, right: Link<K, V>) -> Arc<Node<K, V>> {
     let len = 1 + len(&left) + len(&right);
     Arc::new(Node { entry, left, right, len, hash: OnceLock::new() })
+}
+
+/// The tree of a right edge, each entry with its left subtree, top first.
+fn joined<K, V>(edge: Edge<K, V>) -> Link<K, V> {
+    edge.into_iter().rev().fold(None, |right, (entry, left)| Some(node(entry, left, right)))
 }
 
 fn insert<K: Ord, V>(link: &Link<K, V>, entry: Arc<Entry<K, V>>) -> Arc<Node<K, V>> {
@@ -397,7 +426,10 @@ mod tests {
             prop_assert!(table.iter().eq(model.iter()));
             prop_assert!(table.iter_from(&30).eq(model.range(30..)));
             // The root depends on content alone.
-            prop_assert_eq!(table.root(), build(model.into_iter().rev()).root());
+            prop_assert_eq!(table.root(), build(model.clone().into_iter().rev()).root());
+            let at_once = Table::from_ascending(model);
+            prop_assert_eq!((at_once.root(), at_once.len()), (table.root(), table.len()));
+            prop_assert!(at_once.changes_since(&table).is_empty(), "the same shape");
         }
 
         #[test]

@@ -8,6 +8,7 @@
 
 pub mod curve;
 pub mod fr;
+pub mod huge_pages;
 pub mod msm;
 pub mod ntt;
 pub mod poseidon;

@@ -220,7 +220,7 @@ fn development_keys_are_marked_converted_once_and_refused_by_a_real_network() {
 
     let second = development.proving_key(WINDOW, &workers(), &again).unwrap();
     assert_eq!(second.params_digest(), key.params_digest());
-    let (summary, origin) = development.check_params(WINDOW, &workers()).unwrap();
+    let (summary, origin) = development.check_params(WINDOW, &workers(), &|_, _| {}).unwrap();
     assert_eq!((summary.digest, origin), (key.params_digest(), Origin::Development));
 }
 

@@ -11,6 +11,7 @@ mod commands;
 mod dataset;
 mod devnet;
 mod key_file;
+mod memory;
 mod output;
 mod progress;
 

@@ -75,7 +75,8 @@ impl Strategy {
         }
     }
 
-    const fn is_provider(self) -> bool {
+    /// Whether it is a provider; otherwise a checker.
+    pub const fn is_provider(self) -> bool {
         matches!(
             self,
             Self::HonestProvider | Self::EmptySpace | Self::SlowServer | Self::SelfDealer | Self::CartelFriend

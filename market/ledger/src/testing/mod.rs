@@ -1,7 +1,12 @@
-//! For tests of this crate and those above it: a verifier without curves, a small network, strategies.
+//! For tests of this crate and those above it, and for simulations: a verifier without curves, a small network, a large
+//! state; with the feature `testing` also strategies.
 
 mod network;
+mod populated;
+#[cfg(any(test, feature = "testing"))]
 mod strategies;
 
 pub use network::{FUNDS, HashVerifier, Network, order_terms, piece};
+pub use populated::{Population, populated, post_delay};
+#[cfg(any(test, feature = "testing"))]
 pub use strategies::{Action, SALT, arb_action, arb_command, owner_account};

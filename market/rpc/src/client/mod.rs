@@ -26,8 +26,8 @@ pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
     Account, Bid, Block, BlockHeader, BlockSummary, Channel, Deal, InvariantReport, Network, Order, OrderTerms,
-    Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted,
-    Supply, Ticket, TransactionState, TransactionStatus, Validator,
+    Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted, Supply,
+    Ticket, TransactionState, TransactionStatus, Validator,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -192,8 +192,9 @@ impl RpcClient {
         self.pages("/v1/blocks".to_owned())
     }
 
-    /// A transaction and what became of it; `None` if the server knows nothing of it after waiting for `wait`.
+    /// A transaction and what became of it; `None` if the server knows nothing of it after `wait`, 20 s at most.
     pub fn transaction(&self, id: &TransactionId, wait: Duration) -> Result<Option<TransactionStatus>, ClientError> {
+        let wait = wait.min(WAIT_PIECE);
         let path = format!("/v1/transactions/{id}?wait_ms={}", wait.as_millis());
         found(self.get_waiting(&path, wait))
     }

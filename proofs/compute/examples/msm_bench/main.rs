@@ -165,7 +165,7 @@ fn sums_in_g1(size_log2: usize, workers: &Workers, runs: usize) -> Vec<Time> {
             let mut sums = Vec::new();
             for backend in &backends {
                 let name = format!("msm::g1/backend={},scalars={class},log2={size_log2}", backend.name());
-                let (cost, sum) = timed(|| backend.g1(workers, &g1, scalars[..].into()).expect("lengths"));
+                let (cost, sum) = timed(|| backend.g1(workers, (&g1).into(), scalars[..].into()).expect("lengths"));
                 best(&mut times, name, cost, bound);
                 sums.push(sum.into_affine());
             }
@@ -192,7 +192,7 @@ fn sums_in_g2(size_log2: usize, workers: &Workers, runs: usize) -> Vec<Time> {
             let mut sums: Vec<G2Affine> = Vec::new();
             for backend in &backends {
                 let name = format!("msm::g2/backend={},scalars={class},log2={size_log2}", backend.name());
-                let (cost, sum) = timed(|| backend.g2(workers, &g2, scalars[..].into()).expect("lengths"));
+                let (cost, sum) = timed(|| backend.g2(workers, (&g2).into(), scalars[..].into()).expect("lengths"));
                 best(&mut times, name, cost, bound);
                 sums.push(sum.into_affine());
             }

@@ -354,15 +354,17 @@ unsafe fn product(a: Eight, b: Eight) -> Eight {
             *sum = multiply_low(*sum, limb, factor);
         }
         let digit = multiply_low(zero(), sums[0], splat(NEGATIVE_INVERSE));
+        for (sum, factor) in sums[1..].iter_mut().zip(b.0) {
+            *sum = multiply_high(*sum, limb, factor);
+        }
         for (sum, factor) in sums.iter_mut().zip(MODULUS) {
             *sum = multiply_low(*sum, digit, splat(factor));
         }
         let carry = _mm512_srli_epi64::<52>(sums[0]);
-        sums[1] = add(sums[1], carry);
         for index in 0..LIMBS {
-            let high = multiply_high(sums[index + 1], limb, b.0[index]);
-            sums[index] = multiply_high(high, digit, splat(MODULUS[index]));
+            sums[index] = multiply_high(sums[index + 1], digit, splat(MODULUS[index]));
         }
+        sums[0] = add(sums[0], carry);
         sums[LIMBS] = zero();
     }
     Eight(carried(unrolled!(8, I => sums[I])))

@@ -70,6 +70,58 @@ impl<'a> From<&'a [BigInt<4>]> for Scalars<'a> {
     }
 }
 
+/// Points, as a list or one at a time: a key's points need not be copied into another form before they are used.
+#[derive(Clone, Copy)]
+pub enum Bases<'a, A> {
+    /// All of them in memory.
+    Slice(&'a [A]),
+    /// Made when they are asked for; some are never asked for, some more than once.
+    Each {
+        /// How many.
+        count: usize,
+        /// The point at an index.
+        at: &'a (dyn Fn(usize) -> A + Sync),
+    },
+}
+
+impl<A: Copy> Bases<'_, A> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Slice(points) => points.len(),
+            Self::Each { count, .. } => *count,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The point at `index`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn at(&self, index: usize) -> A {
+        match self {
+            Self::Slice(points) => points[index],
+            Self::Each { at, .. } => at(index),
+        }
+    }
+}
+
+impl<'a, A> From<&'a [A]> for Bases<'a, A> {
+    fn from(points: &'a [A]) -> Self {
+        Self::Slice(points)
+    }
+}
+
+impl<'a, A> From<&'a Vec<A>> for Bases<'a, A> {
+    fn from(points: &'a Vec<A>) -> Self {
+        Self::Slice(points)
+    }
+}
+
 /// A multi-scalar multiplication was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -93,13 +145,15 @@ pub trait Msm: Send + Sync {
     ///
     /// # Errors
     /// [`MsmError::Lengths`]; a device's backend may fail in further ways.
-    fn g1(&self, workers: &Workers, bases: &[G1Affine], scalars: Scalars<'_>) -> Result<G1Projective, MsmError>;
+    fn g1(&self, workers: &Workers, bases: Bases<'_, G1Affine>, scalars: Scalars<'_>)
+    -> Result<G1Projective, MsmError>;
 
     /// `Σ scalarᵢ·baseᵢ` in the second group.
     ///
     /// # Errors
     /// As for [`Msm::g1`].
-    fn g2(&self, workers: &Workers, bases: &[G2Affine], scalars: Scalars<'_>) -> Result<G2Projective, MsmError>;
+    fn g2(&self, workers: &Workers, bases: Bases<'_, G2Affine>, scalars: Scalars<'_>)
+    -> Result<G2Projective, MsmError>;
 }
 
 /// The sum as written: one multiplication by doubling and adding per point. The oracle.

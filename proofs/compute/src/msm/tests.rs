@@ -42,7 +42,7 @@ trait Judged: SWCurveConfig<ScalarField = Fr> {
     fn run(
         backend: &dyn Msm,
         workers: &Workers,
-        bases: &[Affine<Self>],
+        bases: Bases<'_, Affine<Self>>,
         scalars: Scalars<'_>,
     ) -> Result<Projective<Self>, MsmError>;
 }
@@ -51,7 +51,7 @@ impl Judged for g1::Config {
     fn run(
         backend: &dyn Msm,
         workers: &Workers,
-        bases: &[G1Affine],
+        bases: Bases<'_, G1Affine>,
         scalars: Scalars<'_>,
     ) -> Result<G1Projective, MsmError> {
         backend.g1(workers, bases, scalars)
@@ -62,7 +62,7 @@ impl Judged for g2::Config {
     fn run(
         backend: &dyn Msm,
         workers: &Workers,
-        bases: &[G2Affine],
+        bases: Bases<'_, G2Affine>,
         scalars: Scalars<'_>,
     ) -> Result<G2Projective, MsmError> {
         backend.g2(workers, bases, scalars)
@@ -75,8 +75,11 @@ fn judge<A: Judged>(case: &str, bases: &[Affine<A>], scalars: &[Fr], expected: P
         let workers = Workers::new(threads).unwrap();
         for backend in backends() {
             let place = format!("{case}: {} with {threads} threads", backend.name());
-            assert_eq!(A::run(&*backend, &workers, bases, scalars.into()).unwrap(), expected, "{place}");
-            assert_eq!(A::run(&*backend, &workers, bases, numbers[..].into()).unwrap(), expected, "{place}, canonical");
+            let sum = A::run(&*backend, &workers, bases.into(), scalars.into());
+            assert_eq!(sum.unwrap(), expected, "{place}");
+            let each = Bases::Each { count: bases.len(), at: &|index| bases[index] };
+            let sum = A::run(&*backend, &workers, each, numbers[..].into());
+            assert_eq!(sum.unwrap(), expected, "{place}, points one at a time, canonical scalars");
         }
     }
 }
@@ -147,9 +150,9 @@ fn against_ark<A: Judged>(size: usize) {
         })
         .collect();
     for (case, scalars) in [("random", random), ("bits", bits), ("ones", vec![Fr::ONE; size])] {
-        let expected = A::run(&ArkMsm, &workers, &bases, scalars[..].into()).unwrap();
+        let expected = A::run(&ArkMsm, &workers, (&bases).into(), scalars[..].into()).unwrap();
         for backend in backends() {
-            let sum = A::run(&*backend, &workers, &bases, scalars[..].into()).unwrap();
+            let sum = A::run(&*backend, &workers, (&bases).into(), scalars[..].into()).unwrap();
             assert_eq!(sum, expected, "{case} of {size}: {}", backend.name());
         }
     }
@@ -158,7 +161,7 @@ fn against_ark<A: Judged>(size: usize) {
 fn lengths<A: Judged>() {
     let workers = Workers::new(1).unwrap();
     for backend in backends() {
-        let result = A::run(&*backend, &workers, &points::<A>(3, 11), [Fr::ONE][..].into());
+        let result = A::run(&*backend, &workers, (&points::<A>(3, 11)).into(), [Fr::ONE][..].into());
         assert_eq!(result, Err(MsmError::Lengths { bases: 3, scalars: 1 }), "{}", backend.name());
     }
 }

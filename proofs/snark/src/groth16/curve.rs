@@ -51,7 +51,7 @@ impl G1Affine {
 
     /// Whether this is the neutral element.
     pub fn is_infinity(&self) -> bool {
-        *self == Self::INFINITY
+        self.0.x.l == [0; 6] && self.0.y.l == [0; 6]
     }
 
     /// Whether the coordinates satisfy the curve's equation (or this is infinity).
@@ -188,7 +188,7 @@ impl G2Affine {
 
     /// Whether this is the neutral element.
     pub fn is_infinity(&self) -> bool {
-        *self == Self::INFINITY
+        self.0.x.fp.iter().chain(&self.0.y.fp).all(|part| part.l == [0; 6])
     }
 
     /// Whether the coordinates satisfy the curve's equation (or this is infinity).

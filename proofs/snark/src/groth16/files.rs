@@ -1,8 +1,10 @@
-//! Writing a file so that it is there in full or not at all.
+//! Writing a file so that it is there in full or not at all, and reading one with a look at how far it is.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+
+use cairn_sector::Progress;
 
 use super::error::{KeyFileError, KeyIo};
 
@@ -51,4 +53,30 @@ pub fn write_file(target: &Path, content: &[u8]) -> Result<(), KeyFileError> {
     let mut file = NewFile::create(target)?;
     file.writer().write_all(content).at("write", target)?;
     file.finish()
+}
+
+/// A file that tells how many of its bytes have been read.
+pub struct Counted<'a> {
+    file: File,
+    done: u64,
+    total: u64,
+    progress: Progress<'a>,
+}
+
+impl<'a> Counted<'a> {
+    /// Opens a file to be read once, from its start to its end.
+    pub fn open(file: &Path, progress: Progress<'a>) -> Result<Self, KeyFileError> {
+        let opened = File::open(file).at("open", file)?;
+        let total = opened.metadata().at("read", file)?.len();
+        Ok(Self { file: opened, done: 0, total, progress })
+    }
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.done += read as u64;
+        (self.progress)(self.done, self.total);
+        Ok(read)
+    }
 }

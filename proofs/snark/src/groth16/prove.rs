@@ -15,16 +15,15 @@
 //! An assignment that does not satisfy the circuit is refused before step 1, with the first row that fails.
 //!
 //! **Memory**, beyond the matrices: the assignment; during step 1 three vectors as long as the domain, 32 bytes an
-//! element (400 MB for a domain of 2^22); during step 2 one such vector or the scalars of one section, and at most
-//! 2^21 points with scalars (280 MB, in the second group 490 MB) besides what the [`Msm`] takes. The mapped
-//! key's pages are given back as soon as their points have been copied out.
+//! element (400 MB for a domain of 2^22); during step 2 one such vector or the scalars of one section, and the
+//! mapped key's pages of at most 2^21 points (200 MB, in the second group 400 MB) besides what the [`Msm`] takes.
 
 use std::ops::Range;
 
 use ark_ec::CurveGroup;
 use ark_ff::{AdditiveGroup, PrimeField, Zero};
 use cairn_compute::curve::{G1Projective, G2Projective};
-use cairn_compute::msm::{Msm, MsmError, Scalars};
+use cairn_compute::msm::{Bases, Msm, MsmError};
 use cairn_compute::ntt::{Ntt, NttError};
 use cairn_compute::{Fr, Workers, fr_to_node};
 
@@ -36,7 +35,7 @@ use super::verify::{PreparedVerifyingKey, VerifyRejection};
 use crate::r1cs::{Densities, Evaluations, Matrices, MatricesError};
 use crate::witness::Assignment;
 
-/// Points that are brought into the multiplication's form at once.
+/// Points after which the mapped key's pages are given back.
 const CHUNK_POINTS: usize = 1 << 21;
 
 /// Randomness that keeps the witness secret: fresh for every proof.
@@ -144,7 +143,7 @@ impl Prover {
     /// If the assignment is another circuit's.
     pub fn prove(&self, assignment: &Assignment, blinding: &Blinding, workers: &Workers) -> Result<Proof, ProveError> {
         let evaluations = self.matrices.evaluate(assignment, workers)?;
-        if let Some(row) = evaluations.first_unsatisfied() {
+        if let Some(row) = workers.run(|| evaluations.first_unsatisfied()) {
             return Err(ProveError::Unsatisfied { row });
         }
         let h = self.quotient(evaluations, workers)?;
@@ -204,18 +203,23 @@ impl Prover {
     fn sum_g1(&self, section: Section, scalars: &[Fr], workers: &Workers) -> Result<G1Projective, MsmError> {
         let points = self.key.g1(section);
         let mut sum = G1Projective::zero();
-        for chunk in live_chunks(points, scalars, G1Affine::to_ark) {
-            self.key.release(section, chunk.range);
-            sum += self.msm.g1(workers, &chunk.points, Scalars::Montgomery(&chunk.scalars))?;
+        for range in chunks(points, scalars) {
+            let (points, scalars) = (&points[range.clone()], &scalars[range.clone()]);
+            let bases = Bases::Each { count: points.len(), at: &|index| points[index].to_ark() };
+            sum += self.msm.g1(workers, bases, scalars.into())?;
+            self.key.release(section, range);
         }
         Ok(sum)
     }
 
     fn sum_b_g2(&self, scalars: &[Fr], workers: &Workers) -> Result<G2Projective, MsmError> {
+        let points = self.key.b_g2();
         let mut sum = G2Projective::zero();
-        for chunk in live_chunks(self.key.b_g2(), scalars, G2Affine::to_ark) {
-            self.key.release(Section::BG2, chunk.range);
-            sum += self.msm.g2(workers, &chunk.points, Scalars::Montgomery(&chunk.scalars))?;
+        for range in chunks(points, scalars) {
+            let (points, scalars) = (&points[range.clone()], &scalars[range.clone()]);
+            let bases = Bases::Each { count: points.len(), at: &|index| points[index].to_ark() };
+            sum += self.msm.g2(workers, bases, scalars.into())?;
+            self.key.release(Section::BG2, range);
         }
         Ok(sum)
     }
@@ -226,35 +230,11 @@ fn chosen<'a>(values: &'a [Fr], marks: &'a [bool]) -> impl Iterator<Item = Fr> +
     values.iter().zip(marks).filter(|(_, mark)| **mark).map(|(value, _)| *value)
 }
 
-/// Some points of a section, in the multiplication's form, and their scalars.
-struct Chunk<Q> {
-    points: Vec<Q>,
-    scalars: Vec<Fr>,
-    /// Where in the section they were found; those between them have scalar zero.
-    range: Range<usize>,
-}
-
-/// Points whose scalar is not zero, a chunk at a time. About half of a witness is zeros.
-fn live_chunks<'a, P, Q>(
-    points: &'a [P],
-    scalars: &'a [Fr],
-    convert: impl Fn(&P) -> Q + 'a,
-) -> impl Iterator<Item = Chunk<Q>> + 'a {
+/// Where the parts of a section lie that are multiplied at once.
+fn chunks<P>(points: &[P], scalars: &[Fr]) -> impl Iterator<Item = Range<usize>> + use<P> {
     assert_eq!(points.len(), scalars.len(), "a scalar for every point");
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let start = next;
-        let mut chunk = Chunk { points: vec![], scalars: vec![], range: start..start };
-        while next < points.len() && chunk.points.len() < CHUNK_POINTS {
-            if !scalars[next].is_zero() {
-                chunk.points.push(convert(&points[next]));
-                chunk.scalars.push(scalars[next]);
-            }
-            next += 1;
-        }
-        chunk.range.end = next;
-        (start < next).then_some(chunk)
-    })
+    let count = points.len();
+    (0..count).step_by(CHUNK_POINTS).map(move |start| start..count.min(start + CHUNK_POINTS))
 }
 
 fn check_counts(

@@ -18,8 +18,7 @@
 //! [`ProvingKey::check_sections`]. That is enough: a key that rots gives a proof that does not verify, and a prover
 //! verifies every proof before it hands it out.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +30,7 @@ use rayon::prelude::*;
 use super::catalog::FileDigest;
 use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
-use super::files::NewFile;
+use super::files::{Counted, NewFile};
 
 use super::params::{ParamsSink, ParamsSummary, Section, SectionCounts, read_params};
 use super::points::PointChecks;
@@ -85,9 +84,7 @@ impl ProvingKey {
         progress: Progress<'_>,
         accept: impl FnOnce(&ParamsSummary) -> Result<(), KeyFileError>,
     ) -> Result<ParamsSummary, KeyFileError> {
-        let reader = File::open(params_file).at("open", params_file)?;
-        let total = reader.metadata().at("read", params_file)?.len();
-        let reader = Counted { reader, done: 0, total, progress };
+        let reader = Counted::open(params_file, progress)?;
         let mut new = NewFile::create(key_file)?;
         let mut sink = KeySink::new(&mut new, key_file)?;
         let summary = read_params(reader, params_file, checks, workers, &mut sink)?;
@@ -384,22 +381,5 @@ impl ParamsSink for KeySink<'_> {
 
     fn g2(&mut self, points: &[G2Affine]) -> Result<(), KeyFileError> {
         self.put_points(Section::BG2, bytes_of(points))
-    }
-}
-
-/// Tells how much has been read.
-struct Counted<'a, R> {
-    reader: R,
-    done: u64,
-    total: u64,
-    progress: Progress<'a>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.done += read as u64;
-        (self.progress)(self.done, self.total);
-        Ok(read)
     }
 }

@@ -17,7 +17,8 @@
 //! **The bound.** Every point is a multiple of a generator, so tables of its multiples ([`FixedBase`]) leave one affine
 //! addition for each window of 16 bits, of 6 multiplications. 2 KiB PoRep: 10.2 million points of the first group, 163
 //! million additions; 0.69 million points of the second.
-//! **Memory**: 32 bytes for each point of the largest section and for each variable four times; tables of 67 and 134 MB.
+//! **Memory**: [`Setup::memory_bytes`]: 32 bytes for each row or point of the largest section and for each variable four
+//! times; tables of 67 and 134 MB.
 
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, FftField, Field, PrimeField, batch_inversion};
@@ -35,6 +36,10 @@ use crate::r1cs::{Densities, Matrices, MatricesError, Matrix};
 
 /// Points made between two looks at the sink.
 const CHUNK_POINTS: usize = 1 << 16;
+
+/// Bytes of a scalar, and of the tables of both generators.
+const SCALAR_BYTES: u64 = 32;
+const TABLES_BYTES: u64 = 201 << 20;
 
 /// The five secrets.
 pub struct Secrets {
@@ -81,6 +86,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// The most memory that a setup takes at once, beside the mapped matrices.
+    pub fn memory_bytes(matrices: &Matrices) -> u64 {
+        let variables = (matrices.num_inputs() + matrices.num_aux()) as u64;
+        let rows = (matrices.num_constraints() + matrices.num_inputs()) as u64;
+        SCALAR_BYTES * (4 * variables + rows.next_power_of_two()) + TABLES_BYTES
+    }
+
     /// Evaluates a circuit's polynomials at tau.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, FileDigest};
 use super::curve::{G1Affine, G2Affine};
 use super::error::{KeyFileError, KeyFileRejection, KeyIo};
-use super::files::{NewFile, write_file};
+use super::files::{Counted, NewFile, write_file};
 use super::meta;
 use super::names::{Circuit, FileKind};
 use super::params::{ParamsSink, ParamsSummary, ParamsWriter, Section, read_params};
@@ -175,9 +175,14 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`KeyFileError`]: missing, damaged, foreign, or not to be trusted here.
-    pub fn check_params(&self, circuit: Circuit, workers: &Workers) -> Result<(ParamsSummary, Origin), KeyFileError> {
+    pub fn check_params(
+        &self,
+        circuit: Circuit,
+        workers: &Workers,
+        progress: Progress<'_>,
+    ) -> Result<(ParamsSummary, Origin), KeyFileError> {
         let file = self.path(circuit, FileKind::Params);
-        let reader = File::open(&file).at("open", &file)?;
+        let reader = Counted::open(&file, progress)?;
         let mut sink = KeyOnly::default();
         let summary = read_params(reader, &file, PointChecks::Full, workers, &mut sink)?;
         let origin = self.origin(circuit, FileKind::Params, summary.digest)?;

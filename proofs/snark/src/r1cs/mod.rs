@@ -27,7 +27,7 @@ mod record;
 use std::ops::Range;
 
 use ark_ff::{AdditiveGroup, Field};
-use cairn_compute::{Fr, Workers};
+use cairn_compute::{Fr, Workers, huge_pages};
 use rayon::prelude::*;
 
 use crate::circuit::CircuitId;
@@ -161,7 +161,13 @@ impl Matrices {
         let got = (assignment.inputs.len(), assignment.aux.len());
         assert_eq!(got, (self.num_inputs(), self.num_aux()), "variables of {}", self.id);
         let rows = self.num_constraints() + self.num_inputs();
-        let [mut a, mut b, mut c] = [(); 3].map(|()| vec![Fr::ZERO; rows]);
+        // Room for the domain, so that a prover fills them up where they are.
+        let zeros = |()| {
+            let mut values = huge_pages::with_capacity(rows.next_power_of_two());
+            values.resize(rows, Fr::ZERO);
+            values
+        };
+        let [mut a, mut b, mut c] = [(); 3].map(zeros);
         a[self.num_constraints()..].copy_from_slice(&assignment.inputs);
         workers.run(|| {
             let size = BLOCK_ROWS as usize;
@@ -267,10 +273,10 @@ impl Densities {
 }
 
 impl Evaluations {
-    /// The first row in which A·z times B·z is not C·z.
+    /// The first row in which A·z times B·z is not C·z, looked for on the current threads.
     pub fn first_unsatisfied(&self) -> Option<usize> {
-        let rows = self.a.iter().zip(&self.b).zip(&self.c);
-        rows.into_iter().position(|((a, b), c)| *a * b != *c)
+        let rows = self.a.par_iter().zip(&self.b).zip(&self.c);
+        rows.position_first(|((a, b), c)| *a * b != *c)
     }
 }
 

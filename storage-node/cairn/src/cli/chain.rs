@@ -6,7 +6,7 @@ use cairn_ledger::TransactionId;
 use cairn_rpc::EventId;
 use clap::{Args, Subcommand};
 
-use super::ledger::LedgerArguments;
+use super::ledger::RpcArguments;
 
 /// `cairn tx ...`
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,7 @@ pub struct TxShowArguments {
     pub id: TransactionId,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn tx sign`.
@@ -58,7 +58,7 @@ pub struct TxSendArguments {
     pub timeout: u64,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// `cairn block ...`
@@ -80,7 +80,7 @@ pub struct BlockShowArguments {
     pub height: Option<u64>,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn block list`.
@@ -91,7 +91,7 @@ pub struct BlockListArguments {
     pub limit: usize,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn block follow`.
@@ -112,5 +112,5 @@ pub struct BlockFollowArguments {
     pub limit: Option<usize>,
     /// The ledger; with --json each line is a JSON object.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }

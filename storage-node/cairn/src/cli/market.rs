@@ -4,7 +4,7 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
-use super::ledger::{LedgerArguments, SignerArguments, parse_amount, parse_number};
+use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_number};
 
 /// `cairn deal ...`
 #[derive(Debug, Subcommand)]
@@ -37,7 +37,7 @@ pub struct DealListArguments {
     pub limit: usize,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn deal show`.
@@ -48,7 +48,7 @@ pub struct DealShowArguments {
     pub deal: u64,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn deal settle`.
@@ -62,7 +62,7 @@ pub struct DealSettleArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// `cairn provider ...`
@@ -99,7 +99,7 @@ pub struct ProviderRegisterArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn provider list`.
@@ -113,7 +113,7 @@ pub struct ProviderListArguments {
     pub limit: usize,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn provider show`.
@@ -127,7 +127,7 @@ pub struct ProviderShowArguments {
     pub sectors: usize,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of the two commands that change collateral.
@@ -144,5 +144,5 @@ pub struct ProviderCollateralArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }

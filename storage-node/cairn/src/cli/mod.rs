@@ -13,6 +13,7 @@ mod params;
 mod piece;
 mod post;
 mod sector;
+mod sim;
 mod wallet;
 
 use clap::{Parser, Subcommand};
@@ -25,7 +26,7 @@ pub use circuit::CircuitCommand;
 pub use devnet::DevnetArguments;
 pub use get::GetArguments;
 pub use keys::{ProverArguments, TrustArguments};
-pub use ledger::{LedgerArguments, SignerArguments};
+pub use ledger::{RpcArguments, SignerArguments};
 pub use market::{
     DealCommand, DealListArguments, DealSettleArguments, DealShowArguments, ProviderCollateralArguments,
     ProviderCommand, ProviderListArguments, ProviderRegisterArguments, ProviderShowArguments,
@@ -38,6 +39,7 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
+pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use wallet::{
     DevnetRole, WalletBalanceArguments, WalletCommand, WalletImportArguments, WalletNewArguments, WalletSendArguments,
     WalletShowArguments,
@@ -101,6 +103,9 @@ pub enum Command {
     /// Look at blocks, and follow what happens
     #[command(subcommand)]
     Block(BlockCommand),
+    /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
+    #[command(subcommand)]
+    Sim(SimCommand),
 }
 
 /// A usage error as one line: clap's message without its usage and hints.

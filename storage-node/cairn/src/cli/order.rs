@@ -7,7 +7,7 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
-use super::ledger::{LedgerArguments, SignerArguments, parse_amount};
+use super::ledger::{RpcArguments, SignerArguments, parse_amount};
 
 /// `cairn order ...`
 #[derive(Debug, Subcommand)]
@@ -62,7 +62,7 @@ pub struct OrderQuoteArguments {
     pub key: Option<PathBuf>,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn order place`.
@@ -95,7 +95,7 @@ pub struct OrderPlaceArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn order list`.
@@ -112,7 +112,7 @@ pub struct OrderListArguments {
     pub limit: usize,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn order show`.
@@ -123,7 +123,7 @@ pub struct OrderShowArguments {
     pub order: u64,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn order cancel`.
@@ -137,5 +137,5 @@ pub struct OrderCancelArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }

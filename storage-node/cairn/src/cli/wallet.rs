@@ -6,7 +6,7 @@ use cairn_ledger::Address;
 use cairn_protocol::Amount;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::ledger::{LedgerArguments, SignerArguments, parse_amount};
+use super::ledger::{RpcArguments, SignerArguments, parse_amount};
 
 /// `cairn wallet ...`
 #[derive(Debug, Subcommand)]
@@ -89,7 +89,7 @@ pub struct WalletBalanceArguments {
     pub key: Option<PathBuf>,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }
 
 /// Arguments of `cairn wallet send`.
@@ -108,5 +108,5 @@ pub struct WalletSendArguments {
     pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
-    pub ledger: LedgerArguments,
+    pub ledger: RpcArguments,
 }

@@ -11,6 +11,7 @@ mod piece;
 mod post;
 mod proof_file;
 mod sector;
+mod sim;
 
 use std::time::Instant;
 
@@ -35,6 +36,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Provider(command) => ledger::provider::run(command),
         Command::Tx(command) => ledger::transaction::run(command),
         Command::Block(command) => ledger::block::run(command),
+        Command::Sim(command) => sim::run(command),
     }
 }
 

@@ -61,7 +61,10 @@ pub struct HeadQuery {
 /// Header of the last block
 #[utoipa::path(get, path = "/v1/head", tag = "chain", params(HeadQuery),
     responses((status = 200, body = BlockHeader)))]
-pub async fn head(State(api): State<Api>, FromQuery(query): FromQuery<HeadQuery>) -> Result<Json<BlockHeader>, Problem> {
+pub async fn head(
+    State(api): State<Api>,
+    FromQuery(query): FromQuery<HeadQuery>,
+) -> Result<Json<BlockHeader>, Problem> {
     let height = query.height.map_or(0, |Number(height)| height);
     let wait = wait(&api, query.wait_ms)?;
     if api.ledger.head().height.0 < height {

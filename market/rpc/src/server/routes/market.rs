@@ -47,7 +47,10 @@ pub async fn providers(
 /// A provider
 #[utoipa::path(get, path = "/v1/providers/{id}", tag = "market",
     params(("id" = u64, Path, description = "Its number")), responses((status = 200, body = Provider)))]
-pub async fn provider(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<Provider>, Problem> {
+pub async fn provider(
+    State(api): State<Api>,
+    FromPath(Number(id)): FromPath<Number>,
+) -> Result<Json<Provider>, Problem> {
     let (state, id) = (api.ledger.state(), ProviderId(id));
     state.provider(id).map(|provider| Json(Provider::of(id, provider))).ok_or_else(|| Problem::not_found(id))
 }

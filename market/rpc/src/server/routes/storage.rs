@@ -51,7 +51,10 @@ pub async fn sector(
 /// An open one carries what must be proven.
 #[utoipa::path(get, path = "/v1/providers/{id}/duties", tag = "storage",
     params(("id" = u64, Path, description = "The provider")), responses((status = 200, body = PostDuties)))]
-pub async fn duties(State(api): State<Api>, FromPath(Number(id)): FromPath<Number>) -> Result<Json<PostDuties>, Problem> {
+pub async fn duties(
+    State(api): State<Api>,
+    FromPath(Number(id)): FromPath<Number>,
+) -> Result<Json<PostDuties>, Problem> {
     let (state, provider) = (api.ledger.state(), ProviderId(id));
     if state.provider(provider).is_none() {
         return Err(Problem::not_found(provider));

@@ -51,7 +51,7 @@ where
     P: SWCurveConfig,
     A: PairAdder<Affine = Affine<P>>,
 {
-    let points = import(adder, bases, &(0..bases.len()).collect::<Vec<_>>());
+    let points = import(adder, bases.into(), &(0..bases.len()).collect::<Vec<_>>());
     let sums_of = |grouping: &Grouping| {
         assert_eq!(grouping.len(), points.len(), "a group for every point");
         // Group 0 of the sort stays empty.

@@ -21,8 +21,8 @@
 //! A running sum with mixed additions would take 10 multiplications per point instead.
 //!
 //! **Memory**, beyond the arguments: [`PENDING_MAX`] points in the engine's form (128 bytes each in the first group,
-//! 256 in the second), 40 bytes each for scalars and indices, and for each window under way 4 bytes per point and one
-//! point per bucket. Below 400 MB in the first group with two threads, 600 MB in the second, whatever the input's size.
+//! 256 in the second), 40 bytes each for scalars and indices, and for each window under way 8 bytes per point and one
+//! point per bucket. Below 450 MB in the first group with two threads, 720 MB in the second, whatever the input's size.
 
 mod digits;
 mod fixed_base;
@@ -34,18 +34,19 @@ use ark_ec::short_weierstrass::{Affine, Projective, SWCurveConfig};
 use ark_ff::{AdditiveGroup, BigInt, Zero};
 use rayon::prelude::*;
 
-use super::{Msm, MsmError, Scalars, check_lengths, total};
+use super::{Bases, Msm, MsmError, Scalars, check_lengths, total};
 use crate::Workers;
 use crate::curve::lanes::{PairAdder, Point};
 use crate::curve::portable::Portable;
 use crate::curve::{G1Affine, G1Projective, G2Affine, G2Projective};
+use crate::huge_pages;
 use digits::Windows;
 pub use fixed_base::FixedBase;
 pub use grouped::{GROUPS, Grouping};
 use sums::{Groups, sum_groups};
 
 /// Points that are collected before they are worked on.
-pub const PENDING_MAX: usize = 1 << 20;
+pub const PENDING_MAX: usize = 1 << 21;
 
 /// Fewer scalars than this are multiplied one by one.
 const FEW: usize = 24;
@@ -106,7 +107,12 @@ impl Msm for CpuMsm {
         }
     }
 
-    fn g1(&self, workers: &Workers, bases: &[G1Affine], scalars: Scalars<'_>) -> Result<G1Projective, MsmError> {
+    fn g1(
+        &self,
+        workers: &Workers,
+        bases: Bases<'_, G1Affine>,
+        scalars: Scalars<'_>,
+    ) -> Result<G1Projective, MsmError> {
         check_lengths(bases.len(), &scalars)?;
         Ok(workers.run(|| match self.arithmetic {
             Arithmetic::Portable => multiply(&Portable::new(), bases, scalars),
@@ -115,7 +121,12 @@ impl Msm for CpuMsm {
         }))
     }
 
-    fn g2(&self, workers: &Workers, bases: &[G2Affine], scalars: Scalars<'_>) -> Result<G2Projective, MsmError> {
+    fn g2(
+        &self,
+        workers: &Workers,
+        bases: Bases<'_, G2Affine>,
+        scalars: Scalars<'_>,
+    ) -> Result<G2Projective, MsmError> {
         check_lengths(bases.len(), &scalars)?;
         Ok(workers.run(|| match self.arithmetic {
             Arithmetic::Portable => multiply(&Portable::new(), bases, scalars),
@@ -187,7 +198,7 @@ impl Pending {
 }
 
 /// The whole sum, on the threads it is called from.
-fn multiply<P, A>(adder: &A, bases: &[Affine<P>], scalars: Scalars<'_>) -> Projective<P>
+fn multiply<P, A>(adder: &A, bases: Bases<'_, Affine<P>>, scalars: Scalars<'_>) -> Projective<P>
 where
     P: SWCurveConfig,
     A: PairAdder<Affine = Affine<P>>,
@@ -205,49 +216,54 @@ where
             .map(|start| Pending::classified(&scalars, start..end.min(start + CLASSIFY_PART)))
             .collect();
         for part in classified {
-            pending.append(part);
-            if pending.ones.len() >= PENDING_MAX - CLASSIFY_PART {
+            if pending.ones.len() + part.ones.len() > PENDING_MAX {
                 sum += sum_ones(adder, bases, &std::mem::take(&mut pending.ones));
             }
-            if pending.others.len() >= PENDING_MAX - CLASSIFY_PART {
+            if pending.others.len() + part.others.len() > PENDING_MAX {
                 let (others, numbers) = (std::mem::take(&mut pending.others), std::mem::take(&mut pending.numbers));
                 sum += multiply_others(adder, bases, &others, numbers);
             }
+            pending.append(part);
         }
         start = end;
     }
     sum + sum_ones(adder, bases, &pending.ones) + multiply_others(adder, bases, &pending.others, pending.numbers)
 }
 
-fn import<A: PairAdder>(adder: &A, bases: &[A::Affine], indices: &[usize]) -> Vec<Point<A::Cell>> {
-    let mut points = vec![Point::default(); indices.len()];
+fn import<A: PairAdder>(adder: &A, bases: Bases<'_, A::Affine>, indices: &[usize]) -> Vec<Point<A::Cell>> {
+    let mut points = huge_pages::filled(indices.len(), Point::default());
     points.par_chunks_mut(IMPORT_PART).zip(indices.par_chunks(IMPORT_PART)).for_each(|(points, indices)| {
-        let gathered: Vec<A::Affine> = indices.iter().map(|index| bases[*index]).collect();
+        let gathered: Vec<A::Affine> = indices.iter().map(|index| bases.at(*index)).collect();
         adder.import(&gathered, points);
     });
     points
 }
 
-fn sum_ones<P, A>(adder: &A, bases: &[Affine<P>], ones: &[usize]) -> Projective<P>
+fn sum_ones<P, A>(adder: &A, bases: Bases<'_, Affine<P>>, ones: &[usize]) -> Projective<P>
 where
     P: SWCurveConfig,
     A: PairAdder<Affine = Affine<P>>,
 {
     if ones.len() < FEW {
-        return total(ones.iter().map(|index| bases[*index].into_group()));
+        return total(ones.iter().map(|index| bases.at(*index).into_group()));
     }
     let points = import(adder, bases, ones);
     let sums = sum_groups(adder, &points, Groups::single(points.len()));
     adder.export(&sums[0]).into_group()
 }
 
-fn multiply_others<P, A>(adder: &A, bases: &[Affine<P>], others: &[usize], mut numbers: Vec<BigInt<4>>) -> Projective<P>
+fn multiply_others<P, A>(
+    adder: &A,
+    bases: Bases<'_, Affine<P>>,
+    others: &[usize],
+    mut numbers: Vec<BigInt<4>>,
+) -> Projective<P>
 where
     P: SWCurveConfig,
     A: PairAdder<Affine = Affine<P>>,
 {
     if others.len() < FEW {
-        return total(others.iter().zip(&numbers).map(|(index, number)| bases[*index].mul_bigint(number)));
+        return total(others.iter().zip(&numbers).map(|(index, number)| bases.at(*index).mul_bigint(number)));
     }
     let points = import(adder, bases, others);
     let windows = Windows::for_count(others.len());

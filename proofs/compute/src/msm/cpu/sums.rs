@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use crate::curve::lanes::{Pair, PairAdder, Point};
+use crate::huge_pages;
 
 /// Entries of a tile. Half as many points of 128 bytes, and as many vectors of 8 bytes for differences and products,
 /// fill about the second-level cache of a core.
@@ -44,21 +45,22 @@ impl Groups {
     /// Counting sort: point `index` goes into the group that `place` says, negated if it says so; group 0 stays empty.
     pub fn sorted(count: usize, groups: usize, place: impl Fn(usize) -> (usize, bool)) -> Self {
         let mut starts = vec![0u32; groups + 1];
+        // Kept for the second pass: they are an eighth as long as what they are read from.
+        let mut places = huge_pages::with_capacity(count);
         for index in 0..count {
-            let (group, _) = place(index);
-            if group > 0 {
-                starts[group + 1] += 1;
-            }
+            let (group, negative) = place(index);
+            places.push(index_u32(group) << 1 | u32::from(negative));
+            starts[group + 1] += u32::from(group > 0);
         }
         for group in 0..groups {
             starts[group + 1] += starts[group];
         }
         let mut next = starts.clone();
-        let mut entries = vec![0; starts[groups] as usize];
-        for index in 0..count {
-            let (group, negative) = place(index);
+        let mut entries = huge_pages::filled(starts[groups] as usize, 0);
+        for (index, place) in places.into_iter().enumerate() {
+            let (group, negative) = ((place >> 1) as usize, place & 1);
             if group > 0 {
-                entries[next[group] as usize] = entry(index) | u32::from(negative);
+                entries[next[group] as usize] = entry(index) | negative;
                 next[group] += 1;
             }
         }
@@ -103,7 +105,7 @@ fn sum_short<A: PairAdder>(
     starts: &[u32],
 ) -> Vec<Point<A::Cell>> {
     let count = starts.len() - 1;
-    let mut sums = vec![Point::default(); count];
+    let mut sums = huge_pages::filled(count, Point::default());
     let mut tiles = Vec::new();
     let (mut rest, mut first) = (&mut sums[..], 0);
     while first < count {

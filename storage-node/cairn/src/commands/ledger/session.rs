@@ -9,7 +9,7 @@ use cairn_rpc::{ClientError, ClientOptions, RpcClient};
 use serde::{Deserialize, Serialize};
 
 use super::table::facts;
-use crate::cli::{LedgerArguments, SignerArguments};
+use crate::cli::{RpcArguments, SignerArguments};
 use crate::key_file::KeyFile;
 use crate::output::Output;
 
@@ -43,7 +43,7 @@ pub struct Done {
 
 impl Session {
     /// Asks nothing yet.
-    pub fn open(arguments: &LedgerArguments) -> anyhow::Result<Self> {
+    pub fn open(arguments: &RpcArguments) -> anyhow::Result<Self> {
         let client = RpcClient::new(&arguments.rpc, ClientOptions::default()).context("--rpc")?;
         Ok(Self { client, output: Output::from_flag(arguments.json) })
     }

@@ -1,8 +1,8 @@
 //! `cairn params setup`: parameters for development.
 //!
 //! 1. Files that are there stay, unless they are marked as development parameters and `--force` says so.
-//! 2. The circuit's matrices are recorded; from them follows how long the parameter file will be, to the byte. That is
-//!    said, and refused if the disk has no room.
+//! 2. The circuit's matrices are recorded; from them follows how long the parameter file will be, to the byte, and how
+//!    much memory making it takes. That is said, and refused if disk or memory has no room.
 //! 3. The secrets are drawn from the operating system, and the files made and marked.
 //!
 //! Whatever stops it, an error or Ctrl-C, leaves the folder as it was ([`NewFiles`]).
@@ -17,6 +17,7 @@ use cairn_compute::Workers;
 use cairn_protocol::SectorSize;
 use cairn_snark::groth16::catalog::{self, FileDigest};
 use cairn_snark::groth16::params::{ParamsSummary, Section};
+use cairn_snark::groth16::setup::Setup;
 use cairn_snark::groth16::{Circuit, FileKind, Secrets};
 use cairn_snark::proving::make_development_params;
 use cairn_snark::r1cs::Matrices;
@@ -29,6 +30,7 @@ use super::new_files::NewFiles;
 use crate::cli::{ParamsSetupArguments, TrustArguments};
 use crate::commands::keys::{self, Keys};
 use crate::commands::seconds_since;
+use crate::memory;
 use crate::output::Output;
 use crate::progress::Stage;
 
@@ -106,9 +108,13 @@ pub fn make_development(keys: &Keys, id: CircuitId, copies: u64, workers: &Worke
     let circuit = Circuit::from(id);
     refuse_to_overwrite(keys, circuit, true)?;
     let files = NewFiles::begin(folders(keys), new_paths(keys, circuit))?;
-    let bytes = copies * bytes_needed(keys, id, circuit, workers)?;
-    keys::note(&format!("{circuit} takes {bytes} bytes in {}", keys.params().display()));
-    keys::check_room(keys.params(), bytes).with_context(|| format!("cannot make parameters of {circuit}"))?;
+    let needs = Needs::of(&matrices(keys, id, circuit, workers)?, workers)?;
+    let (disk_bytes, memory_bytes) = (copies * needs.disk_bytes, needs.memory_bytes);
+    let folder = keys.params().display();
+    keys::note(&format!("{circuit} takes {disk_bytes} bytes in {folder}, and {memory_bytes} bytes of memory"));
+    let refused = || format!("cannot make parameters of {circuit}");
+    keys::check_room(keys.params(), disk_bytes).with_context(refused)?;
+    memory::check_available(memory_bytes).with_context(refused)?;
 
     let mut secret_bytes = [0; 320];
     SysRng.try_fill_bytes(&mut secret_bytes).map_err(|error| anyhow!("the system gives no randomness: {error}"))?;
@@ -182,24 +188,36 @@ fn begins_with_published_key(circuit: Circuit, file: &Path) -> anyhow::Result<bo
     Ok(published.digest == FileDigest::of(&bytes))
 }
 
-/// Step 2: bytes of the parameter file and of the verifying key.
-fn bytes_needed(keys: &Keys, id: CircuitId, circuit: Circuit, workers: &Workers) -> anyhow::Result<u64> {
+/// The circuit's matrices, recorded unless they are there.
+fn matrices(keys: &Keys, id: CircuitId, circuit: Circuit, workers: &Workers) -> anyhow::Result<Matrices> {
     let file = keys.store().matrices_path(circuit);
-    let matrices = match Matrices::open(id, &file, workers) {
-        Ok(matrices) => matrices,
-        Err(_) => {
-            let stage = Stage::begin_count("constraints");
-            Matrices::record(id, &file, workers, &|done| stage.count(done))?
-        }
-    };
-    let densities = matrices.densities(workers)?;
-    let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
-    let (inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
-    let domain = (matrices.num_constraints() as u64 + inputs).next_power_of_two();
-    let b = count(&densities.b_inputs) + count(&densities.b_aux);
-    let points = [domain - 1, aux, inputs + count(&densities.a_aux), b, b];
-    let sections = Section::ALL.iter().zip(points);
-    let key = VERIFYING_KEY_BYTES + Section::A.point_bytes() * inputs;
-    let params: u64 = sections.map(|(section, points)| COUNT_BYTES + section.point_bytes() * points).sum();
-    Ok(2 * key + params + SMALL_FILES_BYTES)
+    if let Ok(matrices) = Matrices::open(id, &file, workers) {
+        return Ok(matrices);
+    }
+    let stage = Stage::begin_count("constraints");
+    Ok(Matrices::record(id, &file, workers, &|done| stage.count(done))?)
+}
+
+/// What making parameters takes.
+struct Needs {
+    /// Bytes of the parameter file and of the verifying key.
+    disk_bytes: u64,
+    memory_bytes: u64,
+}
+
+impl Needs {
+    /// Step 2.
+    fn of(matrices: &Matrices, workers: &Workers) -> anyhow::Result<Self> {
+        let densities = matrices.densities(workers)?;
+        let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count() as u64;
+        let (inputs, aux) = (matrices.num_inputs() as u64, matrices.num_aux() as u64);
+        let domain = (matrices.num_constraints() as u64 + inputs).next_power_of_two();
+        let b = count(&densities.b_inputs) + count(&densities.b_aux);
+        let points = [domain - 1, aux, inputs + count(&densities.a_aux), b, b];
+        let sections = Section::ALL.iter().zip(points);
+        let key = VERIFYING_KEY_BYTES + Section::A.point_bytes() * inputs;
+        let params: u64 = sections.map(|(section, points)| COUNT_BYTES + section.point_bytes() * points).sum();
+        let disk_bytes = 2 * key + params + SMALL_FILES_BYTES;
+        Ok(Self { disk_bytes, memory_bytes: Setup::memory_bytes(matrices) })
+    }
 }

@@ -22,6 +22,7 @@ use crate::cli::{KeyCircuit, ParamsVerifyArguments};
 use crate::commands::keys::{self, Keys};
 use crate::commands::seconds_since;
 use crate::output::Output;
+use crate::progress::Stage;
 
 /// What was checked, and the first problem if there is one.
 #[derive(Debug, Serialize)]
@@ -124,7 +125,9 @@ fn check(keys: &Keys, listing: &Listing, workers: &Workers) -> anyhow::Result<Ch
     }
     let mut summary = None;
     if listing.params_bytes.is_some() {
-        let (read, origin) = store.check_params(circuit, workers).with_context(|| circuit.to_string())?;
+        let stage = Stage::begin("parameters");
+        let progress = |done, total| stage.report(done, total);
+        let (read, origin) = store.check_params(circuit, workers, &progress).with_context(|| circuit.to_string())?;
         origins.push(origin);
         inputs = Some(read.inputs);
         summary = Some(read);

@@ -1,0 +1,209 @@
+//! Money as the events tell it.
+
+use std::collections::BTreeMap;
+
+use cairn_ledger::payments::ChannelId;
+use cairn_ledger::state::columns;
+use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, State};
+use cairn_protocol::{Amount, ProviderId};
+
+use super::Checker;
+use crate::observation::Observation;
+
+/// Free money and who is paid back, from events, receipts and commands; see [`super::PROMISES`].
+pub struct MoneyFollowsEvents {
+    free: BTreeMap<Address, i128>,
+    owners: BTreeMap<ProviderId, Address>,
+    collateral: BTreeMap<ProviderId, i128>,
+    clients: BTreeMap<OrderId, Address>,
+    deal_parties: BTreeMap<DealId, (Address, ProviderId)>,
+    channels: BTreeMap<ChannelId, (Address, Address)>,
+    bid_deposit: i128,
+    sector_deposit: i128,
+    fee: i128,
+}
+
+fn signed(amount: Amount) -> i128 {
+    i128::from(amount.0)
+}
+
+impl MoneyFollowsEvents {
+    pub(super) fn new(state: &State) -> Self {
+        let params = state.params();
+        Self {
+            free: state.accounts().map(|(address, account)| (address, signed(account.balance))).collect(),
+            owners: BTreeMap::new(),
+            collateral: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            deal_parties: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            bid_deposit: signed(params.bid_deposit),
+            sector_deposit: signed(params.sector_deposit),
+            fee: signed(params.transaction_fee),
+        }
+    }
+
+    fn pay(&mut self, to: Address, amount: i128) {
+        *self.free.entry(to).or_default() += amount;
+    }
+
+    fn pay_owner(&mut self, provider: ProviderId, amount: i128) {
+        let owner = self.owners[&provider];
+        self.pay(owner, amount);
+    }
+
+    /// Events in order; `command` is what the sender asked for, if they belong to a transaction.
+    fn read(&mut self, events: &[Event], command: Option<(Address, &Command)>) {
+        for (index, event) in events.iter().enumerate() {
+            let ordered_again = matches!(events.get(index + 1), Some(Event::DealReplaced { .. }));
+            self.read_deal(event, ordered_again);
+            self.read_provider(event, command);
+            self.read_account(event, command);
+        }
+    }
+
+    fn read_deal(&mut self, event: &Event, ordered_again: bool) {
+        match *event {
+            Event::OrderPlaced { order, client, deposit, .. } => {
+                self.clients.insert(order, client);
+                // A replacement is paid by the escrow of what it replaces.
+                if !ordered_again {
+                    self.pay(client, -signed(deposit));
+                }
+            }
+            Event::OrderMatched { order, refunded, .. } | Event::OrderClosed { order, refunded, .. } => {
+                self.pay(self.clients[&order], signed(refunded));
+            }
+            Event::BidPlaced { provider, .. } | Event::BidSealed { provider, .. } => {
+                self.pay_owner(provider, -self.bid_deposit);
+            }
+            Event::BidClosed { provider, burnt, .. } => self.pay_owner(provider, self.bid_deposit - signed(burnt)),
+            Event::DealAssigned { deal, order, provider, .. } => {
+                self.deal_parties.insert(deal, (self.clients[&order], provider));
+            }
+            Event::DealSettled { deal, paid, .. } => self.pay_owner(self.deal_parties[&deal].1, signed(paid)),
+            Event::DealClosed { deal, refunded, .. } => {
+                let (client, _) = self.deal_parties.remove(&deal).expect("assigned before");
+                self.pay(client, signed(refunded));
+            }
+            _ => {}
+        }
+    }
+
+    fn read_provider(&mut self, event: &Event, command: Option<(Address, &Command)>) {
+        match *event {
+            Event::ProviderRegistered { provider, owner } => {
+                self.owners.insert(provider, owner);
+                if let Some((_, Command::RegisterProvider { collateral, .. })) = command {
+                    self.collateral.insert(provider, signed(*collateral));
+                    self.pay(owner, -signed(*collateral));
+                }
+            }
+            Event::CollateralChanged { provider, collateral } => {
+                let before = self.collateral.insert(provider, signed(collateral)).unwrap_or_default();
+                match (signed(collateral) - before, command) {
+                    (more, Some((sender, _))) if more > 0 => self.pay(sender, -more),
+                    (less, _) => self.pay_owner(provider, -less),
+                }
+            }
+            Event::SectorFaulted { provider, fee, .. } => {
+                *self.collateral.entry(provider).or_default() -= signed(fee);
+            }
+            Event::SectorPreCommitted { provider, .. } => self.pay_owner(provider, -self.sector_deposit),
+            Event::SectorClosed { provider, burnt, .. } => {
+                self.pay_owner(provider, self.sector_deposit - signed(burnt));
+            }
+            _ => {}
+        }
+    }
+
+    fn read_account(&mut self, event: &Event, command: Option<(Address, &Command)>) {
+        match *event {
+            Event::Transferred { from, to, amount } => {
+                self.pay(from, -signed(amount));
+                self.pay(to, signed(amount));
+            }
+            Event::StakeChanged { validator, .. } => {
+                if let Some((_, Command::Bond { amount })) = command {
+                    self.pay(validator, -signed(*amount));
+                }
+            }
+            Event::StakeReleased { validator, amount } => self.pay(validator, signed(amount)),
+            Event::ChannelOpened { channel, payer, payee, deposit } => {
+                self.channels.insert(channel, (payer, payee));
+                self.pay(payer, -signed(deposit));
+            }
+            Event::ChannelToppedUp { amount, .. } => {
+                if let Some((sender, _)) = command {
+                    self.pay(sender, -signed(amount));
+                }
+            }
+            Event::VoucherRedeemed { channel, paid, .. } => self.pay(self.channels[&channel].1, signed(paid)),
+            Event::ChannelClosed { channel, returned, .. } => self.pay(self.channels[&channel].0, signed(returned)),
+            _ => {}
+        }
+    }
+
+    fn compare(&self, state: &State, address: &Address) -> Result<(), String> {
+        let (told, got) = (self.free.get(address).copied().unwrap_or(0), state.account(address).balance.0);
+        if told == i128::from(got) { Ok(()) } else { Err(format!("events leave {address} {told}, it has {got}")) }
+    }
+}
+
+impl Checker for MoneyFollowsEvents {
+    fn check(&mut self, seen: &Observation) -> Result<(), String> {
+        self.read(seen.due_events(), None);
+        for (offer, receipt) in seen.paying() {
+            let sender = offer.signed.transaction.sender;
+            self.pay(sender, -self.fee);
+            if receipt.outcome == Outcome::Applied {
+                self.read(&receipt.events, Some((sender, &offer.signed.transaction.command)));
+            }
+        }
+        if seen.full {
+            return seen.after.accounts().try_for_each(|(address, _)| self.compare(&seen.after, &address));
+        }
+        seen.touched::<Address>(columns::ACCOUNTS).try_for_each(|(address, _)| self.compare(&seen.after, &address))
+    }
+}
+
+/// See [`super::PROMISES`].
+pub struct BurnsHaveCauses;
+
+impl BurnsHaveCauses {
+    pub(super) fn new(_: &State) -> Self {
+        Self
+    }
+}
+
+/// What an event burns, and whether its reason allows that.
+fn burnt_by(event: &Event) -> (Amount, bool) {
+    use CloseReason::{CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired};
+    match event {
+        Event::SectorFaulted { fee, .. } => (*fee, true),
+        Event::BidClosed { burnt, closure, .. } => {
+            (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
+        }
+        Event::SectorClosed { burnt, closure, .. } => {
+            let guilty = matches!(closure.reason, PreCommitExpired | FaultyTooLong | CollateralExhausted);
+            (*burnt, guilty != burnt.is_zero())
+        }
+        _ => (Amount::ZERO, true),
+    }
+}
+
+impl Checker for BurnsHaveCauses {
+    fn check(&mut self, seen: &Observation) -> Result<(), String> {
+        let fee = u128::from(seen.after.params().transaction_fee.0);
+        let mut caused = fee * seen.paying().count() as u128;
+        for event in &seen.outcome.events {
+            let (burnt, allowed) = burnt_by(event);
+            if !allowed {
+                return Err(format!("the reason does not go with what is burnt: {event:?}"));
+            }
+            caused += u128::from(burnt.0);
+        }
+        let burnt = u128::from(seen.after.treasury().burnt.0) - u128::from(seen.before.treasury().burnt.0);
+        if burnt == caused { Ok(()) } else { Err(format!("{burnt} is burnt, events and fees cause {caused}")) }
+    }
+}
