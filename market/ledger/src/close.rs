@@ -3,7 +3,7 @@
 use cairn_protocol::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// Why an order, a bid, a deal, a sector or a channel is closed. Codes never change meaning.
+/// Why an order, a bid, a deal, a sector, a channel or a proof job is closed. Codes never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -39,10 +39,16 @@ pub enum CloseReason {
     ClosedByPayee,
     /// Channel: its payer asked, and the delay is over; the rest is back.
     ClosedByPayer,
+    /// Proof job: its poster took it back before anybody worked on it.
+    JobCancelled,
+    /// Proof job: nobody bid, or nobody proved, while there was time.
+    JobExpired,
+    /// Proof job: as many workers as it may have failed it.
+    JobFailed,
 }
 
 impl CloseReason {
-    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels.
+    /// A stable number: 1xx orders, 2xx bids, 3xx deals, 4xx sectors, 5xx channels, 6xx proof jobs.
     pub const fn code(self) -> u16 {
         match self {
             Self::NoBids => 101,
@@ -61,6 +67,9 @@ impl CloseReason {
             Self::CollateralExhausted => 404,
             Self::ClosedByPayee => 501,
             Self::ClosedByPayer => 502,
+            Self::JobCancelled => 601,
+            Self::JobExpired => 602,
+            Self::JobFailed => 603,
         }
     }
 
@@ -87,6 +96,9 @@ impl CloseReason {
             Self::CollateralExhausted => "collateral could not pay a fault fee; the sector deposit is burnt",
             Self::ClosedByPayee => "the payee closed the channel; what is not redeemed is returned",
             Self::ClosedByPayer => "the payer closed the channel and the delay is over; the rest is returned",
+            Self::JobCancelled => "the poster cancelled the job; the escrow is returned",
+            Self::JobExpired => "no proof could come in time any more; the escrow is returned",
+            Self::JobFailed => "too many workers failed the job; the escrow is returned",
         }
     }
 }

@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, CommD, CommR, Epoch, PieceInfo, ProviderId, SealPro
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
+use crate::jobs::JobCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
 
@@ -162,6 +163,8 @@ pub enum Command {
         /// How much; the rest must be nothing, or one vote or more.
         amount: Amount,
     },
+    /// About proof jobs.
+    Job(JobCommand),
 }
 
 /// A sealed sector before its proof.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, Commitment, DealId, OrderId};
+use crate::jobs::JobEvent;
 use crate::payments::ChannelId;
 
 /// A fact about one block.
@@ -84,4 +85,6 @@ pub enum Event {
     ChannelClosing { channel: ChannelId, until: Epoch },
     /// A payment channel is over; `returned` went back to the payer.
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
+    /// Something about a proof job.
+    Job(JobEvent),
 }

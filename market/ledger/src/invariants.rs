@@ -74,7 +74,7 @@ pub enum InvariantViolation {
     },
 }
 
-fn dangling(what: String) -> InvariantViolation {
+pub(crate) fn dangling(what: String) -> InvariantViolation {
     InvariantViolation::Dangling { what }
 }
 
@@ -92,6 +92,7 @@ impl State {
         self.check_copies()?;
         self.check_channels()?;
         self.check_stakes()?;
+        self.check_jobs()?;
         self.check_obligations()
     }
 
@@ -99,7 +100,9 @@ impl State {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
-        let locked: u128 = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).sum();
+        let jobs = [treasury.job_escrow, treasury.job_bonds];
+        let pots = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).chain(jobs);
+        let locked: u128 = pots.sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -113,13 +116,16 @@ impl State {
         let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
         let stake: u128 = self.validators.iter().map(|(_, validator)| validator.locked()).sum();
         let held = self.treasury();
-        let pots: [(&'static str, Amount, u128); 6] = [
+        let (job_escrow, job_bonds) = self.locked_for_jobs();
+        let pots: [(&'static str, Amount, u128); 8] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
             ("channels", held.channels, channels),
             ("stake", held.stake, stake),
+            ("job escrow", held.job_escrow, job_escrow),
+            ("job bonds", held.job_bonds, job_bonds),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {
@@ -332,7 +338,7 @@ impl State {
         }
     }
 
-    fn queued(&self, epoch: u64, due: Due) -> Result<(), InvariantViolation> {
+    pub(crate) fn queued(&self, epoch: u64, due: Due) -> Result<(), InvariantViolation> {
         if self.queue.contains(&(cairn_protocol::Epoch(epoch), due)) {
             Ok(())
         } else {

@@ -27,6 +27,7 @@ pub mod emission;
 pub mod event;
 pub mod ids;
 pub mod invariants;
+pub mod jobs;
 pub mod order;
 pub mod params;
 pub mod payments;
@@ -57,6 +58,7 @@ pub use command::{Command, ManifestPiece, PreCommit};
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
+pub use jobs::{Job, JobCommand, JobEvent, JobId, JobParams, JobRejection, JobStatus, JobTerms};
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
 pub use proof::{

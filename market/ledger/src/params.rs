@@ -8,6 +8,7 @@ use cairn_protocol::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::DEADLINES;
+use crate::jobs::JobParams;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
@@ -86,6 +87,8 @@ pub struct LedgerParams {
     pub block_transactions_max: u32,
     /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
     pub queue_weight_per_block: u64,
+    /// The numbers of proof jobs.
+    pub jobs: JobParams,
 }
 
 /// Which parameter cannot be, and why.
@@ -136,6 +139,7 @@ impl LedgerParams {
             block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
+            jobs: JobParams::devnet(),
         }
     }
 
@@ -174,6 +178,7 @@ impl LedgerParams {
             block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
+            jobs: JobParams::mainnet(),
         }
     }
 
@@ -216,6 +221,7 @@ impl LedgerParams {
             ("block_transactions_max", u64::from(self.block_transactions_max)),
             ("queue_weight_per_block", self.queue_weight_per_block),
         ];
+        self.jobs.validate()?;
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }

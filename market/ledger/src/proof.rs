@@ -48,7 +48,8 @@ pub struct WindowPostStatement {
 }
 
 /// What a proof must show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum ProofStatement {
     /// Replication of one sector.
     Porep(PorepStatement),

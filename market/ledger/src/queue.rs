@@ -8,6 +8,7 @@ use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, DealId, OrderId};
+use crate::jobs::{JobDue, JobId};
 use crate::payments::ChannelId;
 use crate::state::State;
 
@@ -38,6 +39,8 @@ pub enum Due {
     ForgetChannel(ChannelId),
     /// Stake that was taken back is free.
     StakeRelease(Address),
+    /// Something about a proof job.
+    Job(JobDue, JobId),
 }
 
 impl State {

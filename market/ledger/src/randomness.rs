@@ -6,12 +6,14 @@
 use cairn_protocol::{Epoch, PostRandomness, ProviderId, Seed, Ticket};
 use sha2::{Digest, Sha256};
 
-use crate::ids::{Beacon, OrderId};
+use crate::ids::{Address, Beacon, OrderId};
+use crate::jobs::JobId;
 
 const TAG_TICKET: &[u8] = b"cairn/randomness/ticket/v1";
 const TAG_SEED: &[u8] = b"cairn/randomness/seed/v1";
 const TAG_POST: &[u8] = b"cairn/randomness/window-post/v1";
 const TAG_TIE: &[u8] = b"cairn/randomness/assignment/v1";
+const TAG_JOB: &[u8] = b"cairn/randomness/job/v1";
 
 fn derive(tag: &[u8], beacon: &Beacon, epoch: Epoch, provider: ProviderId, extra: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -47,6 +49,18 @@ pub fn post_randomness(beacon: &Beacon, challenge_epoch: Epoch, provider: Provid
 /// Decides between equal bids: the lower value wins.
 pub fn tie_break(beacon: &Beacon, epoch: Epoch, provider: ProviderId, order: OrderId) -> [u8; 32] {
     derive(TAG_TIE, beacon, epoch, provider, &order.0.to_be_bytes())
+}
+
+/// Decides between equal bids on a proof job: the lower value wins.
+pub fn job_tie_break(beacon: &Beacon, epoch: Epoch, job: JobId, worker: Address) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update([TAG_JOB.len() as u8]);
+    hash.update(TAG_JOB);
+    hash.update(beacon.0);
+    hash.update(epoch.0.to_be_bytes());
+    hash.update(job.0.to_be_bytes());
+    hash.update(worker.0);
+    hash.finalize().into()
 }
 
 #[cfg(test)]

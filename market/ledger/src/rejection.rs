@@ -4,6 +4,7 @@ use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
+use crate::jobs::JobRejection;
 use crate::payments::{ChannelId, ChannelRejection};
 use crate::proof::ProofRejection;
 
@@ -177,6 +178,9 @@ pub enum Rejection {
     /// The sector is not in the health that the declaration changes.
     #[error("sector {sector} is not {expected}")]
     WrongHealth { sector: SectorNumber, expected: String },
+    /// Something about proof jobs.
+    #[error(transparent)]
+    Job(#[from] JobRejection),
 }
 
 impl From<ProofRejection> for Rejection {

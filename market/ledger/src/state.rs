@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::calendar::{Calendar, DeadlineInfo};
 use crate::codec;
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
+use crate::jobs::{Job, JobBid, JobId, Worker};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
 use crate::payments::{Channel, ChannelId};
@@ -41,6 +42,7 @@ pub(crate) struct Meta {
     pub next_deal: u64,
     pub next_channel: u64,
     pub treasury: Treasury,
+    pub next_job: u64,
 }
 
 /// The state after a block; see the module.
@@ -59,6 +61,10 @@ pub struct State {
     pub(crate) queue: Table<(Epoch, Due), ()>,
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
+    pub(crate) jobs: Table<JobId, Job>,
+    pub(crate) job_bids: Table<(JobId, Address), JobBid>,
+    pub(crate) workers: Table<Address, Worker>,
+    pub(crate) live_jobs: Table<JobId, ()>,
 }
 
 /// How large a state is.
@@ -164,6 +170,14 @@ pub mod columns {
     pub const CHANNELS: u8 = 10;
     /// Validators by address.
     pub const VALIDATORS: u8 = 11;
+    /// Proof jobs by number.
+    pub const JOBS: u8 = 16;
+    /// Bids on open proof jobs by job and bidder.
+    pub const JOB_BIDS: u8 = 17;
+    /// Records of workers by address.
+    pub const WORKERS: u8 = 18;
+    /// Numbers of proof jobs that are not over.
+    pub const LIVE_JOBS: u8 = 19;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -180,6 +194,10 @@ macro_rules! each_table {
         $with!(QUEUE, queue);
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
+        $with!(JOBS, jobs);
+        $with!(JOB_BIDS, job_bids);
+        $with!(WORKERS, workers);
+        $with!(LIVE_JOBS, live_jobs);
     };
 }
 
@@ -227,6 +245,7 @@ impl State {
             next_deal: 1,
             next_channel: 1,
             treasury: Treasury { supply, ..Treasury::default() },
+            next_job: 1,
         };
         Ok(Self::empty(meta, accounts))
     }
@@ -245,6 +264,10 @@ impl State {
             queue: Table::new(),
             channels: Table::new(),
             validators: Table::new(),
+            jobs: Table::new(),
+            job_bids: Table::new(),
+            workers: Table::new(),
+            live_jobs: Table::new(),
         }
     }
 
@@ -662,7 +685,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte: u8,
             garbage in prop::collection::vec(any::<u8>(), 0..60),
-            column in 0u8..12,
+            column in 0u8..40,
         ) {
             let mut entries: Vec<_> =
                 lively().entries().into_iter().map(|e| (e.column, e.key, e.value.unwrap())).collect();

@@ -1,7 +1,7 @@
 //! Where money is that is not free, and the only ways to move it.
 //!
-//! Money is created at genesis and never again. It is free (an account's balance), locked (in one of six pots, on
-//! behalf of one order, bid, deal, provider, sector, channel or validator that records the amount), or burnt. Each
+//! Money is created at genesis and never again. It is free (an account's balance), locked (in a pot, on behalf of one
+//! order, bid, deal, provider, sector, channel, validator or proof job that records the amount), or burnt. Each
 //! move takes from one place and gives to another, so the sum cannot change; a move that a rule got wrong stops the
 //! ledger instead of minting.
 
@@ -27,6 +27,10 @@ pub enum Pot {
     Channels,
     /// Stake of validators.
     Stake,
+    /// What open and assigned proof jobs may cost.
+    JobEscrow,
+    /// Bonds of bidders and workers of proof jobs.
+    JobBonds,
 }
 
 /// Totals of everything that is not free.
@@ -48,6 +52,10 @@ pub struct Treasury {
     pub channels: Amount,
     /// See [`Pot::Stake`].
     pub stake: Amount,
+    /// See [`Pot::JobEscrow`].
+    pub job_escrow: Amount,
+    /// See [`Pot::JobBonds`].
+    pub job_bonds: Amount,
 }
 
 impl Treasury {
@@ -59,6 +67,8 @@ impl Treasury {
             Pot::SectorDeposits => &mut self.sector_deposits,
             Pot::Channels => &mut self.channels,
             Pot::Stake => &mut self.stake,
+            Pot::JobEscrow => &mut self.job_escrow,
+            Pot::JobBonds => &mut self.job_bonds,
         }
     }
 }

@@ -176,7 +176,7 @@ impl StageError {
                 FailureKind::Damaged
             }
             Self::FileChanged { .. } | Self::CommitmentChanged { .. } => FailureKind::NotReproducible,
-            Self::Snark(SnarkError::Unavailable { .. }) => FailureKind::ProverUnavailable,
+            Self::Snark(SnarkError::Unavailable { .. } | SnarkError::NotYet { .. }) => FailureKind::ProverUnavailable,
             Self::Snark(SnarkError::Refused { .. }) | Self::OwnProofRefused { .. } => FailureKind::OwnProofRefused,
             Self::Ledger(LedgerClientError::Refused { .. }) | Self::TransactionFailed { .. } => {
                 FailureKind::LedgerRefused

@@ -20,7 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod digest;
-mod durable;
+pub mod durable;
 pub mod error;
 pub mod event;
 pub mod file;

@@ -1,10 +1,12 @@
 //! From a plain proof to a SNARK: the seam, and the prover of this machine behind it.
 //!
 //! A [`SnarkProver`] gets a statement and a plain proof that holds, and gives back the bytes that the ledger takes. It
-//! may be this machine ([`CircuitSnarks`]) or a worker elsewhere: the pipeline checks every proof with the ledger's own
-//! verifier before it writes it down.
+//! may be this machine ([`CircuitSnarks`]) or a worker elsewhere, who needs time: [`SnarkError::NotYet`] says when to ask
+//! again, and the pipeline goes on with other sectors. It checks every proof with the ledger's own verifier before it writes
+//! it down.
 
 use cairn_compute::Workers;
+use cairn_protocol::Epoch;
 use cairn_sector::porep::{PorepProof, PorepStatement};
 use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
 use cairn_snark::groth16::{Blinding, ProveError};
@@ -44,6 +46,12 @@ pub enum SnarkError {
     Unavailable {
         /// Its words.
         reason: String,
+    },
+    /// Somebody is at work. Asking again, with the same statement and plain proof, is how to get what they made.
+    #[error("the proof is being made elsewhere; ask again at epoch {until}")]
+    NotYet {
+        /// When.
+        until: Epoch,
     },
     /// The plain proof or the finished SNARK does not hold: somebody computed wrong.
     #[error("{reason}")]

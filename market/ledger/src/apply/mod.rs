@@ -12,6 +12,7 @@
 
 mod channels;
 mod deals;
+mod jobs;
 mod orders;
 mod posts;
 mod proofs;
@@ -249,6 +250,7 @@ impl Step<'_> {
             Due::StakeRelease(validator) => self.release_stake(validator, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
+            Due::Job(due, job) => self.process_job_due(due_at, due, job),
         }
     }
 
@@ -313,6 +315,7 @@ impl Step<'_> {
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
             Command::Unbond { amount } => self.unbond(*amount),
+            Command::Job(command) => self.carry_out_job(command),
         }
     }
 

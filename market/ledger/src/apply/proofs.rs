@@ -1,8 +1,8 @@
 //! The proofs of a block, checked together before the first transaction has its turn.
 //!
-//! 1. Every prove-commit and window PoSt that could be taken now gives a *claim*: the statement that its proof must show
-//!    as the state stands before the transactions, and the proof. Of several about the same sector or partition, the
-//!    first alone: if it holds, nobody looks at the others.
+//! 1. Every prove-commit, window PoSt and proof of a job that could be taken now gives a *claim*: the statement that its proof must show
+//!    as the state stands before the transactions, and the proof. Of several about the same sector, partition or job,
+//!    the first alone: if it holds, nobody looks at the others.
 //! 2. One call of the verifier gives a verdict for each claim.
 //! 3. At its own turn a transaction has its own statement. It is the one that was judged, unless a transaction before it
 //!    in the block changed what it speaks of; then, and when nothing was judged, the proof is checked alone.
@@ -16,6 +16,7 @@ use cairn_protocol::{ProviderId, SectorNumber};
 
 use super::Step;
 use crate::command::Command;
+use crate::jobs::{JobCommand, JobId};
 use crate::proof::{ProofClaim, ProofRejection, ProofStatement};
 use crate::rejection::Rejection;
 use crate::state::PartitionKey;
@@ -36,6 +37,7 @@ struct Verdict {
 enum Subject {
     Sector(ProviderId, SectorNumber),
     Partition(PartitionKey),
+    Job(JobId),
 }
 
 impl Step<'_> {
@@ -77,16 +79,23 @@ impl Step<'_> {
                 let statement = ProofStatement::WindowPost(self.post_to_prove(key, *challenge_epoch).ok()?);
                 Some((Subject::Partition(key), ProofClaim { statement, proof }))
             }
+            Command::Job(JobCommand::Submit { job, proof }) => {
+                Some((Subject::Job(*job), ProofClaim { statement: self.job_to_prove(*job)?, proof }))
+            }
             _ => None,
         }
     }
 
     /// Step 3: checks the proof of the transaction whose turn it is.
     pub(super) fn verify(&self, statement: ProofStatement, proof: &[u8]) -> Result<(), Rejection> {
-        let answer = match self.verdicts.0.get(&self.index) {
+        self.verdict(statement, proof).map_err(Rejection::from)
+    }
+
+    /// The same for a proof whose refusal is no reason to undo the transaction.
+    pub(super) fn verdict(&self, statement: ProofStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        match self.verdicts.0.get(&self.index) {
             Some(verdict) if verdict.statement == statement => verdict.answer.clone(),
             _ => self.verifier.verify(&ProofClaim { statement, proof }),
-        };
-        answer.map_err(Rejection::from)
+        }
     }
 }

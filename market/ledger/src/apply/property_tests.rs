@@ -27,6 +27,7 @@ fn params() -> LedgerParams {
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,
+        jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }
 }
@@ -77,6 +78,10 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
             }
         }
         Action::Prove(n, provider) => open_posts(network, *n, *provider),
+        Action::Job(n, action) => {
+            let commands = action.commands(network, *n).into_iter().enumerate();
+            commands.map(|(ahead, command)| network.transaction(*n, ahead as u64, command)).collect()
+        }
         Action::PreCommit(..) | Action::Wait(_) => Vec::new(),
     }
 }
@@ -156,7 +161,10 @@ fn crowded_block(network: &Network, actions: &[Action], flaw: usize) -> Vec<Sign
         let n = (1..6).find(|n| Network::address(*n) == signed.transaction.sender).expect("one of five accounts");
         let ahead = &mut sent.entry(signed.transaction.sender).or_insert((n, 0)).1;
         let mut command = signed.transaction.command;
-        if let Command::ProveCommit { proof, .. } | Command::SubmitWindowPost { proof, .. } = &mut command {
+        if let Command::ProveCommit { proof, .. }
+        | Command::SubmitWindowPost { proof, .. }
+        | Command::Job(JobCommand::Submit { proof, .. }) = &mut command
+        {
             proofs += 1;
             if let (0, Some(byte)) = (proofs % flaw, proof.first_mut()) {
                 *byte ^= 1;

@@ -1,11 +1,15 @@
 //! For tests of this crate and those above it, and for simulations: a verifier without curves, a small network, a large
 //! state; with the feature `testing` also strategies.
 
+#[cfg(any(test, feature = "testing"))]
+mod jobs;
 mod network;
 mod populated;
 #[cfg(any(test, feature = "testing"))]
 mod strategies;
 
+#[cfg(any(test, feature = "testing"))]
+pub use jobs::JobAction;
 pub use network::{FUNDS, HashVerifier, Network, order_terms, piece};
 pub use populated::{Population, populated, post_delay};
 #[cfg(any(test, feature = "testing"))]

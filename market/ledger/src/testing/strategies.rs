@@ -7,6 +7,8 @@ use super::network::{order_terms, piece};
 use crate::payments::{ChannelId, Voucher};
 use crate::{ChainId, Command, DealId, LedgerParams, OrderId, Salt, SealedBid};
 
+use super::jobs::{JobAction, arb_job_action};
+
 /// One thing that happens. Small numbers name accounts, orders and so on, so that they often meet.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -24,6 +26,8 @@ pub enum Action {
     Prove(u8, ProviderId),
     /// Let this many epochs pass.
     Wait(u8),
+    /// Something about proof jobs, by this account.
+    Job(u8, JobAction),
 }
 
 /// The account that owns a provider of a network's start: these are numbered like their owners, from account 2.
@@ -142,5 +146,6 @@ pub fn arb_action(params: &LedgerParams) -> impl Strategy<Value = Action> + use<
         3 => (arb_actor(), 0u64..4).prop_map(|((n, p), s)| Action::ProveCommit(n, p, s)),
         3 => arb_actor().prop_map(|(n, p)| Action::Prove(n, p)),
         2 => (1u8..40).prop_map(Action::Wait),
+        5 => (arb_account(), arb_job_action()).prop_map(|(n, action)| Action::Job(n, action)),
     ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, DealId, OrderId, State, Treasury};
+use cairn_ledger::{Address, DealId, Job, JobId, OrderId, State, Treasury};
 use cairn_protocol::{Amount, ProviderId, SectorNumber};
 
 use super::Checker;
@@ -44,7 +44,7 @@ impl Checker for SupplyConserved {
     }
 }
 
-fn pots(treasury: &Treasury) -> [(&'static str, Amount); 6] {
+fn pots(treasury: &Treasury) -> [(&'static str, Amount); 8] {
     [
         ("escrow", treasury.escrow),
         ("bid deposits", treasury.bid_deposits),
@@ -52,6 +52,8 @@ fn pots(treasury: &Treasury) -> [(&'static str, Amount); 6] {
         ("sector deposits", treasury.sector_deposits),
         ("channels", treasury.channels),
         ("stake", treasury.stake),
+        ("job escrow", treasury.job_escrow),
+        ("job bonds", treasury.job_bonds),
     ]
 }
 
@@ -110,6 +112,15 @@ impl Checker for PotsMatch {
         });
         self.moved("stake", seen, seen.touched(columns::VALIDATORS), |s, address: &Address| {
             s.validator(address).map_or(0, |validator| validator.locked())
+        });
+        self.moved("job escrow", seen, seen.touched(columns::JOBS), |s, id: &JobId| {
+            or_nothing(s.job(*id).map(|j| j.escrow))
+        });
+        self.moved("job bonds", seen, seen.touched(columns::JOBS), |s, id: &JobId| {
+            or_nothing(s.job(*id).map(Job::bond))
+        });
+        self.moved("job bonds", seen, seen.touched(columns::JOB_BIDS), |s, (job, worker): &(JobId, Address)| {
+            or_nothing(s.job_bid(*job, *worker).map(|bid| bid.bond))
         });
         for (pot, held) in pots(seen.after.treasury()) {
             let locked = self.locked[pot];

@@ -4,7 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cairn_protocol::SectorSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+/// Who makes the proofs of replication of a development network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SnarkSource {
+    /// The provider itself
+    Local,
+    /// Whoever takes the job that the provider posts on the ledger; a worker with an account of its own runs beside it
+    Market,
+}
 
 use super::ledger::DEFAULT_RPC;
 
@@ -41,6 +50,9 @@ pub struct DevnetArguments {
     /// Threads for sealing; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    /// Who makes the proofs of replication
+    #[arg(long, value_name = "SOURCE", value_enum, default_value = "local")]
+    pub snarks: SnarkSource,
     /// Store a dataset, prove it through two window PoSts, fetch it back, compare, and print what happened
     #[arg(long)]
     pub demo: bool,

@@ -23,7 +23,7 @@ pub use chain::{
     TxShowArguments, TxSignArguments,
 };
 pub use circuit::CircuitCommand;
-pub use devnet::DevnetArguments;
+pub use devnet::{DevnetArguments, SnarkSource};
 pub use get::GetArguments;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};

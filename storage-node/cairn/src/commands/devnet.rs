@@ -16,7 +16,8 @@ use crate::output::Output;
 pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let console = Arc::new(Console::new());
     let (home, parameters) = open(&arguments, &console)?;
-    let mut devnet = Devnet::start(&home, &parameters, arguments.threads, arguments.rpc, console.clone())?;
+    let DevnetArguments { snarks, threads, rpc, .. } = arguments;
+    let mut devnet = Devnet::start(&home, &parameters, snarks, threads, rpc, console.clone())?;
     let head = devnet.ledger.head().height;
     console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
     console.line(format!("gateway: http://{}", devnet.gateway));

@@ -7,6 +7,7 @@
 //! DIR/provider/journal/    sealing journal
 //! DIR/provider/sectors/    one folder for each sector
 //! DIR/client/hot/          the client's datasets, by reference
+//! DIR/worker/jobs/         proof jobs that the worker has in hand
 //! DIR/fetched/             what the demo fetched back
 //! ```
 
@@ -25,11 +26,11 @@ use ed25519_consensus::SigningKey;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Networks of format 1 took plain proofs.
-const FORMAT: u32 = 2;
+/// Networks of format 1 took plain proofs; those of format 2 had no proof jobs.
+const FORMAT: u32 = 3;
 const SETTINGS_NAME: &str = "devnet.json";
 const GRADE: &str = "development";
-/// What each of the two accounts starts with, in whole units.
+/// What each of the three accounts starts with, in whole units.
 const ALLOCATION_UNITS: u64 = 1_000_000;
 
 /// The content of `devnet.json`.
@@ -46,6 +47,8 @@ struct Settings {
     client_key: [u8; 32],
     #[serde(with = "serde32")]
     provider_key: [u8; 32],
+    #[serde(with = "serde32")]
+    worker_key: [u8; 32],
     genesis: Genesis,
 }
 
@@ -114,6 +117,21 @@ impl Home {
         SigningKey::from(self.settings.provider_key)
     }
 
+    /// The proof worker's key.
+    pub fn worker_key(&self) -> SigningKey {
+        SigningKey::from(self.settings.worker_key)
+    }
+
+    /// Folder of the worker's jobs in hand.
+    pub fn jobs_dir(&self) -> PathBuf {
+        self.dir.join("worker/jobs")
+    }
+
+    /// Folder for the provider's files on their way into its hot store.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.dir.join("provider/scratch")
+    }
+
     /// Folder of the ledger.
     pub fn ledger_dir(&self) -> PathBuf {
         self.dir.join("ledger")
@@ -159,10 +177,10 @@ fn parse(text: &str) -> anyhow::Result<Settings> {
 }
 
 fn create(path: &Path, sector_size: SectorSize, verifying_keys: VerifyingKeys) -> anyhow::Result<Settings> {
-    let (client_key, provider_key, secret) = (random(), random(), random());
+    let (client_key, provider_key, worker_key, secret) = (random(), random(), random(), random());
     let amount = Amount::from_units(ALLOCATION_UNITS).expect("the allocation fits");
-    let allocations =
-        [client_key, provider_key].map(|key| Allocation { address: address_of(&SigningKey::from(key)), amount });
+    let allocations = [client_key, provider_key, worker_key]
+        .map(|key| Allocation { address: address_of(&SigningKey::from(key)), amount });
     let [gateway, transfer] = free_ports()?;
     let settings = Settings {
         format: FORMAT,
@@ -172,6 +190,7 @@ fn create(path: &Path, sector_size: SectorSize, verifying_keys: VerifyingKeys) -
         transfer,
         client_key,
         provider_key,
+        worker_key,
         genesis: Genesis { verifying_keys, ..Genesis::devnet(system_clock(), secret, allocations.to_vec()) },
     };
     write_whole(path, &serde_json::to_vec_pretty(&settings)?)
@@ -235,6 +254,6 @@ mod tests {
         assert!(Home::find(dir.path(), SectorSize::KIB2).is_err());
         fs::write(&path, "{\"format\":1,\"grade\":\"development\"}").unwrap();
         let error = format!("{:#}", Home::find(dir.path(), SectorSize::KIB2).err().unwrap());
-        assert!(error.contains("format: expected 2, got 1: another version of cairn"), "{error}");
+        assert!(error.contains("format: expected 3, got 1: another version of cairn"), "{error}");
     }
 }

@@ -25,6 +25,7 @@ mod ledger_port;
 pub mod parameters;
 pub mod provider;
 mod report;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +48,10 @@ use client::Client;
 use console::Console;
 use home::Home;
 use parameters::Parameters;
-use provider::Provider;
+use provider::{Proofs, Provider};
+use worker::ProofWorker;
+
+use crate::cli::SnarkSource;
 
 /// How long gateways may finish what they are sending when the network stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -57,6 +61,7 @@ pub struct Devnet {
     runtime: Runtime,
     stop: watch::Sender<bool>,
     services: Vec<JoinHandle<anyhow::Result<()>>>,
+    worker: Option<ProofWorker>,
     /// Whose ledger and provider these are.
     pub ledger: LedgerHandle,
     /// The storage side.
@@ -70,13 +75,15 @@ pub struct Devnet {
 }
 
 impl Devnet {
-    /// Opens `home` and starts everything. Proofs are made and checked with `parameters`.
+    /// Opens `home` and starts everything. Proofs are made and checked with `parameters`; `snarks` says by whom those of
+    /// replication are made.
     ///
     /// # Errors
     /// Whatever keeps a part from starting; what runs already is stopped.
     pub fn start(
         home: &Home,
         parameters: &Parameters,
+        snarks: SnarkSource,
         threads: usize,
         rpc: Option<SocketAddr>,
         console: Arc<Console>,
@@ -102,9 +109,18 @@ impl Devnet {
         let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
 
         let sealing_workers = Workers::new(threads)?;
-        let provider = Provider::start(home, parameters, ledger.clone(), hot, sealing_workers, gateway, console)?;
+        let (prover, worker) = match snarks {
+            SnarkSource::Local => (parameters.prover.clone(), None),
+            SnarkSource::Market => {
+                let prover = worker::market_snarks(home, parameters, ledger.clone(), hot.clone(), gateway);
+                let workers = sealing_workers.clone();
+                (prover, Some(ProofWorker::start(home, parameters, ledger.clone(), workers, console.clone())?))
+            }
+        };
+        let proofs = Proofs { prover, verifier: parameters.verifier.clone() };
+        let provider = Provider::start(home, proofs, ledger.clone(), hot, sealing_workers, gateway, console)?;
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
-        Ok(Self { runtime, stop, services, ledger, provider, client, gateway, rpc })
+        Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway, rpc })
     }
 
     /// Waits until somebody wants the process to end (Ctrl-C, SIGTERM), or the ledger or a gateway ends by itself.
@@ -129,9 +145,12 @@ impl Devnet {
         self.ledger.stopped()
     }
 
-    /// Stops the parts in order: provider, gateways, ledger.
+    /// Stops the parts in order: provider, worker, gateways, ledger.
     pub fn stop(self) {
         self.provider.stop();
+        if let Some(worker) = self.worker {
+            worker.stop();
+        }
         self.stop.send_replace(true);
         self.runtime.block_on(async {
             for service in self.services {

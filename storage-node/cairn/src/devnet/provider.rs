@@ -24,11 +24,13 @@ use cairn_compute::Workers;
 use cairn_consensus::LedgerHandle;
 use cairn_content::HotStore;
 use cairn_gateway::fetch::{FetchOptions, FetchRequest, fetch_blocking};
-use cairn_ledger::{Command, Deal, DealId, DealStatus, OrderId, OrderPiece, OrderTerms, State, address_of};
+use cairn_ledger::{
+    Command, Deal, DealId, DealStatus, OrderId, OrderPiece, OrderTerms, ProofVerifier, State, address_of,
+};
 use cairn_protocol::{Amount, CommP, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 use cairn_sealing::{
     Assignment, PieceSource, PieceSourceError, Pipeline, PipelineOptions, PipelineParts, ProviderLedger, Running,
-    SectorPiece,
+    SectorPiece, SnarkProver,
 };
 use cairn_sector::pieces::piece_offsets;
 use ed25519_consensus::SigningKey;
@@ -37,7 +39,6 @@ use super::client::send;
 use super::console::Console;
 use super::home::Home;
 use super::ledger_port::NodePort;
-use super::parameters::Parameters;
 use super::piece_max;
 
 /// What the provider asks per MiB of piece and epoch, in micro-units.
@@ -52,6 +53,14 @@ const FAILURE_BLOCKS: u64 = 50;
 const POLL: Duration = Duration::from_millis(500);
 /// How sectors are sealed.
 const SEAL_PROOF: SealProof = SealProof::V1_1;
+
+/// Who makes the provider's SNARKs, and who checks them before they leave.
+pub struct Proofs {
+    /// This machine, or the market.
+    pub prover: Arc<dyn SnarkProver>,
+    /// The ledger's checks.
+    pub verifier: Arc<dyn ProofVerifier + Send + Sync>,
+}
 
 /// A running provider.
 pub struct Provider {
@@ -78,7 +87,7 @@ impl Provider {
     /// What keeps the pipeline from opening, or the ledger's reason.
     pub fn start(
         home: &Home,
-        parameters: &Parameters,
+        proofs: Proofs,
         ledger: LedgerHandle,
         hot: Arc<HotStore>,
         workers: Workers,
@@ -96,8 +105,8 @@ impl Provider {
             workers,
             ledger: Arc::new(ProviderLedger::new(NodePort(ledger.clone()), id, home.provider_key())),
             pieces: Arc::new(HotPieces(hot.clone())),
-            prover: parameters.prover.clone(),
-            verifier: parameters.verifier.clone(),
+            prover: proofs.prover,
+            verifier: proofs.verifier,
             observer: console.clone(),
         })?;
         let running = pipeline.start()?;

@@ -196,3 +196,24 @@ fn what_cannot_be_stored_is_said_in_one_line() {
     let ran = cairn(["devnet", "--dir", &dir, "--params", &params(), "--sector-size", "2KiB", "--demo", "--exit"]);
     assert!(ran.failure().ends_with("has 8MiB, got 2KiB"), "{}", ran.stderr);
 }
+
+/// A provider that does not prove replication itself: a worker with an account of its own takes the job, fetches the plain
+/// proof, proves, and is paid by the ledger. Killed when the proof is made, it is handed in and not made again.
+#[test]
+fn a_worker_proves_for_the_provider_and_is_paid() {
+    let place = Place::new();
+    let data = place.path("data").display().to_string();
+    let demo = ["--snarks", "market", "--demo", "--exit", "--json", "--dataset", &data];
+    let mut running = place.start(&demo);
+    running.line("worker: bid ");
+    running.line("worker: proven job-1");
+    running.signal("-KILL");
+    let (_, _, before) = running.wait();
+    let (status, out, log) = place.start(&demo).wait();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("worker: proving "), "made twice: {log}");
+    let log = before + &log;
+    assert!(log.contains("worker: handed in job-1, ") && log.contains("worker: paid "), "{log}");
+    check_report(&serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}")));
+    same(&place.path("data/c.bin"), &place.path("net/fetched/c.bin"));
+}

@@ -33,6 +33,7 @@ use crate::event::PipelineEvent;
 use crate::file::SectorFile;
 use crate::journal::JournalError;
 use crate::ledger_client::{DutyStatus, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus};
+use crate::snark::SnarkError;
 use crate::state::{Milestone, Sent};
 use crate::verifier::to_post_statement;
 use crate::window_post::{PostKey, PostRecord, PostState};
@@ -194,7 +195,10 @@ impl Inner {
         let mut record = match self.usable_proof(&key, statement)? {
             Some(record) => record,
             None => {
-                let made = self.make_window_proof(&key, statement)?;
+                let made = match self.make_window_proof(&key, statement) {
+                    Err(StageError::Snark(SnarkError::NotYet { .. })) => return Ok(()),
+                    other => other?,
+                };
                 progress.proven += usize::from(made);
                 let record = self.journal_proof(&key, statement)?;
                 schedule.open.get_or_insert_default().insert(key);

@@ -21,6 +21,7 @@ use crate::event::{PipelineEvent, StageProgress, SubmissionKind};
 use crate::file::SectorFile;
 use crate::ledger_client::{LedgerSector, SubmissionStatus};
 use crate::piece_source::LazyReader;
+use crate::snark::SnarkError;
 use crate::space;
 use crate::stage::{Stage, StagePart};
 use crate::state::{Challenged, Failure, SealInputs, Sealed, SectorRecord, SectorState, Sent};
@@ -160,7 +161,10 @@ impl<'a> Work<'a> {
             SectorState::PreCommitSent { sealed, sent } => self.pre_commit(sealed, Some(sent)),
             SectorState::PreCommitted { sealed, .. } => self.await_seed(sealed),
             SectorState::SeedKnown { challenged } => self.prove(part, challenged),
-            SectorState::VanillaProven { challenged, .. } => self.prove_snark(part, challenged),
+            SectorState::VanillaProven { challenged, .. } => match self.prove_snark(part, challenged) {
+                Err(StageError::Snark(SnarkError::NotYet { until })) => Ok(Outcome::Wait(until)),
+                other => other,
+            },
             SectorState::SnarkProven { challenged, .. } => self.prove_commit(challenged, None),
             SectorState::ProveCommitSent { challenged, sent, .. } => self.prove_commit(challenged, Some(sent)),
             SectorState::Active { sealed, activated_at } => self.finalize(sealed, activated_at),

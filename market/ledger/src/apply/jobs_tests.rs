@@ -1,0 +1,309 @@
+use cairn_protocol::{CommD, CommR, ProviderId, SealProof, SectorNumber, SectorSize, Seed, Ticket};
+
+use super::*;
+use crate::jobs::TierRule;
+use crate::proof::{PorepStatement, ProofStatement};
+use crate::testing::{FUNDS, HashVerifier, Network};
+use crate::{Command, LedgerParams, Outcome, TransactionId};
+
+const POSTER: u8 = 1;
+const WORKER: u8 = 2;
+const OTHER: u8 = 3;
+const PROVE_EPOCHS: u64 = 20;
+
+fn params() -> LedgerParams {
+    let mut params = LedgerParams { record_retention: 30, ..LedgerParams::devnet() };
+    params.jobs.bid_window = 3;
+    params.jobs.attempts_max = 3;
+    params
+}
+
+fn statement(number: u64) -> PorepStatement {
+    PorepStatement {
+        sector_size: SectorSize::KIB2,
+        seal_proof: SealProof::V1_1,
+        prover_id: ProviderId(1_000).prover_id(),
+        sector_number: SectorNumber(number),
+        ticket: Ticket([1; 32]),
+        seed: Seed([2; 32]),
+        comm_d: CommD([3; 32]),
+        comm_r: CommR([4; 32]),
+    }
+}
+
+fn terms(network: &Network) -> JobTerms {
+    JobTerms {
+        statement: ProofStatement::Porep(statement(7)),
+        witness: TransactionId([5; 32]).cid(),
+        witness_bytes: 100_000,
+        source_url: "http://poster.test/".to_owned(),
+        price_per_million_max: Amount(1_000),
+        prove_epochs: PROVE_EPOCHS,
+        deadline: Epoch(network.state.epoch().0 + 200),
+        tier_min: 0,
+    }
+}
+
+fn post(network: &mut Network, change: impl FnOnce(&mut JobTerms)) -> JobId {
+    let mut terms = terms(network);
+    change(&mut terms);
+    match network.command(POSTER, Command::Job(JobCommand::Post(Box::new(terms)))).as_slice() {
+        [Event::Job(JobEvent::Posted { job, .. })] => *job,
+        other => panic!("expected a job, got {other:?}"),
+    }
+}
+
+fn bid(n: u8, job: JobId, price: u64) -> (u8, Command) {
+    (n, Command::Job(JobCommand::Bid { job, price_per_million: Amount(price) }))
+}
+
+/// One block with a transaction of each.
+fn block(network: &mut Network, commands: &[(u8, Command)]) {
+    let transactions: Vec<_> =
+        commands.iter().map(|(n, command)| network.transaction(*n, 0, command.clone())).collect();
+    for receipt in network.block(&transactions).receipts {
+        assert_eq!(receipt.outcome, Outcome::Applied);
+    }
+}
+
+/// Bids, and lets the window end; who has the job now.
+fn assign(network: &mut Network, job: JobId, bids: &[(u8, u64)]) -> Address {
+    let commands: Vec<_> = bids.iter().map(|(n, price)| bid(*n, job, *price)).collect();
+    block(network, &commands);
+    network.advance_to(Epoch(network.state.epoch().0 + 3));
+    match network.state.job(job).unwrap().status {
+        JobStatus::Assigned { worker, .. } => worker,
+        ref other => panic!("expected an assigned job, got {other:?}"),
+    }
+}
+
+fn submit(job: JobId, proof: Vec<u8>) -> Command {
+    Command::Job(JobCommand::Submit { job, proof })
+}
+
+fn good() -> Vec<u8> {
+    HashVerifier::proof_of(&statement(7))
+}
+
+fn refused(network: &mut Network, n: u8, command: JobCommand) -> JobRejection {
+    match network.rejection(n, Command::Job(command)) {
+        Rejection::Job(rejection) => rejection,
+        other => panic!("expected a rejection about jobs, got {other:?}"),
+    }
+}
+
+fn balance(network: &Network, n: u8) -> u64 {
+    network.state.account(&Network::address(n)).balance.0
+}
+
+#[test]
+fn the_cheapest_bid_proves_and_is_paid_in_the_step_that_verifies() {
+    let mut network = Network::new(params(), 3);
+    let fee = network.state.params().transaction_fee.0;
+    let job = post(&mut network, |_| {});
+    // 2,687,921 constraints at 1,000 for each million, rounded up, and a fee of 1,000 for one partition.
+    assert_eq!(network.state.treasury().job_escrow, Amount(2_688 + 1_000));
+    let worker = assign(&mut network, job, &[(OTHER, 900), (WORKER, 700)]);
+    assert_eq!(worker, Network::address(WORKER));
+    assert_eq!(balance(&network, OTHER), FUNDS.0 - fee, "the bond of who lost is back");
+    let bond = network.state.treasury().job_bonds.0;
+    assert_eq!((bond, balance(&network, WORKER)), (26_880, FUNDS.0 - fee - 26_880));
+
+    let stranger = refused(&mut network, OTHER, JobCommand::Submit { job, proof: good() });
+    assert_eq!(stranger, JobRejection::NotAssigned { job, worker: Network::address(OTHER) });
+    let events = network.command(WORKER, submit(job, good()));
+    let paid = Amount(1_882);
+    let worker = Network::address(WORKER);
+    let (fee_burnt, refunded) = (Amount(1_000), Amount(2_688 - 1_882));
+    assert_eq!(events, [Event::Job(JobEvent::Proven { job, worker, paid, fee: fee_burnt, refunded })]);
+    assert_eq!(balance(&network, WORKER), FUNDS.0 - 2 * fee + 1_882);
+    assert_eq!(balance(&network, POSTER), FUNDS.0 - fee - 1_882 - 1_000);
+    let record = network.state.job(job).unwrap();
+    assert!(matches!(&record.status, JobStatus::Proven { proof, .. } if *proof == good()), "the poster can take it");
+    let past = network.state.worker(worker);
+    assert_eq!((past.proven, past.constraints), (1, 2_687_921));
+    assert!(matches!(refused(&mut network, WORKER, JobCommand::GiveUp { job }), JobRejection::NotAssigned { .. }));
+
+    network.advance_to(Epoch(network.state.epoch().0 + 31));
+    assert!(network.state.job(job).is_none(), "forgotten, with its proof");
+    let treasury = network.state.treasury();
+    assert_eq!((treasury.job_escrow, treasury.job_bonds), (Amount::ZERO, Amount::ZERO));
+}
+
+#[test]
+fn a_wrong_proof_is_slashed_and_the_job_done_by_another() {
+    let mut network = Network::new(params(), 3);
+    let fee = network.state.params().transaction_fee.0;
+    let job = post(&mut network, |_| {});
+    assign(&mut network, job, &[(WORKER, 500)]);
+    let events = network.command(WORKER, submit(job, vec![1; 192]));
+    assert!(
+        matches!(
+            &events[..],
+            [
+                Event::Job(JobEvent::WorkerFailed {
+                    failure: WorkerFailure::Refused { .. },
+                    slashed: Amount(13_440),
+                    ..
+                }),
+                Event::Job(JobEvent::Relisted { attempts: 1, .. }),
+            ]
+        ),
+        "{events:?}"
+    );
+    assert_eq!(balance(&network, WORKER), FUNDS.0 - 2 * fee - 13_440);
+    let again = refused(&mut network, WORKER, JobCommand::Bid { job, price_per_million: Amount(1) });
+    assert_eq!(again, JobRejection::FailedBefore { job, worker: Network::address(WORKER) });
+    assert_eq!(assign(&mut network, job, &[(OTHER, 1_000)]), Network::address(OTHER));
+    network.command(OTHER, submit(job, good()));
+    assert_eq!(balance(&network, OTHER), FUNDS.0 - 2 * fee + 2_688);
+    assert_eq!(balance(&network, POSTER), FUNDS.0 - fee - 2_688 - 1_000);
+    assert_eq!(network.state.worker(Network::address(WORKER)).refused, 1);
+}
+
+#[test]
+fn who_is_late_or_gives_up_pays_less_and_attempts_end() {
+    let mut network = Network::new(params(), 4);
+    let fee = network.state.params().transaction_fee.0;
+    let job = post(&mut network, |_| {});
+    assign(&mut network, job, &[(WORKER, 500)]);
+    let due = Epoch(network.state.epoch().0 + PROVE_EPOCHS);
+    network.advance_to(Epoch(due.0 - 1));
+    assert!(matches!(network.state.job(job).unwrap().status, JobStatus::Assigned { .. }));
+    network.advance_to(due);
+    assert!(matches!(network.state.job(job).unwrap().status, JobStatus::Open { bids_close_at: None }));
+    assert_eq!(balance(&network, WORKER), FUNDS.0 - fee - 6_720);
+    assign(&mut network, job, &[(OTHER, 500)]);
+    network.command(OTHER, Command::Job(JobCommand::GiveUp { job }));
+    assert_eq!(balance(&network, OTHER), FUNDS.0 - 2 * fee - 6_720);
+    assign(&mut network, job, &[(4, 500)]);
+    network.command(4, submit(job, Vec::new()));
+    assert!(matches!(&network.state.job(job).unwrap().status, JobStatus::Closed(closure) if closure.code == 603));
+    assert_eq!(balance(&network, POSTER), FUNDS.0 - fee, "everything is back but the transaction's fee");
+}
+
+#[test]
+fn what_nobody_bids_on_or_what_is_cancelled_returns() {
+    let mut network = Network::new(params(), 3);
+    let fee = network.state.params().transaction_fee.0;
+    let unwanted = post(&mut network, |_| {});
+    let bids_until = network.state.job(unwanted).unwrap().bids_until;
+    network.advance_to(bids_until);
+    assert!(matches!(&network.state.job(unwanted).unwrap().status, JobStatus::Closed(closure) if closure.code == 602));
+    assert_eq!(balance(&network, POSTER), FUNDS.0 - fee);
+
+    let job = post(&mut network, |_| {});
+    block(&mut network, &[bid(WORKER, job, 5)]);
+    assert!(matches!(refused(&mut network, OTHER, JobCommand::Cancel { job }), JobRejection::NotPoster { .. }));
+    network.command(POSTER, Command::Job(JobCommand::Cancel { job }));
+    assert_eq!((balance(&network, POSTER), balance(&network, WORKER)), (FUNDS.0 - 3 * fee, FUNDS.0 - fee));
+    assert!(matches!(refused(&mut network, POSTER, JobCommand::Cancel { job }), JobRejection::NotOpen { .. }));
+    // The entry for the end of the bid window finds it closed.
+    network.advance_to(Epoch(network.state.epoch().0 + 5));
+
+    let job = post(&mut network, |_| {});
+    assign(&mut network, job, &[(WORKER, 5)]);
+    assert!(matches!(refused(&mut network, POSTER, JobCommand::Cancel { job }), JobRejection::NotOpen { .. }));
+}
+
+#[test]
+fn a_job_that_fails_too_late_for_another_worker_closes() {
+    let mut network = Network::new(params(), 3);
+    let tight = network.state.epoch().0 + 2 + 3 + PROVE_EPOCHS;
+    let job = post(&mut network, |terms| terms.deadline = Epoch(tight));
+    assign(&mut network, job, &[(WORKER, 5)]);
+    network.command(WORKER, submit(job, vec![0]));
+    assert!(matches!(&network.state.job(job).unwrap().status, JobStatus::Closed(closure) if closure.code == 602));
+}
+
+#[test]
+fn jobs_are_refused_by_rule() {
+    let mut network = Network::new(params(), 3);
+    let mut refuse = |change: &dyn Fn(&mut JobTerms)| {
+        let mut terms = terms(&network);
+        change(&mut terms);
+        network.rejection(POSTER, Command::Job(JobCommand::Post(Box::new(terms))))
+    };
+    let out_of_range = |rejection: Rejection| matches!(rejection, Rejection::OutOfRange { .. });
+    assert!(out_of_range(refuse(&|terms| terms.prove_epochs = 0)));
+    assert!(out_of_range(refuse(&|terms| terms.prove_epochs = u64::MAX)));
+    assert!(out_of_range(refuse(&|terms| terms.deadline = Epoch(20))));
+    assert!(out_of_range(refuse(&|terms| terms.deadline = Epoch(u64::MAX))));
+    assert!(out_of_range(refuse(&|terms| terms.witness_bytes = u64::MAX)));
+    assert!(out_of_range(refuse(&|terms| terms.tier_min = 4)));
+    assert!(matches!(refuse(&|terms| terms.source_url = "ftp://x".to_owned()), Rejection::BadUrl { .. }));
+    let dear = refuse(&|terms| terms.price_per_million_max = Amount(u64::MAX));
+    assert!(matches!(dear, Rejection::Overflow { .. }), "{dear:?}");
+    let dear = refuse(&|terms| terms.price_per_million_max = Amount(FUNDS.0));
+    assert!(matches!(dear, Rejection::InsufficientFunds { .. }), "{dear:?}");
+    let empty = refuse(&|terms| {
+        terms.statement = ProofStatement::WindowPost(crate::WindowPostStatement {
+            sector_size: SectorSize::KIB2,
+            prover_id: ProviderId(1_000).prover_id(),
+            randomness: Default::default(),
+            sectors: Vec::new(),
+        });
+    });
+    assert!(matches!(empty, Rejection::Job(JobRejection::Statement { .. })), "{empty:?}");
+
+    let job = post(&mut network, |_| {});
+    let price = |price_per_million| JobCommand::Bid { job, price_per_million };
+    let unknown = JobCommand::Bid { job: JobId(99), price_per_million: Amount(1) };
+    assert_eq!(refused(&mut network, WORKER, unknown), JobRejection::Unknown { job: JobId(99) });
+    assert!(matches!(refused(&mut network, WORKER, price(Amount(1_001))), JobRejection::PriceAboveCap { .. }));
+    block(&mut network, &[bid(WORKER, job, 1)]);
+    assert!(matches!(refused(&mut network, WORKER, price(Amount(1))), JobRejection::DuplicateBid { .. }));
+    network.advance_to(Epoch(network.state.epoch().0 + 3));
+    assert!(matches!(refused(&mut network, OTHER, price(Amount(1))), JobRejection::NotOpen { .. }));
+}
+
+#[test]
+fn a_full_job_takes_no_more_bids_and_a_network_without_the_circuit_no_job() {
+    let mut params = params();
+    params.jobs.bids_max = 1;
+    let mut network = Network::new(params.clone(), 3);
+    let job = post(&mut network, |_| {});
+    block(&mut network, &[bid(WORKER, job, 1)]);
+    let full = refused(&mut network, OTHER, JobCommand::Bid { job, price_per_million: Amount(1) });
+    assert_eq!(full, JobRejection::TooManyBids { job, limit: 1 });
+
+    params.jobs.work.clear();
+    let mut network = Network::new(params, 1);
+    let terms = terms(&network);
+    assert!(matches!(refused(&mut network, POSTER, JobCommand::Post(Box::new(terms))), JobRejection::NoCircuit { .. }));
+}
+
+#[test]
+fn a_tier_is_earned_by_proving_for_others() {
+    let mut params = params();
+    params.jobs.tiers = vec![TierRule { proven_min: 1, failed_permille_max: 400 }];
+    let mut network = Network::new(params, 3);
+    let tier =
+        |network: &Network, n| network.state.worker(Network::address(n)).tier(&network.state.params().jobs.tiers);
+    let needy = post(&mut network, |terms| terms.tier_min = 1);
+    let low = refused(&mut network, WORKER, JobCommand::Bid { job: needy, price_per_million: Amount(1) });
+    assert!(matches!(low, JobRejection::TierTooLow { needed: 1, got: 0, .. }), "{low:?}");
+    // For oneself it counts for nothing.
+    let own = post(&mut network, |_| {});
+    assign(&mut network, own, &[(POSTER, 0)]);
+    network.command(POSTER, submit(own, good()));
+    assert_eq!(tier(&network, POSTER), 0);
+    let job = post(&mut network, |_| {});
+    assign(&mut network, job, &[(WORKER, 0)]);
+    network.command(WORKER, submit(job, good()));
+    assert_eq!(tier(&network, WORKER), 1);
+    assert_eq!(assign(&mut network, needy, &[(WORKER, 1)]), Network::address(WORKER));
+    network.command(WORKER, submit(needy, vec![]));
+    assert_eq!(tier(&network, WORKER), 0, "one failure in two");
+}
+
+#[test]
+fn equal_bids_are_drawn_by_the_beacon() {
+    let mut winners = std::collections::BTreeSet::new();
+    let mut network = Network::new(params(), 3);
+    for _ in 0..12 {
+        let job = post(&mut network, |_| {});
+        winners.insert(assign(&mut network, job, &[(WORKER, 5), (OTHER, 5)]));
+    }
+    assert_eq!(winners.len(), 2);
+}

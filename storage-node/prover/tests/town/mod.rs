@@ -1,0 +1,300 @@
+//! A ledger whose blocks the test makes, a gateway with plain proofs, and people with keys.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+#[path = "../../../sealing/tests/support/carried.rs"]
+pub mod carried;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_compute::Workers;
+use cairn_consensus::{Allocation, Genesis, LedgerHandle, LedgerNode, NodeOptions, SubmitRejection, system_clock};
+use cairn_content::HotStore;
+use cairn_fixtures::{groth16_dir, porep_vector, post_vectors};
+use cairn_gateway::fetch::FetchOptions;
+use cairn_gateway::{GatewayOptions, serve};
+use cairn_ledger::jobs::JobParams;
+use cairn_ledger::{
+    Command, JobCommand, JobEvent, JobId, JobTerms, LedgerParams, Outcome, PorepStatement, ProofRejection,
+    ProofStatement, ProofVerifier, Receipt, State, TransactionId, VerifyingKeys, WindowPostStatement, address_of,
+};
+use cairn_protocol::{
+    Amount, CommD, CommR, Epoch, PieceInfo, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
+};
+use cairn_prover::*;
+use cairn_sealing::{Groth16ProofVerifier, LedgerPort, PortRejection, SnarkError, SnarkProver};
+use cairn_sector::porep::{self, PorepProof};
+use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
+use cairn_snark::engine::Engine;
+use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Trust};
+use cairn_snark::proving::CircuitProver;
+use ed25519_consensus::SigningKey;
+
+use carried::{CarriedSnarks, CarriedVerifier};
+
+/// Who is rich at first: poster, workers.
+pub const PEOPLE: u8 = 5;
+pub const POSTER: u8 = 1;
+pub const FUNDS: u64 = 1_000_000_000;
+
+#[derive(Clone)]
+pub struct Port(pub LedgerHandle);
+
+impl LedgerPort for Port {
+    fn state(&self) -> Arc<State> {
+        self.0.state()
+    }
+
+    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection> {
+        self.0.submit_command(key, command).map_err(|rejection| match rejection {
+            SubmitRejection::NotAdmitted(_) => PortRejection::Refused(rejection.to_string()),
+            _ => PortRejection::Busy(rejection.to_string()),
+        })
+    }
+
+    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String> {
+        self.0.receipt(transaction).map_err(|error| error.to_string())
+    }
+
+    fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch {
+        self.0.wait_for_height(epoch, timeout).map_or_else(|late| late.height, |header| header.height)
+    }
+}
+
+pub fn key(n: u8) -> SigningKey {
+    SigningKey::from([n; 32])
+}
+
+/// Replication is carried, spacetime is proven with the reference's keys for 2 KiB.
+pub struct RealPosts {
+    pub carried: CarriedSnarks,
+    pub posts: Option<CircuitProver>,
+}
+
+impl SnarkProver for RealPosts {
+    fn prove_porep(
+        &self,
+        statement: &porep::PorepStatement,
+        plain: &PorepProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        self.carried.prove_porep(statement, plain, workers)
+    }
+
+    fn prove_window_post(
+        &self,
+        statement: &PostStatement,
+        plain: &PostProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        let posts = self.posts.as_ref().expect("a test that proves spacetime");
+        let numbering = ChallengeNumbering::of(PostKind::Window);
+        Ok(posts.prove_post(statement, plain, numbering, &mut || Blinding::from_bytes(&[7; 128]), workers)?)
+    }
+}
+
+/// Checks both.
+pub struct RealPostVerifier(Groth16ProofVerifier);
+
+impl ProofVerifier for RealPostVerifier {
+    fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection> {
+        self.0.comm_d(size, pieces)
+    }
+
+    fn verify_porep(&self, statement: &PorepStatement, snark: &[u8]) -> Result<(), ProofRejection> {
+        CarriedVerifier.verify_porep(statement, snark)
+    }
+
+    fn verify_window_post(&self, statement: &WindowPostStatement, snark: &[u8]) -> Result<(), ProofRejection> {
+        self.0.verify_window_post(statement, snark)
+    }
+
+    fn verifying_keys(&self) -> VerifyingKeys {
+        self.0.verifying_keys()
+    }
+}
+
+pub struct Town {
+    pub dir: PathBuf,
+    pub node: Arc<LedgerNode>,
+    pub store: Arc<HotStore>,
+    pub url: String,
+    pub verifier: Arc<dyn ProofVerifier + Send + Sync>,
+    workers: Workers,
+    _gateway: tokio::runtime::Runtime,
+}
+
+impl Town {
+    /// Opens the town in `dir`, as it was left.
+    pub fn open(dir: &Path) -> Self {
+        let workers = Workers::new(2).unwrap();
+        let keys = KeyStore::new(groth16_dir(), dir.join("keys"), Trust::Development);
+        let verifier = Groth16ProofVerifier::open(&keys, SectorSize::KIB2, workers.clone()).unwrap();
+        let verifier: Arc<dyn ProofVerifier + Send + Sync> = Arc::new(RealPostVerifier(verifier));
+        let rich = |n| Allocation { address: address_of(&key(n)), amount: Amount(FUNDS) };
+        let mut genesis = Genesis::devnet(0, [7; 32], (1..=PEOPLE).map(rich).collect());
+        genesis.verifying_keys = verifier.verifying_keys();
+        genesis.params = LedgerParams {
+            jobs: JobParams { bid_window: 3, ..JobParams::devnet() },
+            challenge_delay: 2,
+            ..genesis.params
+        };
+        let node = LedgerNode::open(&dir.join("ledger"), &genesis, NodeOptions::default(), verifier.clone()).unwrap();
+        let store = Arc::new(HotStore::open(&dir.join("hot")).unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        runtime.spawn(serve(listener, store.clone(), GatewayOptions::default(), std::future::pending()));
+        let town = Self { dir: dir.to_owned(), node: Arc::new(node), store, url, verifier, workers, _gateway: runtime };
+        if town.state().epoch() == Epoch(0) {
+            town.block();
+        }
+        town
+    }
+
+    pub fn state(&self) -> Arc<State> {
+        self.node.handle().state()
+    }
+
+    pub fn port(&self) -> Port {
+        Port(self.node.handle())
+    }
+
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
+    }
+
+    pub fn block(&self) {
+        self.node.produce_block(system_clock()).unwrap();
+    }
+
+    pub fn balance(&self, n: u8) -> u64 {
+        self.state().account(&address_of(&key(n))).balance.0
+    }
+
+    pub fn fee(&self) -> u64 {
+        self.state().params().transaction_fee.0
+    }
+
+    pub fn ledger_of(&self, n: u8) -> Arc<dyn JobLedger> {
+        Arc::new(AccountJobs::new(self.port(), key(n)))
+    }
+
+    /// Hands in a command of `n`, makes a block, and gives the receipt.
+    pub fn carry_out(&self, n: u8, command: Command) -> Receipt {
+        let id = self.node.handle().submit_command(&key(n), command).unwrap();
+        self.block();
+        let receipt = self.node.handle().receipt(&id).unwrap().expect("in the next block");
+        assert_eq!(receipt.outcome, Outcome::Applied);
+        receipt
+    }
+
+    pub fn job_command(&self, n: u8, command: JobCommand) {
+        self.carry_out(n, Command::Job(command));
+    }
+
+    pub fn shelf(&self) -> Arc<HotShelf> {
+        Arc::new(HotShelf::new(self.store.clone(), self.url.clone(), self.dir.join("scratch")))
+    }
+
+    /// Posts a job about `statement` whose witness is `plain`.
+    pub fn post(&self, statement: ProofStatement, plain: &[u8], change: impl FnOnce(&mut JobTerms)) -> JobId {
+        let published = self.shelf().publish(plain).unwrap();
+        let mut terms = JobTerms {
+            statement,
+            witness: published.cid,
+            witness_bytes: plain.len() as u64,
+            source_url: published.url,
+            price_per_million_max: Amount(2_000),
+            prove_epochs: 1_000,
+            deadline: Epoch(self.state().epoch().0 + 10_000),
+            tier_min: 0,
+        };
+        change(&mut terms);
+        let receipt = self.carry_out(POSTER, Command::Job(JobCommand::Post(Box::new(terms))));
+        match receipt.events.as_slice() {
+            [cairn_ledger::Event::Job(JobEvent::Posted { job, .. })] => *job,
+            other => panic!("expected a job, got {other:?}"),
+        }
+    }
+
+    /// Provers of this machine; carried ones are counted in the town's folder.
+    pub fn prover(&self, with_posts: bool) -> Arc<dyn SnarkProver> {
+        let open = || {
+            let cache = self.dir.join("keys");
+            std::fs::create_dir_all(&cache).unwrap();
+            let store = KeyStore::new(groth16_dir(), cache, Trust::Development);
+            let circuit = Circuit::WindowPost(SectorSize::KIB2);
+            CircuitProver::open(&store, circuit, Engine::Auto, &self.workers, &|_, _| {}).unwrap()
+        };
+        Arc::new(RealPosts { carried: CarriedSnarks::new(&self.dir), posts: with_posts.then(open) })
+    }
+
+    pub fn worker_parts(&self, n: u8, prover: Arc<dyn SnarkProver>) -> WorkerParts {
+        WorkerParts {
+            options: WorkerOptions { epochs_per_proof: 10, ..WorkerOptions::default() },
+            dir: self.dir.join(format!("worker-{n}")),
+            ledger: self.ledger_of(n),
+            prover,
+            sector_sizes: vec![SectorSize::KIB2],
+            verifier: self.verifier.clone(),
+            workers: self.workers(),
+            fetch: FetchOptions { retries: 0, ..FetchOptions::default() },
+            observer: Box::new(|_| {}),
+        }
+    }
+
+    /// Turns of the worker and blocks, until the job's status satisfies `done`.
+    pub fn work_until(&self, worker: &mut Worker, job: JobId, done: impl Fn(&cairn_ledger::Job) -> bool) -> WorkerTurn {
+        let mut sum = WorkerTurn::default();
+        for _ in 0..200 {
+            if self.state().job(job).is_some_and(&done) {
+                return sum;
+            }
+            let turn = worker.step().unwrap();
+            sum.bids += turn.bids;
+            sum.proven += turn.proven;
+            sum.submitted += turn.submitted;
+            sum.paid += turn.paid;
+            self.block();
+        }
+        panic!("{job} is {:?}", self.state().job(job));
+    }
+}
+
+/// The reference's plain proof of replication of an empty-ish sector, and what it proves.
+pub fn porep() -> (ProofStatement, Vec<u8>) {
+    let vector = porep_vector("2KiB-v1_1-fixture-a.json");
+    let plain: PorepProof = serde_json_value(vector.vanilla_proofs.clone().unwrap());
+    let statement = PorepStatement {
+        sector_size: SectorSize::KIB2,
+        seal_proof: SealProof::V1_1,
+        prover_id: ProverId(vector.prover_id),
+        sector_number: SectorNumber(vector.sector_number),
+        ticket: Ticket(vector.ticket),
+        seed: Seed(vector.interactive_seed),
+        comm_d: CommD(vector.comm_d),
+        comm_r: CommR(vector.comm_r),
+    };
+    (ProofStatement::Porep(statement), plain.to_bytes())
+}
+
+/// The reference's plain window proof, and what it proves.
+pub fn window_post() -> (ProofStatement, Vec<u8>) {
+    let vector = post_vectors().into_iter().find(|vector| vector.kind == "window").unwrap();
+    let plain: PostProof = serde_json_value(vector.vanilla_proofs.clone().into());
+    let sectors = vector.sectors.iter().map(|s| (SectorNumber(s.sector_number), CommR(s.comm_r)));
+    let statement = WindowPostStatement {
+        sector_size: SectorSize::KIB2,
+        prover_id: ProverId(vector.prover_id),
+        randomness: PostRandomness(vector.randomness),
+        sectors: sectors.collect(),
+    };
+    (ProofStatement::WindowPost(statement), plain.to_bytes())
+}
+
+fn serde_json_value<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
