@@ -1,21 +1,26 @@
 //! Workers against a ledger that is somewhere else: the traits that they see the ledger through, over HTTP.
 //!
-//! [`RemoteLedger`] is one account's access. It implements [`cairn_sealing::LedgerClient`] for a provider, so that the
-//! sealing pipeline runs against a remote ledger as it does against a node in its own process. Transactions are signed
-//! here, for the chain that the caller names; the server never sees a key.
+//! [`RemoteLedger`] is one account's access. [`ProviderSeat`] implements [`cairn_sealing::LedgerClient`] over it, so that
+//! the sealing pipeline runs against a remote ledger as it does against a node in its own process, and [`JobSeat`]
+//! implements [`cairn_prover::JobLedger`] for those who prove, or have proven, for money. Transactions are signed here, for the chain that the caller names; the server never sees a key.
 //!
 //! What the server says is believed, as a node's own state is: a provider that wants to trust nobody runs a node.
 
 #![forbid(unsafe_code)]
 
+mod jobs;
 mod provider;
 
+use std::time::Duration;
+
 use cairn_ledger::{Address, ChainId, Command, LedgerParams, TransactionId, address_of};
+use cairn_rpc::wire::Outcome;
 use cairn_rpc::{ClientError, RpcClient};
-use cairn_sealing::LedgerClientError;
+use cairn_sealing::{LedgerClientError, SubmissionStatus};
 use ed25519_consensus::SigningKey;
 use serde_json::Value;
 
+pub use jobs::JobSeat;
 pub use provider::ProviderSeat;
 
 /// One account's access to a remote ledger.
@@ -67,6 +72,19 @@ impl RemoteLedger {
                 LedgerClientError::Refused { what, reason: problem.to_string() }
             }
             other => unavailable(other),
+        })
+    }
+
+    /// What became of a transaction.
+    ///
+    /// # Errors
+    /// [`LedgerClientError::Unavailable`] if it cannot be asked.
+    pub fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
+        let status = self.client.transaction(transaction, Duration::ZERO).map_err(unavailable)?;
+        let Some(receipt) = status.and_then(|status| status.receipt) else { return Ok(SubmissionStatus::Pending) };
+        Ok(match (receipt.outcome, receipt.refusal) {
+            (Outcome::Applied, _) => SubmissionStatus::Applied(receipt.height),
+            (_, refusal) => SubmissionStatus::Failed(refusal.map_or_else(String::new, |refusal| refusal.text)),
         })
     }
 }

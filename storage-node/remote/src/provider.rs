@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cairn_ledger::{Command, ManifestPiece, PreCommit, TransactionId};
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
-use cairn_rpc::wire::{self, DutyState, Outcome, SectorState};
+use cairn_rpc::wire::{self, DutyState, SectorState};
 use cairn_sealing::{
     Assignment, DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, Sealed,
     SubmissionStatus,
@@ -111,12 +111,7 @@ impl LedgerClient for ProviderSeat {
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
-        let status = self.ledger.client.transaction(transaction, Duration::ZERO).map_err(unavailable)?;
-        let Some(receipt) = status.and_then(|status| status.receipt) else { return Ok(SubmissionStatus::Pending) };
-        Ok(match (receipt.outcome, receipt.refusal) {
-            (Outcome::Applied, _) => SubmissionStatus::Applied(receipt.height),
-            (_, refusal) => SubmissionStatus::Failed(refusal.map_or_else(String::new, |refusal| refusal.text)),
-        })
+        self.ledger.submission(transaction)
     }
 
     fn post_duties(&self) -> Result<Vec<PostDuty>, LedgerClientError> {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use cairn_consensus::LedgerHandle;
 use cairn_ledger::testing::Network as Story;
-use cairn_ledger::{ChainId, Command, Receipt, State, TransactionId};
-use cairn_protocol::{Epoch, ProviderId, SectorNumber};
-use cairn_remote::{ProviderSeat, RemoteLedger};
+use cairn_ledger::{ChainId, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, State, TransactionId};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_prover::{AccountJobs, JobLedger};
+use cairn_remote::{JobSeat, ProviderSeat, RemoteLedger};
 use cairn_rpc::ServerOptions;
 use cairn_sealing::{
     DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, PortRejection, ProviderLedger,
@@ -109,6 +110,48 @@ fn a_remote_seat_answers_what_one_beside_the_node_does() {
     let head = both.far.head().unwrap();
     assert_eq!(both.far.wait_for(Epoch(head.0 + 5), Duration::from_millis(20)), Ok(head), "a timeout is no error");
     assert_eq!(both.far.wait_for(head, PATIENCE), Ok(head));
+}
+
+#[test]
+fn proof_jobs_are_told_as_beside_the_node() {
+    let served = Served::new(Ledger::new(100_000), ServerOptions { page_max: 1, ..ServerOptions::default() });
+    let ledger = &served.ledger;
+    let provider = ledger.provider(2);
+    let order = ledger.deal(2, provider);
+    ledger.pre_commit(2, provider, order);
+    let state = ledger.handle().state();
+    ledger.blocks_until(state.sector(provider, SectorNumber(1)).unwrap().seed_epoch);
+    let statement = ledger.handle().state().porep_statement(provider, SectorNumber(1)).unwrap();
+    let terms = JobTerms {
+        statement: ProofStatement::Porep(statement),
+        witness: state.order(order).unwrap().terms.root,
+        witness_bytes: 1_000,
+        source_url: "http://provider.test/".to_owned(),
+        price_per_million_max: Amount(10),
+        prove_epochs: 100,
+        deadline: Epoch(ledger.handle().head().height.0 + 5_000),
+        tier_min: 0,
+    };
+    ledger.command(2, Command::Job(JobCommand::Post(terms.clone())));
+    ledger.command(2, Command::Job(JobCommand::Post(terms)));
+    let remote = |n| RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(n)).unwrap();
+    let (far, near) = (JobSeat::new(remote(3)), AccountJobs::new(Port(ledger.handle()), Story::key(3)));
+    let id = far.send(JobCommand::Bid { job: JobId(1), price_per_million: Amount(5) }).unwrap();
+    ledger.block();
+    assert!(matches!(far.submission(&id), Ok(SubmissionStatus::Applied(_))));
+    assert_eq!((far.account(), far.params()), (near.account(), near.params()));
+    for (from, limit) in [(0, 1), (1, 10), (2, 10), (3, 10)] {
+        assert_eq!(far.live_jobs(JobId(from), limit), near.live_jobs(JobId(from), limit), "from {from}");
+    }
+    assert_eq!(far.live_jobs(JobId(0), 10).unwrap().len(), 2);
+    for job in [JobId(1), JobId(2), JobId(9)] {
+        assert_eq!((far.job(job), far.own_bid(job)), (near.job(job), near.own_bid(job)), "{job}");
+    }
+    assert!(far.own_bid(JobId(1)).unwrap().is_some());
+    assert_eq!((far.own_record(), far.own_jobs()), (near.own_record(), near.own_jobs()));
+    let (far, near) = (JobSeat::new(remote(2)), AccountJobs::new(Port(ledger.handle()), Story::key(2)));
+    assert_eq!(far.own_jobs(), near.own_jobs());
+    assert_eq!(far.own_jobs().unwrap().len(), 2);
 }
 
 #[test]

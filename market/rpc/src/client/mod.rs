@@ -25,9 +25,9 @@ pub use self::sse::{Frame, SseParser, SseRejection};
 pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
-    Account, Bid, Block, BlockHeader, BlockSummary, Channel, Deal, InvariantReport, Network, Order, OrderTerms,
-    Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted, Supply,
-    Ticket, TransactionState, TransactionStatus, Validator,
+    Account, Bid, Block, BlockHeader, BlockSummary, Channel, Deal, InvariantReport, Job, JobBid, Network, Order,
+    OrderTerms, Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted,
+    Supply, Ticket, TransactionState, TransactionStatus, Validator, Worker,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -266,6 +266,28 @@ impl RpcClient {
         self.pages(filter.path())
     }
 
+    /// A proof job.
+    pub fn job(&self, id: u64) -> Result<Option<Job>, ClientError> {
+        found(self.get(&format!("/v1/jobs/{id}")))
+    }
+
+    /// Proof jobs from the job `from` on; of one poster, live ones alone, or all.
+    pub fn jobs(&self, from: u64, live: bool, poster: Option<&Address>) -> Pages<'_, Job> {
+        let poster = poster.map_or(String::new(), |poster| format!("&poster={poster}"));
+        let at = crate::page::cursor("jobs", from);
+        self.pages_from(format!("/v1/jobs?live={live}{poster}"), at)
+    }
+
+    /// Bids on an open proof job.
+    pub fn job_bids(&self, job: u64) -> Pages<'_, JobBid> {
+        self.pages(format!("/v1/jobs/{job}/bids"))
+    }
+
+    /// What an account proved for others.
+    pub fn worker(&self, address: &Address) -> Result<Worker, ClientError> {
+        self.get(&format!("/v1/workers/{address}"))
+    }
+
     /// Payment channels.
     pub fn channels(&self) -> Pages<'_, Channel> {
         self.pages("/v1/channels".to_owned())
@@ -302,7 +324,11 @@ impl RpcClient {
     }
 
     fn pages<T: DeserializeOwned>(&self, path: String) -> Pages<'_, T> {
-        Pages::new(self, path)
+        Pages::new(self, path, None)
+    }
+
+    fn pages_from<T: DeserializeOwned>(&self, path: String, at: String) -> Pages<'_, T> {
+        Pages::new(self, path, Some(at))
     }
 }
 

@@ -20,8 +20,9 @@ pub struct Pages<'a, T> {
 }
 
 impl<'a, T: DeserializeOwned> Pages<'a, T> {
-    pub(super) fn new(client: &'a RpcClient, path: String) -> Self {
-        Self { client, path, waiting: VecDeque::new(), next: Some(None), item: PhantomData }
+    /// The list from `at` on, or from its beginning.
+    pub(super) fn new(client: &'a RpcClient, path: String, at: Option<String>) -> Self {
+        Self { client, path, waiting: VecDeque::new(), next: Some(at), item: PhantomData }
     }
 
     fn ask(&self, at: Option<&str>) -> Result<Page<T>, ClientError> {

@@ -10,6 +10,7 @@
 //! - 32 bytes are 64 hex digits. Transactions and dataset roots are CIDs. Sizes are bytes.
 
 mod blocks;
+mod jobs;
 mod market;
 mod money;
 mod sectors;
@@ -21,6 +22,7 @@ pub use blocks::{
     Block, BlockHeader, BlockSummary, Commit, CommitSignature, LedgerEvent, Network, NetworkGrade, Outcome, Receipt,
     Refusal, SubmitRequest, Submitted, Transaction, TransactionState, TransactionStatus,
 };
+pub use jobs::{Job, JobBid, JobState, Worker};
 pub use market::{
     Bid, BidState, Deal, DealState, Order, OrderState, OrderTerms, Piece, Provider, Quote, QuoteRequest, Replaces,
 };

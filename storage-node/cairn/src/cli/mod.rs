@@ -5,6 +5,7 @@ mod chain;
 mod circuit;
 mod devnet;
 mod get;
+mod job;
 mod keys;
 mod ledger;
 mod market;
@@ -18,32 +19,23 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
-pub use chain::{
-    BlockCommand, BlockFollowArguments, BlockListArguments, BlockShowArguments, TxCommand, TxSendArguments,
-    TxShowArguments, TxSignArguments,
-};
+pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use get::GetArguments;
+pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};
-pub use market::{
-    DealCommand, DealListArguments, DealSettleArguments, DealShowArguments, ProviderCollateralArguments,
-    ProviderCommand, ProviderListArguments, ProviderRegisterArguments, ProviderShowArguments,
-};
+pub use market::{DealCommand, DealListArguments, ProviderCommand, ProviderShowArguments};
 pub use order::{
-    OrderCancelArguments, OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments,
-    OrderShowArguments, TermsArguments,
+    OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
 };
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
-pub use wallet::{
-    DevnetRole, WalletBalanceArguments, WalletCommand, WalletImportArguments, WalletNewArguments, WalletSendArguments,
-    WalletShowArguments,
-};
+pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -97,6 +89,9 @@ pub enum Command {
     /// Look at providers, and register one
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Look at proof jobs, and take one's own back
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Look at transactions, sign and send them
     #[command(subcommand)]
     Tx(TxCommand),

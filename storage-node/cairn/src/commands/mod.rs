@@ -34,6 +34,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Order(command) => ledger::order::run(command),
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
+        Command::Job(command) => ledger::job::run(command),
         Command::Tx(command) => ledger::transaction::run(command),
         Command::Block(command) => ledger::block::run(command),
         Command::Sim(command) => sim::run(command),

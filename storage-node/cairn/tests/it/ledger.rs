@@ -154,7 +154,7 @@ fn a_client_stores_a_folder_and_looks_on() {
     let deal = place.ask(&["deal", "show", "1"]).stdout;
     assert!(deal.contains("active") && deal.contains("runs"), "{deal}");
     let provider = place.ask(&["provider", "show", "1000"]).stdout;
-    assert!(provider.contains("upcoming") && provider.contains("8MiB"), "{provider}");
+    assert!(provider.contains("partition") && provider.contains("8MiB"), "{provider}");
     let settle = place.ticking(|| place.ask(&["deal", "settle", "1", "--key", &key]).failure().to_owned());
     assert!(settle.contains("no later epoch is accounted yet"), "{settle}");
 }
@@ -231,6 +231,8 @@ fn providers_register_and_blocks_are_followed() {
     assert_eq!(block["commit"]["block"], block["header"]["id"]);
     assert!(place.ask(&["block", "show"]).stdout.contains("by 1 signature(s)"));
     assert_eq!(place.json(&["block", "list", "--limit", "3"]).as_array().unwrap().len(), 3);
+    assert_eq!(place.json(&["job", "list", "--live"]), Value::Array(vec![]));
+    assert!(place.ask(&["job", "show", "job-1"]).failure().contains("the ledger has no job-1"));
     let nothing = place.ask(&["deal", "show", "7"]);
     assert!(nothing.failure().contains("the ledger has no deal-7"), "{}", nothing.stderr);
 }

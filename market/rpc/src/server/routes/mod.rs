@@ -5,6 +5,7 @@
 
 mod audit;
 mod chain;
+mod jobs;
 mod market;
 mod money;
 mod storage;
@@ -39,7 +40,8 @@ use crate::wire::{Hex32, Page};
         (name = "chain", description = "Blocks, transactions, events"),
         (name = "money", description = "Accounts, channels, stake, supply"),
         (name = "market", description = "Providers, orders, bids, deals"),
-        (name = "storage", description = "Sectors and their proofs")
+        (name = "storage", description = "Sectors and their proofs"),
+        (name = "jobs", description = "Proofs that somebody else makes")
     )
 )]
 struct Document;
@@ -73,7 +75,11 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(storage::sectors))
         .routes(routes!(storage::sector))
         .routes(routes!(storage::duties))
-        .routes(routes!(storage::ticket));
+        .routes(routes!(storage::ticket))
+        .routes(routes!(jobs::jobs))
+        .routes(routes!(jobs::job))
+        .routes(routes!(jobs::job_bids))
+        .routes(routes!(jobs::worker));
     add_problems(router.get_openapi_mut());
     router
 }

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod deal;
+pub mod job;
 pub mod order;
 pub mod provider;
 mod session;
