@@ -21,7 +21,7 @@ pub enum InvariantViolation {
     /// Money appeared or vanished.
     #[error("supply is {expected}, but balances, pots and burnt money make {got}")]
     Supply {
-        /// Genesis supply.
+        /// Genesis supply, and what was minted.
         expected: u128,
         /// The sum.
         got: u128,
@@ -35,6 +35,14 @@ pub enum InvariantViolation {
         held: u128,
         /// Sum over the entries.
         locked: u128,
+    },
+    /// The emission is not what the schedule says.
+    #[error("the schedule brought {expected}, of which {got} is accounted for")]
+    Schedule {
+        /// Up to the last closed round.
+        expected: u128,
+        /// Minted, not minted, and still to be paid.
+        got: u128,
     },
     /// A deal's escrow is not what its remaining epochs may cost.
     #[error("{deal} has {escrow} in escrow and {paid} paid, of {total}")]
@@ -92,6 +100,7 @@ impl State {
         self.check_copies()?;
         self.check_channels()?;
         self.check_stakes()?;
+        self.check_economy()?;
         self.check_jobs()?;
         self.check_obligations()
     }
@@ -100,9 +109,10 @@ impl State {
         let treasury = self.treasury();
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
+        let economy = [treasury.rails, treasury.vesting, treasury.checker_stake];
         let jobs = [treasury.job_escrow, treasury.job_bonds];
         let pots = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).chain(jobs);
-        let locked: u128 = pots.sum();
+        let locked: u128 = pots.chain(economy).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
         if expected == got { Ok(()) } else { Err(InvariantViolation::Supply { expected, got }) }
     }
@@ -116,14 +126,18 @@ impl State {
         let channels: u128 = self.channels.iter().map(|(_, channel)| channel.held()).sum();
         let stake: u128 = self.validators.iter().map(|(_, validator)| validator.locked()).sum();
         let held = self.treasury();
+        let vesting: u128 = self.vesting.iter().map(|(_, account)| account.locked()).sum();
         let (job_escrow, job_bonds) = self.locked_for_jobs();
-        let pots: [(&'static str, Amount, u128); 8] = [
+        let pots: [(&'static str, Amount, u128); 11] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
             ("sector deposits", held.sector_deposits, sectors),
             ("channels", held.channels, channels),
             ("stake", held.stake, stake),
+            ("rails", held.rails, self.rails.total_funds()),
+            ("vesting", held.vesting, vesting),
+            ("checker stake", held.checker_stake, self.checker_stakes()),
             ("job escrow", held.job_escrow, job_escrow),
             ("job bonds", held.job_bonds, job_bonds),
         ];
@@ -140,7 +154,12 @@ impl State {
             let untils = validator.leaving.iter().map(|(until, _)| *until);
             untils.map(move |until| (until, Due::StakeRelease(address))).collect::<Vec<_>>()
         };
-        self.validators().flat_map(leaving).try_for_each(|(until, due)| self.queued(until.0, due))
+        self.validators().flat_map(leaving).try_for_each(|(until, due)| self.queued(until.0, due))?;
+        let unbonding = self.params().stake.unbonding_epochs;
+        let offences = self.offences.iter().map(|(&(validator, height), ())| (validator, height));
+        offences.into_iter().try_for_each(|(validator, height)| {
+            self.queued(height.0 + unbonding + 1, Due::ForgetOffence(validator, height))
+        })
     }
 
     fn check_deals(&self) -> Result<(), InvariantViolation> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, DealId, OrderId};
 use crate::jobs::{JobDue, JobId};
-use crate::payments::ChannelId;
+use crate::payments::{ChannelId, RailId};
 use crate::state::State;
 
 /// What is due. The order of the variants is the order within an epoch.
@@ -39,6 +39,12 @@ pub enum Due {
     ForgetChannel(ChannelId),
     /// Stake that was taken back is free.
     StakeRelease(Address),
+    /// What a validator was slashed for is too old to be named again.
+    ForgetOffence(Address, Epoch),
+    /// A rail ends, or the deal that it is for.
+    RailEnd(RailId),
+    /// A checker's stake that was taken back is free.
+    CheckerExit(Address),
     /// Something about a proof job.
     Job(JobDue, JobId),
 }

@@ -3,10 +3,14 @@
 use cairn_protocol::{Amount, CommD, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
+use crate::economy::{CheckerRejection, ClaimRejection};
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
 use crate::jobs::JobRejection;
-use crate::payments::{ChannelId, ChannelRejection};
+use crate::market::MarketRejection;
+use crate::payments::{ChannelId, ChannelRejection, RailId, RailRejection};
 use crate::proof::ProofRejection;
+use crate::scores::ballot::BallotRejection;
+use crate::sector_rules::SectorRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -178,6 +182,27 @@ pub enum Rejection {
     /// The sector is not in the health that the declaration changes.
     #[error("sector {sector} is not {expected}")]
     WrongHealth { sector: SectorNumber, expected: String },
+    /// Attributes that cannot be, or a bidder who does not meet an order's requirements.
+    #[error(transparent)]
+    Market(#[from] MarketRejection),
+    /// A proven sector that cannot be ended, prolonged or updated so.
+    #[error(transparent)]
+    Sector(#[from] SectorRejection),
+    /// The book of rails says no.
+    #[error(transparent)]
+    Rail(#[from] RailRejection),
+    /// No epoch of the rail can be paid or freed since the last settlement.
+    #[error("{rail} is settled until {settled_until}; later epochs are not funded or not accounted yet")]
+    NothingToSettleOnRail { rail: RailId, settled_until: Epoch },
+    /// The round's ballots say no.
+    #[error(transparent)]
+    Ballot(#[from] BallotRejection),
+    /// The rules of checkers say no.
+    #[error(transparent)]
+    Checker(#[from] CheckerRejection),
+    /// Nothing to claim.
+    #[error(transparent)]
+    Claim(#[from] ClaimRejection),
     /// Something about proof jobs.
     #[error(transparent)]
     Job(#[from] JobRejection),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::DealId;
+use crate::payments::{ProofSpan, Verdict};
 
 /// A sector on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +142,19 @@ impl ProofHistory {
         }
     }
 
+    /// What is on record about `from` and the epochs after it. What was before the record counts as faulted: it was
+    /// settled, and pays nothing twice.
+    pub fn span(&self, from: Epoch) -> ProofSpan {
+        if from < self.from {
+            return ProofSpan { verdict: Verdict::Faulted, until: self.from };
+        }
+        match self.runs.iter().find(|run| from < run.until) {
+            Some(ProofRun { until, proven: true }) => ProofSpan { verdict: Verdict::Proven, until: *until },
+            Some(ProofRun { until, proven: false }) => ProofSpan { verdict: Verdict::Faulted, until: *until },
+            None => ProofSpan { verdict: Verdict::Open, until: Epoch(u64::MAX) },
+        }
+    }
+
     /// Proven epochs in `from..until`, as far as they are on record.
     pub fn proven_epochs(&self, from: Epoch, until: Epoch) -> u64 {
         let mut start = self.from;
@@ -221,6 +235,11 @@ mod tests {
             }
             let counted = (from..from + length).filter(|epoch| proven[*epoch as usize]).count() as u64;
             prop_assert_eq!(history.proven_epochs(Epoch(from), Epoch(from + length)), counted);
+            let span = history.span(Epoch(from));
+            let known = (10..at).contains(&from) && proven[from as usize];
+            prop_assert_eq!(span.verdict == Verdict::Proven, known);
+            prop_assert_eq!(span.verdict == Verdict::Open, from >= at.max(10));
+            prop_assert!((from..span.until.0.min(at)).all(|epoch| proven[epoch as usize] == known));
             prop_assert_eq!(history.accounted_until(), Epoch(at));
             prop_assert!(history.runs().windows(2).all(|pair| pair[0].proven != pair[1].proven));
         }

@@ -8,21 +8,26 @@
 use cairn_protocol::{Amount, Epoch, PostRandomness, ProviderId, SectorNumber, SectorParams, Seed, Ticket};
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use crate::calendar::{Calendar, DeadlineInfo};
 use crate::codec;
+use crate::economy::{Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::jobs::{Job, JobBid, JobId, Worker};
+use crate::market::{Attestation, Attributes};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
-use crate::payments::{Channel, ChannelId};
+use crate::payments::{Channel, ChannelId, RailBook, RailId, VestingAccount};
 use crate::proof::{PorepStatement, WindowPostStatement};
 use crate::provider::{Account, Provider};
 use crate::queue::Due;
 use crate::randomness;
+use crate::scores::ballot::Ballot;
 use crate::sector::{Health, Partition, Sector, SectorStatus};
-use crate::table::{Table, TableKey};
+use crate::sync::{Place, StateTop};
+use crate::table::{Side, Table, TableKey, TreeNode};
 use crate::treasury::Treasury;
 use crate::validator::Validator;
 
@@ -42,6 +47,7 @@ pub(crate) struct Meta {
     pub next_deal: u64,
     pub next_channel: u64,
     pub treasury: Treasury,
+    pub economy: EconomyMeta,
     pub next_job: u64,
 }
 
@@ -61,6 +67,21 @@ pub struct State {
     pub(crate) queue: Table<(Epoch, Due), ()>,
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
+    pub(crate) offences: Table<(Address, Epoch), ()>,
+    pub(crate) attributes: Table<ProviderId, Attributes>,
+    pub(crate) attestations: Table<(ProviderId, Address), Attestation>,
+    pub(crate) rails: RailBook,
+    pub(crate) sector_rails: Table<(ProviderId, SectorNumber, RailId), ()>,
+    pub(crate) vesting: Table<Address, VestingAccount>,
+    pub(crate) rewards: Table<ProviderId, ProviderRewards>,
+    pub(crate) reward_rounds: Table<u64, RewardRound>,
+    pub(crate) scores: Table<ProviderId, ProviderScore>,
+    pub(crate) checkers: Table<Address, Checker>,
+    pub(crate) checker_exits: Table<(Address, Epoch), Amount>,
+    pub(crate) ballots: Table<(u64, Address), Ballot>,
+    pub(crate) standings: Table<(u64, Address), StoredStanding>,
+    pub(crate) shelves: Table<ProviderId, u64>,
+    pub(crate) serving: Table<(ProviderId, DealId), cid::Cid>,
     pub(crate) jobs: Table<JobId, Job>,
     pub(crate) job_bids: Table<(JobId, Address), JobBid>,
     pub(crate) workers: Table<Address, Worker>,
@@ -104,7 +125,7 @@ pub enum GenesisRejection {
         stake: Amount,
     },
     /// More money than 64 bits of micro-units.
-    #[error("the sum of the genesis allocations does not fit in 64 bits")]
+    #[error("the genesis allocations and all rewards to come do not fit in 64 bits")]
     SupplyOverflow,
 }
 
@@ -170,6 +191,42 @@ pub mod columns {
     pub const CHANNELS: u8 = 10;
     /// Validators by address.
     pub const VALIDATORS: u8 = 11;
+    /// What validators were slashed for, by address and height.
+    pub const OFFENCES: u8 = 30;
+    /// What providers say about themselves, by provider.
+    pub const ATTRIBUTES: u8 = 12;
+    /// Who vouches for it, by provider and auditor.
+    pub const ATTESTATIONS: u8 = 13;
+    /// Rails by number.
+    pub const RAILS: u8 = 20;
+    /// Accounts for rails by address.
+    pub const RAIL_ACCOUNTS: u8 = 21;
+    /// Rails that stream by payer and number.
+    pub const RAIL_STREAMS: u8 = 22;
+    /// Accounts that stream by the epoch at which they run dry.
+    pub const RAIL_QUEUE: u8 = 23;
+    /// Rails bound to a sector, by sector and number.
+    pub const SECTOR_RAILS: u8 = 24;
+    /// Rewards that vest, by address.
+    pub const VESTING: u8 = 25;
+    /// What providers were not rewarded for yet.
+    pub const REWARDS: u8 = 26;
+    /// Emission of rounds that can be paid, by round.
+    pub const REWARD_ROUNDS: u8 = 27;
+    /// Scores by provider.
+    pub const SCORES: u8 = 28;
+    /// Checkers by address.
+    pub const CHECKERS: u8 = 29;
+    /// Checkers' stake that is leaving, by address and epoch.
+    pub const CHECKER_EXITS: u8 = 40;
+    /// Ballots by round and checker.
+    pub const BALLOTS: u8 = 41;
+    /// What a checker said of a group of providers, by group and checker.
+    pub const STANDINGS: u8 = 42;
+    /// Number of deals that a provider must serve.
+    pub const SHELVES: u8 = 43;
+    /// Datasets that must be served, by provider and deal.
+    pub const SERVING: u8 = 44;
     /// Proof jobs by number.
     pub const JOBS: u8 = 16;
     /// Bids on open proof jobs by job and bidder.
@@ -194,6 +251,24 @@ macro_rules! each_table {
         $with!(QUEUE, queue);
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
+        $with!(OFFENCES, offences);
+        $with!(ATTRIBUTES, attributes);
+        $with!(ATTESTATIONS, attestations);
+        $with!(RAILS, rails.rails);
+        $with!(RAIL_ACCOUNTS, rails.accounts);
+        $with!(RAIL_STREAMS, rails.streaming);
+        $with!(RAIL_QUEUE, rails.queue);
+        $with!(SECTOR_RAILS, sector_rails);
+        $with!(VESTING, vesting);
+        $with!(REWARDS, rewards);
+        $with!(REWARD_ROUNDS, reward_rounds);
+        $with!(SCORES, scores);
+        $with!(CHECKERS, checkers);
+        $with!(CHECKER_EXITS, checker_exits);
+        $with!(BALLOTS, ballots);
+        $with!(STANDINGS, standings);
+        $with!(SHELVES, shelves);
+        $with!(SERVING, serving);
         $with!(JOBS, jobs);
         $with!(JOB_BIDS, job_bids);
         $with!(WORKERS, workers);
@@ -235,6 +310,7 @@ impl State {
         }
         let supply = Amount::checked_sum(allocations.iter().map(|(_, balance)| *balance))
             .ok_or(GenesisRejection::SupplyOverflow)?;
+        check_supply(&params, supply)?;
         let meta = Meta {
             chain,
             params,
@@ -245,6 +321,7 @@ impl State {
             next_deal: 1,
             next_channel: 1,
             treasury: Treasury { supply, ..Treasury::default() },
+            economy: EconomyMeta::default(),
             next_job: 1,
         };
         Ok(Self::empty(meta, accounts))
@@ -264,6 +341,21 @@ impl State {
             queue: Table::new(),
             channels: Table::new(),
             validators: Table::new(),
+            offences: Table::new(),
+            attributes: Table::new(),
+            attestations: Table::new(),
+            rails: RailBook::default(),
+            sector_rails: Table::new(),
+            vesting: Table::new(),
+            rewards: Table::new(),
+            reward_rounds: Table::new(),
+            scores: Table::new(),
+            checkers: Table::new(),
+            checker_exits: Table::new(),
+            ballots: Table::new(),
+            standings: Table::new(),
+            shelves: Table::new(),
+            serving: Table::new(),
             jobs: Table::new(),
             job_bids: Table::new(),
             workers: Table::new(),
@@ -275,12 +367,38 @@ impl State {
     pub fn root(&self) -> StateRoot {
         let mut leaves = vec![column_leaf(columns::META, Sha256::digest(codec::encode(&self.meta)).into())];
         macro_rules! leaf {
-            ($column:ident, $table:ident) => {
-                leaves.push(column_leaf(columns::$column, self.$table.root()));
+            ($column:ident, $($table:tt)+) => {
+                leaves.push(column_leaf(columns::$column, self.$($table)+.root()));
             };
         }
         each_table!(leaf);
         StateRoot(MerkleTree::<MerkleSha256>::from_leaves(&leaves).root().expect("there are leaves"))
+    }
+
+    /// The part of the root's preimage that tells the tables' roots; the rest of the state is below them.
+    pub fn top(&self) -> StateTop {
+        let mut columns = Vec::new();
+        macro_rules! column {
+            ($column:ident, $($table:tt)+) => {
+                columns.push((columns::$column, ByteBuf::from(self.$($table)+.root())));
+            };
+        }
+        each_table!(column);
+        StateTop { meta: ByteBuf::from(codec::encode(&self.meta)), columns }
+    }
+
+    /// Appends nodes of one subtree; see [`Table::list`]. `None` if there is no such column or key.
+    pub(crate) fn list_place(&self, place: &Place, bytes_left: &mut usize, nodes: &mut Vec<TreeNode>) -> Option<()> {
+        let parent = place.parent.as_ref().map(|(key, side)| (key.as_slice(), *side));
+        macro_rules! list {
+            ($column:ident, $($table:tt)+) => {
+                if place.column == columns::$column {
+                    return list_table(&self.$($table)+, parent, bytes_left, nodes);
+                }
+            };
+        }
+        each_table!(list);
+        None
     }
 
     /// What to write over the stored `older` state to store this one.
@@ -290,8 +408,8 @@ impl State {
             changes.push(self.meta_entry());
         }
         macro_rules! diff {
-            ($column:ident, $table:ident) => {
-                for change in self.$table.changes_since(&older.$table) {
+            ($column:ident, $($table:tt)+) => {
+                for change in self.$($table)+.changes_since(&older.$($table)+) {
                     changes.push(StateChange { column: columns::$column, key: change.key, value: change.value });
                 }
             };
@@ -312,9 +430,9 @@ impl State {
     pub fn size(&self) -> StateSize {
         let mut size = StateSize { entries: 1, bytes: codec::encode(&self.meta).len() as u64 };
         macro_rules! count {
-            ($column:ident, $table:ident) => {
-                size.entries += self.$table.len() as u64;
-                size.bytes += self.$table.encoded_bytes();
+            ($column:ident, $($table:tt)+) => {
+                size.entries += self.$($table)+.len() as u64;
+                size.bytes += self.$($table)+.encoded_bytes();
             };
         }
         each_table!(count);
@@ -354,9 +472,9 @@ impl State {
 
     fn load(&mut self, column: u8, key: &[u8], value: &[u8]) -> Result<(), StateDamage> {
         macro_rules! load {
-            ($column:ident, $table:ident) => {
+            ($column:ident, $($table:tt)+) => {
                 if column == columns::$column {
-                    return load_into(&mut self.$table, column, key, value);
+                    return load_into(&mut self.$($table)+, column, key, value);
                 }
             };
         }
@@ -368,7 +486,24 @@ impl State {
 /// Number of the first provider. Not 0, so that no prover id is all zeros.
 const FIRST_PROVIDER: u64 = 1_000;
 
-fn column_leaf(column: u8, root: [u8; 32]) -> [u8; 32] {
+fn list_table<K: TableKey, V: Clone + Serialize>(
+    table: &Table<K, V>,
+    parent: Option<(&[u8], Side)>,
+    bytes_left: &mut usize,
+    nodes: &mut Vec<TreeNode>,
+) -> Option<()> {
+    let Some((key, side)) = parent else { return table.list(None, bytes_left, nodes) };
+    let key: K = codec::decode_strict(key, key.len()).ok()?;
+    table.list(Some((&key, side)), bytes_left, nodes)
+}
+
+/// Checks that a supply and all rewards to come fit in 64 bits.
+pub(crate) fn check_supply(params: &LedgerParams, supply: Amount) -> Result<(), GenesisRejection> {
+    let all = u128::from(supply.0) + params.economy.emission.scheduled_ever();
+    if all <= u128::from(u64::MAX) { Ok(()) } else { Err(GenesisRejection::SupplyOverflow) }
+}
+
+pub(crate) fn column_leaf(column: u8, root: [u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(b"cairn/state-column/v1").chain_update([column]).chain_update(root).finalize().into()
 }
 
@@ -685,7 +820,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte: u8,
             garbage in prop::collection::vec(any::<u8>(), 0..60),
-            column in 0u8..40,
+            column in 0u8..45,
         ) {
             let mut entries: Vec<_> =
                 lively().entries().into_iter().map(|e| (e.column, e.key, e.value.unwrap())).collect();

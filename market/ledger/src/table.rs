@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use cairn_protocol::bytes32::serde32;
 use serde::de::{self, DeserializeOwned};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,24 @@ use sha2::{Digest, Sha256};
 use crate::codec;
 
 const HASH_EMPTY: [u8; 32] = [0; 32];
+
+/// Counts the entries that this thread looks at, writes and hashes, for tests that show what a block's work depends on.
+pub(crate) mod visits {
+    #[cfg(test)]
+    thread_local!(static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+
+    /// So many until now.
+    #[cfg(test)]
+    pub(crate) fn count() -> u64 {
+        COUNT.get()
+    }
+
+    #[inline]
+    pub(super) fn add() {
+        #[cfg(test)]
+        COUNT.set(COUNT.get() + 1);
+    }
+}
 
 struct Entry<K, V> {
     priority: u64,
@@ -105,6 +124,7 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
         let mut link = &self.root;
         while let Some(node) = link {
+            visits::add();
             link = match key.cmp(&node.entry.key) {
                 Ordering::Equal => return Some(&node.entry.value),
                 Ordering::Less => &node.left,
@@ -155,6 +175,7 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
         let mut iter = Iter { path: Vec::new() };
         let mut link = &self.root;
         while let Some(node) = link {
+            visits::add();
             if node.entry.key < *key {
                 link = &node.right;
             } else {
@@ -170,6 +191,37 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
         self.iter().next()
     }
 
+    /// The entry at a place, counted from 0 in the order of keys.
+    pub fn nth(&self, place: usize) -> Option<(&K, &V)> {
+        let (mut link, mut place) = (&self.root, place);
+        while let Some(node) = link {
+            let below = len(&node.left);
+            match place.cmp(&below) {
+                Ordering::Less => link = &node.left,
+                Ordering::Equal => return Some((&node.entry.key, &node.entry.value)),
+                Ordering::Greater => {
+                    place -= below + 1;
+                    link = &node.right;
+                }
+            }
+        }
+        None
+    }
+
+    /// Number of entries with smaller keys.
+    pub fn rank(&self, key: &K) -> usize {
+        let (mut link, mut smaller) = (&self.root, 0);
+        while let Some(node) = link {
+            if node.entry.key < *key {
+                smaller += len(&node.left) + 1;
+                link = &node.right;
+            } else {
+                link = &node.left;
+            }
+        }
+        smaller
+    }
+
     /// Merkle root over all entries.
     pub fn root(&self) -> [u8; 32] {
         link_hash(&self.root)
@@ -180,6 +232,91 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
         let mut changes = Vec::new();
         diff(&older.root, &self.root, &mut changes);
         changes
+    }
+}
+
+/// A node of a table's tree with everything that its hash is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeNode {
+    /// Canonical encoding of the key.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// Canonical encoding of the value.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
+    /// Hash of the subtree with smaller keys; zeros if there is none.
+    #[serde(with = "serde32")]
+    pub left: [u8; 32],
+    /// Hash of the subtree with greater keys; zeros if there is none.
+    #[serde(with = "serde32")]
+    pub right: [u8; 32],
+}
+
+impl TreeNode {
+    /// The node's hash, as its parent or the table's root has it.
+    pub fn hash(&self) -> [u8; 32] {
+        node_hash(&entry_hash(&self.key, &self.value), &self.left, &self.right)
+    }
+
+    /// Bytes that it is made of.
+    pub fn len(&self) -> usize {
+        self.key.len() + self.value.len() + 64
+    }
+
+    /// Never: a node has hashes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Which child of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Smaller keys.
+    Left,
+    /// Greater keys.
+    Right,
+}
+
+impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
+    /// Appends the nodes of a subtree to `nodes`, each before its children, left before right, until `bytes_left` is used
+    /// up; the last one may exceed it. The subtree is the whole table, or a child of the node of a key. `None` if there is
+    /// no such key.
+    pub(crate) fn list(
+        &self,
+        parent: Option<(&K, Side)>,
+        bytes_left: &mut usize,
+        nodes: &mut Vec<TreeNode>,
+    ) -> Option<()> {
+        let top = match parent {
+            None => &self.root,
+            Some((key, side)) => {
+                let parent = self.node_of(key)?;
+                if side == Side::Left { &parent.left } else { &parent.right }
+            }
+        };
+        let mut waiting: Vec<&Arc<Node<K, V>>> = top.iter().collect();
+        while let Some(node) = waiting.pop().filter(|_| *bytes_left > 0) {
+            let (key, value) = (codec::encode(&node.entry.key), codec::encode(&node.entry.value));
+            let node_out = TreeNode { key, value, left: link_hash(&node.left), right: link_hash(&node.right) };
+            *bytes_left = bytes_left.saturating_sub(node_out.len());
+            nodes.push(node_out);
+            waiting.extend(node.right.iter().chain(&node.left));
+        }
+        Some(())
+    }
+
+    fn node_of(&self, key: &K) -> Option<&Arc<Node<K, V>>> {
+        let mut link = &self.root;
+        while let Some(node) = link {
+            link = match key.cmp(&node.entry.key) {
+                Ordering::Equal => return Some(node),
+                Ordering::Less => &node.left,
+                Ordering::Greater => &node.right,
+            };
+        }
+        None
     }
 }
 
@@ -216,6 +353,7 @@ pub struct Iter<'a, K, V> {
 impl<'a, K, V> Iter<'a, K, V> {
     fn descend(&mut self, mut link: &'a Link<K, V>) {
         while let Some(node) = link {
+            visits::add();
             self.path.push(node);
             link = &node.left;
         }
@@ -282,6 +420,7 @@ fn len<K, V>(link: &Link<K, V>) -> usize {
 }
 
 fn node<K, V>(entry: Arc<Entry<K, V>>, left: Link<K, V>, right: Link<K, V>) -> Arc<Node<K, V>> {
+    visits::add();
     let len = 1 + len(&left) + len(&right);
     Arc::new(Node { entry, left, right, len, hash: OnceLock::new() })
 }
@@ -341,25 +480,22 @@ fn merge<K: Ord, V>(left: &Link<K, V>, right: &Link<K, V>) -> Link<K, V> {
 fn link_hash<K: Serialize, V: Serialize>(link: &Link<K, V>) -> [u8; 32] {
     let Some(here) = link else { return HASH_EMPTY };
     *here.hash.get_or_init(|| {
-        let mut hash = Sha256::new();
-        hash.update([1]);
-        hash.update(leaf_hash(&here.entry));
-        hash.update(link_hash(&here.left));
-        hash.update(link_hash(&here.right));
-        hash.finalize().into()
+        visits::add();
+        node_hash(&leaf_hash(&here.entry), &link_hash(&here.left), &link_hash(&here.right))
     })
 }
 
+fn node_hash(leaf: &[u8; 32], left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update([1]).chain_update(leaf).chain_update(left).chain_update(right).finalize().into()
+}
+
+fn entry_hash(key: &[u8], value: &[u8]) -> [u8; 32] {
+    let length = (key.len() as u32).to_be_bytes();
+    Sha256::new().chain_update([0]).chain_update(length).chain_update(key).chain_update(value).finalize().into()
+}
+
 fn leaf_hash<K: Serialize, V: Serialize>(entry: &Entry<K, V>) -> [u8; 32] {
-    *entry.leaf_hash.get_or_init(|| {
-        let key = codec::encode(&entry.key);
-        let mut hash = Sha256::new();
-        hash.update([0]);
-        hash.update((key.len() as u32).to_be_bytes());
-        hash.update(&key);
-        hash.update(codec::encode(&entry.value));
-        hash.finalize().into()
-    })
+    *entry.leaf_hash.get_or_init(|| entry_hash(&codec::encode(&entry.key), &codec::encode(&entry.value)))
 }
 
 /// Walks both trees from the top. Their shapes follow from their keys, so an entry that stands above the other tree's
@@ -425,6 +561,8 @@ mod tests {
             prop_assert_eq!(table.len(), model.len());
             prop_assert!(table.iter().eq(model.iter()));
             prop_assert!(table.iter_from(&30).eq(model.range(30..)));
+            prop_assert_eq!(table.rank(&30), model.range(..30).count());
+            prop_assert!((0..model.len() + 1).all(|place| table.nth(place) == model.iter().nth(place)));
             // The root depends on content alone.
             prop_assert_eq!(table.root(), build(model.clone().into_iter().rev()).root());
             let at_once = Table::from_ascending(model);

@@ -1,7 +1,8 @@
 //! Where money is that is not free, and the only ways to move it.
 //!
-//! Money is created at genesis and never again. It is free (an account's balance), locked (in a pot, on behalf of one
-//! order, bid, deal, provider, sector, channel, validator or proof job that records the amount), or burnt. Each
+//! Money is created at genesis, and afterwards by the schedule of rewards alone ([`crate::emission`]), which the supply
+//! counts. It is free (an account's balance), locked (in one of the pots, on behalf of one order, bid, deal, provider,
+//! sector, channel, rail account, vesting account, checker, validator or proof job that records the amount), or burnt. Each
 //! move takes from one place and gives to another, so the sum cannot change; a move that a rule got wrong stops the
 //! ledger instead of minting.
 
@@ -27,6 +28,12 @@ pub enum Pot {
     Channels,
     /// Stake of validators.
     Stake,
+    /// Accounts for rails.
+    Rails,
+    /// Rewards that are not free yet.
+    Vesting,
+    /// Stake of checkers.
+    CheckerStake,
     /// What open and assigned proof jobs may cost.
     JobEscrow,
     /// Bonds of bidders and workers of proof jobs.
@@ -36,7 +43,7 @@ pub enum Pot {
 /// Totals of everything that is not free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Treasury {
-    /// All money there is.
+    /// All money that was ever made.
     pub supply: Amount,
     /// Fees and lost deposits.
     pub burnt: Amount,
@@ -52,6 +59,12 @@ pub struct Treasury {
     pub channels: Amount,
     /// See [`Pot::Stake`].
     pub stake: Amount,
+    /// See [`Pot::Rails`].
+    pub rails: Amount,
+    /// See [`Pot::Vesting`].
+    pub vesting: Amount,
+    /// See [`Pot::CheckerStake`].
+    pub checker_stake: Amount,
     /// See [`Pot::JobEscrow`].
     pub job_escrow: Amount,
     /// See [`Pot::JobBonds`].
@@ -67,6 +80,9 @@ impl Treasury {
             Pot::SectorDeposits => &mut self.sector_deposits,
             Pot::Channels => &mut self.channels,
             Pot::Stake => &mut self.stake,
+            Pot::Rails => &mut self.rails,
+            Pot::Vesting => &mut self.vesting,
+            Pot::CheckerStake => &mut self.checker_stake,
             Pot::JobEscrow => &mut self.job_escrow,
             Pot::JobBonds => &mut self.job_bonds,
         }
@@ -94,6 +110,15 @@ impl State {
     /// Puts money that the genesis makes into a pot.
     pub(crate) fn credit_pot(&mut self, pot: Pot, amount: Amount) {
         credit(self.meta.treasury.pot_mut(pot), amount);
+    }
+
+    /// Makes a reward of `amount` for `to`: `free` of it at once, the rest locked as vesting.
+    pub(crate) fn mint(&mut self, to: Address, free: Amount, amount: Amount) {
+        let locked = amount.checked_sub(free).expect("a part is free");
+        credit(&mut self.meta.treasury.supply, amount);
+        credit(&mut self.meta.economy.minted, amount);
+        self.credit_pot(Pot::Vesting, locked);
+        self.give_free(to, free);
     }
 
     /// Gives locked money to `to`.

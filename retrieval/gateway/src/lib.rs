@@ -26,9 +26,9 @@ mod server;
 mod source;
 
 pub use fetch::{
-    ClockPause, FetchError, FetchOptions, FetchRejection, FetchReport, FetchRequest, FetchedFile, Pause, PieceReport,
-    PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection, fetch,
-    fetch_blocking, fetch_piece, fetch_piece_blocking,
+    ClockPause, DatasetOutline, FetchError, FetchOptions, FetchRejection, FetchReport, FetchRequest, FetchedFile,
+    Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
+    VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
 pub use server::{GatewayOptions, Observer, OptionsRejection, RequestRejection, ServedRequest, serve};
 pub use source::{

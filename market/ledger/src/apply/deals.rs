@@ -1,13 +1,15 @@
 //! Life of a deal after assignment: activation, settlement, end.
 //!
 //! Settlement is lazy: the sector's record says which epochs were proven, the deal remembers how far it was paid.
-//! Settling pays `rate x proven epochs` of what is accounted since; faulted epochs pay nothing, open epochs wait. Anyone
+//! Settling pays `rate x proven epochs` of what is accounted since, less what every settled payment burns; faulted epochs
+//! pay nothing, open epochs wait. Anyone
 //! may ask; the queue asks at the first moment when all epochs of the deal are accounted, and then the deal closes.
 
 use cairn_protocol::{Epoch, SectorNumber};
 
 use super::Step;
 use crate::close::{CloseReason, Closure};
+use crate::emission::part_of;
 use crate::event::Event;
 use crate::ids::DealId;
 use crate::order::{BidStatus, Deal, DealStatus};
@@ -23,6 +25,7 @@ impl Step<'_> {
         let end = self.later(start, record.duration_epochs);
         record.status = DealStatus::Active { sector, start, end, settled_until: start };
         let (order, provider) = (record.order, record.provider);
+        self.shelve(deal, &record);
         self.state.deals.insert(deal, record);
         let key = (provider, sector);
         let deadline = self.state.sectors.get(&key).and_then(|s| s.proving()).expect("the sector is live").deadline;
@@ -62,9 +65,12 @@ impl Step<'_> {
         if let DealStatus::Active { settled_until, .. } = &mut record.status {
             *settled_until = until;
         }
-        let owner = self.owner_of(record.provider);
+        let (provider, owner) = (record.provider, self.owner_of(record.provider));
         self.state.deals.insert(deal, record);
-        self.state.release(Pot::Escrow, owner, paid);
+        let burnt = part_of(paid, self.state.meta.params.economy.emission.settlement_burn_bp);
+        self.state.burn(Pot::Escrow, burnt);
+        self.state.release(Pot::Escrow, owner, paid.checked_sub(burnt).expect("a part"));
+        self.count_paid_volume(provider, paid);
         self.emit(Event::DealSettled { deal, from, until, proven_epochs, paid });
         if until == end {
             self.close_deal(deal, CloseReason::Completed);
@@ -89,6 +95,7 @@ impl Step<'_> {
         if let Some(sector) = sector {
             self.state.sectors.update(&(provider, sector), |s| s.deals.retain(|held| *held != deal));
         }
+        self.unshelve(deal, provider);
         self.end_obligation(provider);
         self.state.schedule(self.retained_until(), Due::ForgetDeal(deal));
         self.emit(Event::DealClosed { deal, refunded, closure });

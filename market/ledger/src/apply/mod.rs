@@ -2,7 +2,8 @@
 //!
 //! 1. Refuse a block that cannot follow (epoch, time, limits); nothing has happened yet.
 //! 2. Enter the epoch: record its beacon, forget the oldest one.
-//! 3. Take due queue entries, oldest first, until the block's weight is used.
+//! 3. Do what the calendar of rounds asks (`apply::rewards`, `apply::scoring`). Take due queue entries, oldest first, until
+//!    the block's weight is used; what is left of it ends rails whose payers ran dry.
 //! 4. Check all signatures as one batch, then all proofs as another (`apply::proofs`).
 //! 5. Take the transactions in order:
 //!    a. not admitted (size, chain, signature, sender, nonce, fee): no effect;
@@ -10,14 +11,21 @@
 //!    c. command carried out; if it fails, everything since (b) is undone.
 //! 6. Hash.
 
+mod assignment;
+mod attributes;
 mod channels;
+mod checkers;
 mod deals;
 mod jobs;
 mod orders;
 mod posts;
 mod proofs;
 mod providers;
+mod rails;
+pub(crate) mod rewards;
+mod scoring;
 mod sealing;
+mod sector_life;
 mod stake;
 
 use cairn_protocol::{Epoch, ProviderId};
@@ -127,6 +135,7 @@ impl State {
         self.enter_epoch(context);
         let (events, verdicts, sender) = (Vec::new(), Verdicts::default(), Address([0; 32]));
         let mut step = Step { state: self, events, verifier, verdicts, sender, index: 0 };
+        step.turn_rounds();
         step.process_queue();
         let valid = verify_signatures(transactions);
         if checking == Checking::Together {
@@ -228,8 +237,11 @@ impl Step<'_> {
     fn process_queue(&mut self) {
         let mut weight_left = self.state.meta.params.queue_weight_per_block;
         while weight_left > 0 {
-            let Some((due_at, due)) = self.state.take_due() else { return };
+            let Some((due_at, due)) = self.state.take_due() else { break };
             weight_left = weight_left.saturating_sub(self.process_due(due_at, due).max(1));
+        }
+        while weight_left > 0 && self.end_next_unfunded_rail() {
+            weight_left -= 1;
         }
     }
 
@@ -248,6 +260,9 @@ impl Step<'_> {
             Due::ForgetDeal(deal) => u64::from(self.state.deals.remove(&deal)),
             Due::ChannelClose(channel) => self.end_channel(channel),
             Due::StakeRelease(validator) => self.release_stake(validator, due_at),
+            Due::ForgetOffence(validator, height) => u64::from(self.state.offences.remove(&(validator, height))),
+            Due::RailEnd(rail) => self.end_rail(rail, due_at),
+            Due::CheckerExit(checker) => self.release_checker(checker, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
             Due::Job(due, job) => self.process_job_due(due_at, due, job),
@@ -302,8 +317,8 @@ impl Step<'_> {
             Command::ProveCommit { provider, sector, pieces, proof } => {
                 self.prove_commit(*provider, *sector, pieces, proof)
             }
-            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof } => {
-                self.submit_window_post((*provider, *deadline, *partition), *challenge_epoch, proof)
+            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped } => {
+                self.submit_window_post((*provider, *deadline, *partition), *challenge_epoch, skipped, proof)
             }
             Command::DeclareFaults { provider, sectors } => self.declare_faults(*provider, sectors),
             Command::DeclareRecovery { provider, sectors } => self.declare_recovery(*provider, sectors),
@@ -315,6 +330,11 @@ impl Step<'_> {
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
             Command::Unbond { amount } => self.unbond(*amount),
+            Command::Market(command) => self.market_command(command),
+            Command::Sector(command) => self.sector_command(command),
+            Command::Rail(command) => self.rail_command(command),
+            Command::Check(command) => self.check_command(command),
+            Command::ClaimRewards { provider } => self.claim_rewards(*provider),
             Command::Job(command) => self.carry_out_job(command),
         }
     }
@@ -363,7 +383,7 @@ impl Step<'_> {
     }
 }
 
-fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection> {
+pub(crate) fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection> {
     if (least..=most).contains(&got) {
         Ok(())
     } else {
@@ -371,7 +391,7 @@ fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection
     }
 }
 
-fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
+pub(crate) fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
     if items.windows(2).all(|pair| pair[0] < pair[1]) {
         Ok(())
     } else {
@@ -380,8 +400,16 @@ fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
 }
 
 #[cfg(test)]
+mod assignment_tests;
+#[cfg(test)]
+mod economy_tests;
+#[cfg(test)]
 mod market_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod sector_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;

@@ -12,6 +12,9 @@
 //! 4. What a stream has no claim for, or the match cuts off, is not minted, ever. It does not go to the other streams:
 //!    otherwise emptying one stream would fill another.
 //!
+//! The ledger carries these rules out round by round and provider by provider, without a walk over all (`apply::rewards`):
+//! there parts are rounded down, and what that leaves is not minted. [`EmissionParams::distribute`] is the same in one step.
+//!
 //! # Invariants
 //! - *Exact*: minted plus not minted is what the schedule says, in every epoch.
 //! - *Fixed*: the schedule depends on the epoch alone, never on what anybody paid, burnt or claimed.

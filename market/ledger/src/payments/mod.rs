@@ -7,7 +7,8 @@
 //! - [`channels`]: a payer deposits once and signs ever larger cumulative amounts while bytes flow.
 //! - [`vesting`]: part of a reward is free at once, the rest comes day by day.
 //!
-//! These are values with pure steps. All amounts are integers and every operation on them is checked; a step that is
+//! These are values with pure steps; `apply::rails`, `apply::channels` and `apply::rewards` bring commands to them and move
+//! the money. All amounts are integers and every operation on them is checked; a step that is
 //! refused changes nothing.
 
 pub mod channels;
@@ -16,6 +17,7 @@ pub mod vesting;
 
 pub use channels::{Channel, ChannelId, ChannelRejection, ChannelStatus, SignedVoucher, Voucher};
 pub use rails::{
-    PayAccount, ProofSpan, ProofTable, Rail, RailBook, RailId, RailQuote, RailRejection, RailTerms, Settlement, Verdict,
+    PayAccount, ProofSpan, ProofTable, Rail, RailBinding, RailBook, RailId, RailQuote, RailRejection, RailTerms,
+    Settlement, Verdict,
 };
 pub use vesting::{VestingAccount, VestingRule};

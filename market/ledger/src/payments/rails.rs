@@ -27,16 +27,20 @@
 //! - *Queued*: an account with a rate has exactly one queue entry, at its `funded_until`.
 //! - *Bounded*: a settlement walks at most [`SPANS_MAX`] spans, a rail keeps at most [`SEGMENTS_MAX`] earlier rates.
 //!
+//! The book is part of the ledger's state: `apply::rails` moves the money in and out, and answers for the proofs.
+//!
 //! # Where trust remains
 //! In the proof table: it must give a verdict on every epoch in the end, or money waits for ever. Sector deadlines do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
-use cairn_protocol::{Amount, Epoch};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::emission::part_of;
 use crate::ids::Address;
+use crate::table::Table;
 
 /// Most spans that one settlement walks; the next one goes on from there.
 pub const SPANS_MAX: usize = 64;
@@ -49,6 +53,28 @@ pub const LOCKUP_PERIOD_MAX: u64 = 1 << 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RailId(pub u64);
+
+impl fmt::Display for RailId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rail-{}", self.0)
+    }
+}
+
+/// What decides which epochs of a rail pay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RailBinding {
+    /// Nothing: every epoch pays. The parties trust each other, or either terminates.
+    Nothing,
+    /// The epochs in which a sector is proven.
+    Sector {
+        /// Whose sector.
+        provider: ProviderId,
+        /// Which.
+        sector: SectorNumber,
+        /// First epoch that pays nothing whatever is proven, if there is one: the end of a deal.
+        until: Option<Epoch>,
+    },
+}
 
 /// What is known about some epochs of a rail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +98,8 @@ pub struct ProofSpan {
 
 /// Who knows what was proven.
 pub trait ProofTable {
-    /// The verdict on `from` and the epochs after it.
-    fn span(&self, rail: RailId, from: Epoch) -> ProofSpan;
+    /// The verdict on `from` and the epochs after it, for a rail that is bound so.
+    fn span(&self, binding: &RailBinding, from: Epoch) -> ProofSpan;
 }
 
 /// What a rail is made of.
@@ -90,6 +116,8 @@ pub struct RailTerms {
     pub lockup_period: u64,
     /// For payments at once.
     pub lockup_fixed: Amount,
+    /// Which epochs pay.
+    pub binding: RailBinding,
 }
 
 /// An earlier rate that is not settled.
@@ -158,7 +186,7 @@ pub struct RailQuote {
 #[allow(missing_docs, reason = "fields are named in the message")]
 pub enum RailRejection {
     /// No such rail.
-    #[error("rail {rail:?} does not exist")]
+    #[error("{rail} does not exist")]
     UnknownRail { rail: RailId },
     /// Payer and payee are one.
     #[error("a rail needs two parties, {party} is both")]
@@ -173,13 +201,16 @@ pub enum RailRejection {
     #[error("{who} may not {what}")]
     NotAllowed { who: Address, what: String },
     /// The rail streams no more.
-    #[error("rail {rail:?} ends at epoch {ends_at}")]
+    #[error("{rail} ends at epoch {ends_at}")]
     Terminated { rail: RailId, ends_at: Epoch },
     /// More than is locked for it.
-    #[error("rail {rail:?} has {fixed} locked for payments at once, not {got}")]
+    #[error("{rail} has {fixed} locked for payments at once, not {got}")]
     FixedTooSmall { rail: RailId, fixed: Amount, got: Amount },
+    /// A number that is taken.
+    #[error("{rail} exists")]
+    Exists { rail: RailId },
     /// Too many rates wait for settlement.
-    #[error("rail {rail:?} has {SEGMENTS_MAX} earlier rates to settle first")]
+    #[error("{rail} has {SEGMENTS_MAX} earlier rates to settle first")]
     TooManyRates { rail: RailId },
     /// A number outside its bounds.
     #[error("{what} does not fit")]
@@ -263,17 +294,15 @@ impl Rail {
     }
 }
 
-/// All rails, the accounts behind them, and who runs dry next.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// All rails, the accounts behind them, and who runs dry next. Numbers of rails, and what is burnt, are the caller's.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RailBook {
-    accounts: BTreeMap<Address, PayAccount>,
-    rails: BTreeMap<RailId, Rail>,
+    pub(crate) accounts: Table<Address, PayAccount>,
+    pub(crate) rails: Table<RailId, Rail>,
     /// Rails that stream, by payer.
-    streaming: BTreeSet<(Address, RailId)>,
+    pub(crate) streaming: Table<(Address, RailId), ()>,
     /// Accounts that stream, by [`PayAccount::funded_until`].
-    queue: BTreeSet<(Epoch, Address)>,
-    next_rail: u64,
-    burnt: Amount,
+    pub(crate) queue: Table<(Epoch, Address), ()>,
 }
 
 impl RailBook {
@@ -287,14 +316,19 @@ impl RailBook {
         self.rails.get(&rail)
     }
 
-    /// Burnt so far.
-    pub fn burnt(&self) -> Amount {
-        self.burnt
+    /// All rails that are not over, by number.
+    pub fn rails(&self) -> impl Iterator<Item = (RailId, &Rail)> {
+        self.rails.iter().map(|(id, rail)| (*id, rail))
+    }
+
+    /// All accounts, by address.
+    pub fn accounts(&self) -> impl Iterator<Item = (Address, &PayAccount)> {
+        self.accounts.iter().map(|(who, account)| (*who, account))
     }
 
     /// The first epoch at which some account runs dry, and whose.
     pub fn next_unfunded(&self) -> Option<(Epoch, Address)> {
-        self.queue.first().copied()
+        self.queue.first().map(|(entry, ())| *entry)
     }
 
     fn accrued(&self, who: &Address, now: Epoch) -> PayAccount {
@@ -308,10 +342,19 @@ impl RailBook {
         let before = self.account(&who).funded_until();
         let after = account.funded_until();
         if before != after {
-            before.map(|epoch| self.queue.remove(&(epoch, who)));
-            after.map(|epoch| self.queue.insert((epoch, who)));
+            if let Some(epoch) = before {
+                self.queue.remove(&(epoch, who));
+            }
+            if let Some(epoch) = after {
+                self.queue.insert((epoch, who), ());
+            }
         }
-        self.accounts.insert(who, account);
+        // An empty account is like one that was never used.
+        if account.funds.is_zero() && account.rate.is_zero() {
+            self.accounts.remove(&who);
+        } else {
+            self.accounts.insert(who, account);
+        }
     }
 
     fn known(&self, rail: RailId) -> Result<Rail, RailRejection> {
@@ -355,21 +398,22 @@ impl RailBook {
         Ok(())
     }
 
-    /// Opens a rail that streams from `now`.
+    /// Opens a rail that streams from `now`, under a number that was never used.
     ///
     /// # Errors
     /// [`RailRejection`] if the payer cannot lock `rate x period + fixed`.
-    pub fn open(&mut self, now: Epoch, terms: RailTerms) -> Result<RailId, RailRejection> {
+    pub fn open(&mut self, now: Epoch, rail: RailId, terms: RailTerms) -> Result<(), RailRejection> {
+        if self.rails.contains(&rail) {
+            return Err(RailRejection::Exists { rail });
+        }
         let mut account = self.solvent(terms.payer, now)?;
         let locked = terms.lockup()?;
         account.lock(terms.payer, locked)?;
         account.rate = add_rate(account.rate, terms.rate)?;
-        let rail = RailId(self.next_rail);
-        self.next_rail += 1;
         self.put(terms.payer, account);
-        self.streaming.insert((terms.payer, rail));
+        self.streaming.insert((terms.payer, rail), ());
         self.rails.insert(rail, Rail { terms, settled_until: now, ends_at: None, segments: VecDeque::new() });
-        Ok(rail)
+        Ok(())
     }
 
     /// What a rail with these terms would lock, and how long the payer's money would then last.
@@ -452,8 +496,6 @@ impl RailBook {
         let mut payee = self.accrued(&terms.payee, now);
         payee.funds = payee.funds.checked_add(paid).ok_or_else(|| overflow("the payee's funds"))?;
         payee.accrue(now);
-        let burnt_before = self.burnt;
-        self.burnt = burnt_before.checked_add(burnt).ok_or_else(|| overflow("what is burnt"))?;
         let mut payer = self.accrued(&terms.payer, now);
         payer.take_locked(amount);
         self.put(terms.payer, payer);
@@ -473,16 +515,33 @@ impl RailBook {
         if let Some(ends_at) = found.ends_at {
             return Err(RailRejection::Terminated { rail, ends_at });
         }
-        Ok(self.end(now, rail, found))
+        Ok(self.end(now, rail, found, true))
     }
 
-    fn end(&mut self, now: Epoch, rail: RailId, mut ending: Rail) -> Epoch {
+    /// Ends a rail that can earn no more, without a lockup period; does nothing to one that is ending. Settle it then.
+    pub(crate) fn cut_off(&mut self, now: Epoch, rail: RailId) {
+        if let Some(found) = self.rails.get(&rail).filter(|found| found.ends_at.is_none()).cloned() {
+            self.end(now, rail, found, false);
+        }
+    }
+
+    /// Whether the payer of a rail that streams ran dry before `now`.
+    pub(crate) fn is_dry(&self, now: Epoch, rail: &Rail) -> bool {
+        rail.ends_at.is_none() && self.accrued(&rail.terms.payer, now).accrued_until < now
+    }
+
+    /// Ends the streaming of a rail that streams, `period` epochs after the last funded one or at that.
+    pub(crate) fn end(&mut self, now: Epoch, rail: RailId, mut ending: Rail, with_period: bool) -> Epoch {
         let mut account = self.accrued(&ending.terms.payer, now);
         let last = account.accrued_until;
         account.rate = account.rate.checked_sub(ending.terms.rate).expect("a sum that it is in");
+        let period = ending.terms.lockup_period;
+        if !with_period {
+            account.unlock(ending.terms.rate.checked_mul(period).expect("was locked"));
+        }
         // Without this rail the others may be funded for longer.
         account.accrue(now);
-        let ends_at = last.checked_add(ending.terms.lockup_period).expect("epochs stay below 2^63");
+        let ends_at = last.checked_add(if with_period { period } else { 0 }).expect("epochs stay below 2^63");
         ending.ends_at = Some(ends_at);
         self.put(ending.terms.payer, account);
         self.streaming.remove(&(ending.terms.payer, rail));
@@ -490,17 +549,18 @@ impl RailBook {
         ends_at
     }
 
-    /// Terminates one rail of the account that ran dry first, if one did before `now`; `None` if none did. One call is
+    /// Ends one rail of the account that ran dry first, if one did before `now`; `None` if none did. One call is
     /// one piece of work, so that a block can bound how many it does.
     pub fn terminate_next_unfunded(&mut self, now: Epoch) -> Option<RailId> {
         let (funded_until, payer) = self.next_unfunded()?;
         if funded_until >= now {
             return None;
         }
-        let mut streaming = self.streaming.range((payer, RailId(0))..).take_while(|(owner, _)| *owner == payer);
-        let (_, rail) = *streaming.next().expect("an account has a rate because a rail has");
-        let ending = self.rails[&rail].clone();
-        self.end(now, rail, ending);
+        let (&(owner, rail), ()) =
+            self.streaming.iter_from(&(payer, RailId(0))).next().expect("a queued account streams");
+        assert_eq!(owner, payer, "an account has a rate because a rail has");
+        let ending = self.rails.get(&rail).cloned().expect("what streams exists");
+        self.end(now, rail, ending, true);
         Some(rail)
     }
 
@@ -518,7 +578,7 @@ impl RailBook {
         let mut settling = self.known(rail)?;
         let payer = self.accrued(&settling.terms.payer, now);
         let limit = settling.ends_at.map_or(payer.accrued_until, |ends_at| ends_at.min(now));
-        let (owed, faulted) = walk(&mut settling, rail, limit, proofs);
+        let (owed, faulted) = walk(&mut settling, limit, proofs);
         let closed = settling.ends_at == Some(settling.settled_until);
         let rest = if closed { settling.terms.lockup_fixed } else { Amount::ZERO };
         let unlocked = faulted.checked_add(rest).expect("parts of the lockup");
@@ -542,25 +602,37 @@ impl RailBook {
     /// # Errors
     /// A sentence that names what does not fit.
     pub fn check_invariants(&self) -> Result<(), String> {
+        let (mut locked, mut rates): (BTreeMap<Address, u128>, BTreeMap<Address, u128>) = Default::default();
+        let mut streaming = BTreeSet::new();
+        for (id, rail) in self.rails() {
+            let payer = rail.terms.payer;
+            *locked.entry(payer).or_default() += self.locked_for(rail, &self.account(&payer));
+            if rail.ends_at.is_none() {
+                *rates.entry(payer).or_default() += u128::from(rail.terms.rate.0);
+                streaming.insert((payer, id));
+            }
+        }
         let mut queue = BTreeSet::new();
-        for (who, account) in &self.accounts {
-            let own = || self.rails.iter().filter(|(_, rail)| rail.terms.payer == *who);
-            let locked: u128 = own().map(|(_, rail)| self.locked_for(rail, account)).sum();
-            let rate: u128 = own().filter(|(_, rail)| rail.ends_at.is_none()).map(|(_, rail)| rail.terms.rate).sum();
+        for (who, account) in self.accounts() {
+            let locked = locked.remove(&who).unwrap_or_default();
             if locked != u128::from(account.lockup.0) || account.lockup > account.funds {
                 return Err(format!("{who} has lockup {}, its rails need {locked}", account.lockup));
             }
+            let rate = rates.remove(&who).unwrap_or_default();
             if rate != u128::from(account.rate.0) {
                 return Err(format!("{who} streams {}, its rails {rate}", account.rate));
             }
-            queue.extend(account.funded_until().map(|epoch| (epoch, *who)));
+            queue.extend(account.funded_until().map(|epoch| (epoch, who)));
         }
-        let streaming = self.rails.iter().filter(|(_, rail)| rail.ends_at.is_none());
-        let streaming: BTreeSet<_> = streaming.map(|(id, rail)| (rail.terms.payer, *id)).collect();
-        if queue != self.queue || streaming != self.streaming {
+        let queued: BTreeSet<_> = self.queue.iter().map(|(entry, ())| *entry).collect();
+        let indexed: BTreeSet<_> = self.streaming.iter().map(|(entry, ())| *entry).collect();
+        if queue != queued || streaming != indexed {
             return Err("an index differs from what it indexes".to_owned());
         }
-        Ok(())
+        match locked.into_iter().chain(rates).find(|(_, sum)| *sum > 0) {
+            Some((who, _)) => Err(format!("{who} has rails and no account")),
+            None => Ok(()),
+        }
     }
 
     fn locked_for(&self, rail: &Rail, payer: &PayAccount) -> u128 {
@@ -574,19 +646,19 @@ impl RailBook {
 
     /// Sum of all funds.
     pub fn total_funds(&self) -> u128 {
-        self.accounts.values().map(|account| account.funds).sum()
+        self.accounts().map(|(_, account)| account.funds).sum()
     }
 }
 
 /// Moves `settled_until` towards `limit`; returns what proven and what faulted epochs cost.
-fn walk(settling: &mut Rail, rail: RailId, limit: Epoch, proofs: &dyn ProofTable) -> (Amount, Amount) {
+fn walk(settling: &mut Rail, limit: Epoch, proofs: &dyn ProofTable) -> (Amount, Amount) {
     let (mut owed, mut faulted) = (Amount::ZERO, Amount::ZERO);
     for _ in 0..SPANS_MAX {
         let at = settling.settled_until;
         if at >= limit {
             break;
         }
-        let span = proofs.span(rail, at);
+        let span = proofs.span(&settling.terms.binding, at);
         let (rate, change) = settling.rate_at(at);
         let until = span.until.min(change).min(limit);
         let sum = match span.verdict {

@@ -1,4 +1,4 @@
-//! Rewards that become free over time.
+//! Rewards that become free over time; `apply::rewards` grants and releases them.
 //!
 //! Source: `spec/market.md` 2.4: of a reward, 25 % is free at once and 75 % vests linearly over 180 days. Rewards of
 //! one `bucket_epochs` vest together, from the bucket's end, so that an account has a bounded number of entries however
@@ -7,8 +7,6 @@
 //! # Invariants
 //! - *Conservation*: everything granted is free, released, taken or still locked.
 //! - *Bounded*: at most `duration / bucket + 2` entries.
-
-use std::collections::BTreeMap;
 
 use cairn_protocol::{Amount, Epoch};
 use serde::{Deserialize, Serialize};
@@ -56,10 +54,11 @@ struct Bucket {
 }
 
 /// What one account waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VestingAccount {
-    /// By the epoch at which vesting starts.
-    buckets: BTreeMap<Epoch, Bucket>,
+    /// By the epoch at which vesting starts, ascending.
+    buckets: Vec<(Epoch, Bucket)>,
 }
 
 impl VestingAccount {
@@ -72,8 +71,12 @@ impl VestingAccount {
             return Some(free);
         }
         let start = Epoch((now.0 / rule.bucket_epochs).checked_add(1)?.checked_mul(rule.bucket_epochs)?);
-        let granted = self.buckets.get(&start).copied().unwrap_or_default().granted.checked_add(locked)?;
-        self.buckets.entry(start).or_default().granted = granted;
+        let at = self.buckets.partition_point(|(other, _)| *other < start);
+        if self.buckets.get(at).is_none_or(|(other, _)| *other != start) {
+            self.buckets.insert(at, (start, Bucket::default()));
+        }
+        let granted = &mut self.buckets[at].1.granted;
+        *granted = granted.checked_add(locked).expect("checked to fit with all the others");
         Some(free)
     }
 
@@ -89,25 +92,30 @@ impl VestingAccount {
                 released = released.checked_add(due).expect("parts of what is locked");
             }
         }
-        self.buckets.retain(|_, bucket| bucket.gone < bucket.granted);
+        self.buckets.retain(|(_, bucket)| bucket.gone < bucket.granted);
         released
+    }
+
+    /// What [`VestingAccount::release`] would take out.
+    pub fn vested(&self, now: Epoch, rule: &VestingRule) -> Amount {
+        self.clone().release(now, rule)
     }
 
     /// Takes up to `amount` of what has not vested, latest first: how a penalty reaches rewards.
     pub fn take(&mut self, amount: Amount) -> Amount {
         let mut left = amount;
-        for bucket in self.buckets.values_mut().rev() {
+        for (_, bucket) in self.buckets.iter_mut().rev() {
             let taken = Amount(bucket.granted.0 - bucket.gone.0).min(left);
             bucket.gone.0 += taken.0;
             left.0 -= taken.0;
         }
-        self.buckets.retain(|_, bucket| bucket.gone < bucket.granted);
+        self.buckets.retain(|(_, bucket)| bucket.gone < bucket.granted);
         Amount(amount.0 - left.0)
     }
 
     /// What is still locked.
     pub fn locked(&self) -> Amount {
-        let waiting = self.buckets.values().map(|bucket| Amount(bucket.granted.0 - bucket.gone.0));
+        let waiting = self.buckets.iter().map(|(_, bucket)| Amount(bucket.granted.0 - bucket.gone.0));
         Amount::checked_sum(waiting).expect("grants are refused before this overflows")
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A ballot is `Committed` until it is revealed; at the end of the reveal phase [`BallotBox::close`] gives the opinions
-//! and names who committed and did not reveal. Not revealing is not a lie and is not slashed: it costs the round's
+//! and names who committed and did not reveal. Not revealing is no lie, but a commitment that may stay closed is an option on
+//! what the others say: it costs a part of the stake ([`crate::economy::CheckerParams::unrevealed_burn_bp`]), the round's
 //! reward, and after some rounds the voice ([`super::ScoreParams::silent_rounds_max`]).
 //!
 //! Where trust remains: a checker may show its opinions to friends before the reveal; a copier then only needs a friend.
@@ -126,7 +127,7 @@ pub enum BallotRejection {
 }
 
 /// One checker's ballot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ballot {
     /// Not shown yet.
     Committed(Commitment),
@@ -156,6 +157,17 @@ impl BallotBox {
     /// An empty box for the opinions of `round`, with at most `opinions_max` of them in a reveal.
     pub fn new(calendar: RoundCalendar, round: u64, opinions_max: usize) -> Self {
         Self { calendar, round, opinions_max, ballots: BTreeMap::new() }
+    }
+
+    /// A box that holds one checker's ballot already, if it has handed one in.
+    pub fn with(mut self, checker: Address, ballot: Option<Ballot>) -> Self {
+        self.ballots.extend(ballot.map(|ballot| (checker, ballot)));
+        self
+    }
+
+    /// A checker's ballot.
+    pub fn ballot(&self, checker: &Address) -> Option<&Ballot> {
+        self.ballots.get(checker)
     }
 
     fn check_phase(&self, epoch: Epoch, phase: Phase, what: &str) -> Result<(), BallotRejection> {

@@ -2,13 +2,14 @@
 //!
 //! Source: `spec/market.md` 6 and 7.1. For round, checker and slot:
 //!
-//! 1. Draw a provider, each equally likely, so that small ones are measured too.
-//! 2. Draw a byte of all that it serves, each equally likely: that names a dataset.
-//! 3. Draw where the range begins in the dataset. One root block says little about the rest; any range may be asked.
+//! 1. Draw a provider, each equally likely, so that small ones are measured too. `samples` slots in a row go to one
+//!    provider: an opinion needs several checks, and nobody can check everybody.
+//! 2. Draw one of the deals that it serves, each equally likely: that names a dataset.
+//! 3. Draw a point of the dataset. One root block says little about the rest; any byte may be asked for.
 //!
-//! A draw is `SHA-256(tag length u8 || tag || beacon || round u64 BE || checker || slot u32 BE || what u8)`; its first
+//! A draw is `SHA-256(tag length u8 || tag || beacon || round u64 BE || checker || number u32 BE || what u8)`; its first
 //! eight bytes, big-endian, are scaled to the choices by `x * choices / 2^64`. That favours some choices by at most
-//! `choices / 2^64`. A slot that draws a provider of the checker's own stays empty.
+//! `choices / 2^64`. Slots that draw a provider of the checker's own stay empty.
 //!
 //! Everybody who has the beacon and the catalogue knows all tasks of the round: so does a provider. It cannot know from
 //! which address a checker comes; checkers must ask as ordinary clients do.
@@ -22,39 +23,36 @@ use crate::ids::{Address, Beacon};
 
 const TAG: &[u8] = b"cairn/randomness/retrieval-check/v1";
 
-/// A dataset that a provider must serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retrievable {
-    /// Root CID.
-    pub root: Cid,
-    /// Bytes of its payload; more than none.
-    pub bytes: u64,
-}
+/// What every provider serves, in a fixed order.
+pub trait Catalogue {
+    /// Number of providers that serve anything.
+    fn providers(&self) -> u64;
 
-#[derive(Debug, Clone)]
-struct Shelf {
-    provider: ProviderId,
-    owner: Address,
-    /// Datasets with the sum of bytes before each.
-    datasets: Vec<(u64, Retrievable)>,
-    bytes: u64,
-}
+    /// The provider at a place below [`Catalogue::providers`]: its number, its owner, and how many deals it serves, which
+    /// is more than none.
+    fn provider(&self, place: u64) -> (ProviderId, Address, u64);
 
-/// What every provider serves in a round, in the order of provider numbers and CIDs.
-#[derive(Debug, Clone, Default)]
-pub struct Catalogue {
-    shelves: Vec<Shelf>,
+    /// Root CID of the dataset of one of its deals, by a place below their number.
+    fn dataset(&self, provider: ProviderId, place: u64) -> Cid;
 }
 
 /// How much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckPlan {
-    /// Slots of each checker in a round.
-    pub slots: u32,
-    /// Bytes in a range; less where the dataset is smaller.
+    /// Providers that a checker is sent to in a round; the same one may be drawn twice.
+    pub targets: u32,
+    /// Checks for each of them.
+    pub samples: u32,
+    /// Bytes in a range; less where the file ends.
     pub range_bytes: u64,
+}
+
+impl CheckPlan {
+    /// Checks of each checker in a round.
+    pub const fn slots(&self) -> u32 {
+        self.targets.saturating_mul(self.samples)
+    }
 }
 
 /// One range that a checker shall fetch.
@@ -71,90 +69,60 @@ pub struct CheckTask {
     pub provider: ProviderId,
     /// Root CID of the dataset.
     pub root: Cid,
-    /// First byte.
-    pub offset: u64,
+    /// Where the range begins: at byte `point * size / 2^64` of the dataset's files, one after the other.
+    pub point: u64,
     /// Number of bytes.
     pub length: u64,
 }
 
-impl Catalogue {
-    /// Sorts what is served. Empty datasets are left out, as is what would make a provider serve 2^64 bytes or more.
-    pub fn new(serving: impl IntoIterator<Item = (ProviderId, Address, Vec<Retrievable>)>) -> Self {
-        let mut shelves: Vec<Shelf> = Vec::new();
-        for (provider, owner, mut datasets) in serving {
-            datasets.sort_unstable();
-            datasets.dedup();
-            let mut shelf = Shelf { provider, owner, datasets: Vec::new(), bytes: 0 };
-            for dataset in datasets.into_iter().filter(|dataset| dataset.bytes > 0) {
-                let Some(bytes) = shelf.bytes.checked_add(dataset.bytes) else { break };
-                shelf.datasets.push((shelf.bytes, dataset));
-                shelf.bytes = bytes;
-            }
-            if shelf.bytes > 0 {
-                shelves.push(shelf);
-            }
-        }
-        shelves.sort_by_key(|shelf| shelf.provider);
-        shelves.dedup_by_key(|shelf| shelf.provider);
-        Self { shelves }
-    }
-
-    /// Number of providers that serve anything.
-    pub fn providers(&self) -> usize {
-        self.shelves.len()
-    }
-
-    /// The task in a slot; `None` beyond the plan, if nobody serves anything, or if it would be the checker's own
-    /// provider.
-    pub fn task(
-        &self,
-        beacon: &Beacon,
-        round: u64,
-        checker: Address,
-        slot: u32,
-        plan: &CheckPlan,
-    ) -> Option<CheckTask> {
-        if slot >= plan.slots || plan.range_bytes == 0 || self.shelves.is_empty() {
-            return None;
-        }
-        let draw = |what: u8, choices: u64| scaled(draw(beacon, round, checker, slot, what), choices);
-        let shelf = &self.shelves[draw(0, self.shelves.len() as u64) as usize];
-        if shelf.owner == checker {
-            return None;
-        }
-        let byte = draw(1, shelf.bytes);
-        let index = shelf.datasets.partition_point(|(before, _)| *before <= byte) - 1;
-        let dataset = shelf.datasets[index].1;
-        let length = plan.range_bytes.min(dataset.bytes);
-        let offset = draw(2, (dataset.bytes - length).saturating_add(1));
-        Some(CheckTask { round, checker, slot, provider: shelf.provider, root: dataset.root, offset, length })
-    }
-
-    /// All tasks of a checker.
-    pub fn tasks<'a>(
-        &'a self,
-        beacon: &'a Beacon,
-        round: u64,
-        checker: Address,
-        plan: &'a CheckPlan,
-    ) -> impl Iterator<Item = CheckTask> + 'a {
-        (0..plan.slots).filter_map(move |slot| self.task(beacon, round, checker, slot, plan))
-    }
-
-    /// Whether this very task was drawn.
-    pub fn is_assigned(&self, beacon: &Beacon, task: &CheckTask, plan: &CheckPlan) -> bool {
-        self.task(beacon, task.round, task.checker, task.slot, plan).as_ref() == Some(task)
+impl CheckTask {
+    /// The first byte of the range in a dataset of `size` bytes.
+    pub fn offset(&self, size: u64) -> u64 {
+        scaled(self.point, size)
     }
 }
 
-fn draw(beacon: &Beacon, round: u64, checker: Address, slot: u32, what: u8) -> u64 {
+/// The task in a slot; `None` beyond the plan, if nobody serves anything, or if it would be the checker's own provider.
+pub fn task(
+    catalogue: &impl Catalogue,
+    beacon: &Beacon,
+    round: u64,
+    checker: Address,
+    slot: u32,
+    plan: &CheckPlan,
+) -> Option<CheckTask> {
+    let providers = catalogue.providers();
+    if slot >= plan.slots() || plan.range_bytes == 0 || providers == 0 {
+        return None;
+    }
+    let draw = |number: u32, what: u8| draw(beacon, round, checker, number, what);
+    let (provider, owner, deals) = catalogue.provider(scaled(draw(slot / plan.samples, 0), providers));
+    if owner == checker {
+        return None;
+    }
+    let root = catalogue.dataset(provider, scaled(draw(slot, 1), deals));
+    Some(CheckTask { round, checker, slot, provider, root, point: draw(slot, 2), length: plan.range_bytes })
+}
+
+/// All tasks of a checker.
+pub fn tasks(
+    catalogue: &impl Catalogue,
+    beacon: &Beacon,
+    round: u64,
+    checker: Address,
+    plan: &CheckPlan,
+) -> impl Iterator<Item = CheckTask> {
+    (0..plan.slots()).filter_map(move |slot| task(catalogue, beacon, round, checker, slot, plan))
+}
+
+fn draw(beacon: &Beacon, round: u64, checker: Address, number: u32, what: u8) -> u64 {
     let mut hash = Sha256::new();
     hash.update([TAG.len() as u8]);
     hash.update(TAG);
     hash.update(beacon.0);
     hash.update(round.to_be_bytes());
     hash.update(checker.0);
-    hash.update(slot.to_be_bytes());
+    hash.update(number.to_be_bytes());
     hash.update([what]);
     u64::from_be_bytes(hash.finalize()[..8].try_into().expect("a digest has 32 bytes"))
 }
@@ -172,66 +140,78 @@ mod tests {
 
     use super::*;
 
-    fn dataset(tag: u8, bytes: u64) -> Retrievable {
-        Retrievable { root: Cid::new_v1(0x55, Multihash::wrap(0x12, &[tag; 32]).unwrap()), bytes }
+    fn dataset(tag: u8) -> Cid {
+        Cid::new_v1(0x55, Multihash::wrap(0x12, &[tag; 32]).unwrap())
     }
 
     fn owner(provider: u64) -> Address {
         Address([provider as u8; 32])
     }
 
-    fn catalogue() -> Catalogue {
-        let serving = |n: u64, datasets| (ProviderId(n), owner(n), datasets);
-        Catalogue::new([
-            serving(3, vec![dataset(1, 1 << 40), dataset(2, 1 << 20)]),
-            serving(1, vec![dataset(2, 1 << 20), dataset(4, 0)]),
-            serving(2, vec![dataset(4, 0)]),
-        ])
+    struct Shelves(Vec<(u64, Vec<u8>)>);
+
+    impl Catalogue for Shelves {
+        fn providers(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn provider(&self, place: u64) -> (ProviderId, Address, u64) {
+            let (number, datasets) = &self.0[place as usize];
+            (ProviderId(*number), owner(*number), datasets.len() as u64)
+        }
+
+        fn dataset(&self, provider: ProviderId, place: u64) -> Cid {
+            let (_, datasets) = self.0.iter().find(|(number, _)| *number == provider.0).unwrap();
+            dataset(datasets[place as usize])
+        }
     }
 
-    const PLAN: CheckPlan = CheckPlan { slots: 1_000, range_bytes: 1 << 20 };
+    fn shelves() -> Shelves {
+        Shelves(vec![(1, vec![2]), (3, vec![1, 1, 1, 2])])
+    }
+
+    const PLAN: CheckPlan = CheckPlan { targets: 1_000, samples: 1, range_bytes: 1 << 20 };
 
     #[test]
     fn every_provider_is_checked_about_equally() {
-        let (catalogue, beacon, checker) = (catalogue(), Beacon([7; 32]), Address([99; 32]));
-        assert_eq!(catalogue.providers(), 2);
-        let mut counts: BTreeMap<(ProviderId, Cid), u32> = BTreeMap::new();
-        for task in catalogue.tasks(&beacon, 5, checker, &PLAN) {
-            assert!(catalogue.is_assigned(&beacon, &task, &PLAN));
-            assert!(!catalogue.is_assigned(&beacon, &CheckTask { offset: task.offset + 1, ..task.clone() }, &PLAN));
-            // A dataset of one range has one task only, which any beacon may draw.
-            let whole = task.length == 1 << 20 && task.offset == 0;
-            assert!(whole || !catalogue.is_assigned(&Beacon([8; 32]), &task, &PLAN));
-            *counts.entry((task.provider, task.root)).or_default() += 1;
+        let (shelves, beacon, checker) = (shelves(), Beacon([7; 32]), Address([99; 32]));
+        let mut counts: BTreeMap<(u64, Cid), u32> = BTreeMap::new();
+        for drawn in tasks(&shelves, &beacon, 5, checker, &PLAN) {
+            assert_eq!(task(&shelves, &beacon, 5, checker, drawn.slot, &PLAN).as_ref(), Some(&drawn));
+            assert_ne!(task(&shelves, &Beacon([8; 32]), 5, checker, drawn.slot, &PLAN), Some(drawn.clone()));
+            *counts.entry((drawn.provider.0, drawn.root)).or_default() += 1;
         }
-        let small = counts[&(ProviderId(1), dataset(2, 0).root)];
-        let large = counts[&(ProviderId(3), dataset(1, 0).root)];
-        assert_eq!(small + large, 1_000, "a dataset of a millionth of the bytes is hardly ever drawn");
+        let count = |provider, tag| counts[&(provider, dataset(tag))];
+        let (small, large) = (count(1, 2), count(3, 1) + count(3, 2));
+        assert_eq!(small + large, 1_000);
         assert!(small.abs_diff(large) < 120, "{small} and {large}");
+        assert!(count(3, 1).abs_diff(3 * count(3, 2)) < 120, "by deals: {} and {}", count(3, 1), count(3, 2));
+    }
+
+    #[test]
+    fn samples_of_a_target_go_to_one_provider() {
+        let plan = CheckPlan { targets: 20, samples: 10, range_bytes: 1 };
+        let drawn: Vec<CheckTask> = tasks(&shelves(), &Beacon([7; 32]), 5, Address([99; 32]), &plan).collect();
+        assert_eq!(drawn.len(), 200);
+        assert!(drawn.chunks(10).all(|target| target.iter().all(|task| task.provider == target[0].provider)));
+        assert!(drawn.chunks(10).any(|target| target[0].provider != drawn[0].provider));
+        assert!(drawn.chunks(10).all(|target| target.windows(2).all(|pair| pair[0].point != pair[1].point)));
     }
 
     #[test]
     fn a_checker_does_not_check_itself() {
-        let tasks = |checker| catalogue().tasks(&Beacon([7; 32]), 5, checker, &PLAN).collect::<Vec<_>>();
+        let tasks = |checker| tasks(&shelves(), &Beacon([7; 32]), 5, checker, &PLAN).collect::<Vec<_>>();
         assert!(tasks(owner(3)).iter().all(|task| task.provider != ProviderId(3)));
         assert!(tasks(owner(3)).len() > 400);
+        assert_eq!(task(&Shelves(vec![]), &Beacon([7; 32]), 5, owner(9), 0, &PLAN), None);
     }
 
     proptest! {
         #[test]
-        fn a_range_lies_in_its_dataset(
-            beacon: [u8; 32],
-            sizes in prop::collection::vec(prop_oneof![1u64..5_000, Just(u64::MAX)], 1..6),
-            range_bytes in prop_oneof![1u64..5_000, Just(u64::MAX)],
-            slot in 0u32..50,
-        ) {
-            let datasets: Vec<_> = sizes.iter().enumerate().map(|(n, bytes)| dataset(n as u8, *bytes)).collect();
-            let catalogue = Catalogue::new([(ProviderId(1), owner(1), datasets.clone())]);
-            let plan = CheckPlan { slots: 50, range_bytes };
-            let task = catalogue.task(&Beacon(beacon), 1, Address([9; 32]), slot, &plan).unwrap();
-            let found = datasets.iter().find(|dataset| dataset.root == task.root).unwrap();
-            prop_assert!(task.length > 0 && task.length <= range_bytes);
-            prop_assert!(task.offset.checked_add(task.length).unwrap() <= found.bytes);
+        fn a_point_lies_in_any_dataset(point: u64, size in prop_oneof![1u64..5_000, any::<u64>()]) {
+            let (round, checker, slot, provider) = (1, owner(1), 0, ProviderId(1));
+            let task = CheckTask { round, checker, slot, provider, root: dataset(1), point, length: 1 };
+            prop_assert!(task.offset(size.max(1)) < size.max(1));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: `spec/market.md` 6 and 7.1. The checker signs
 //! `tag || SHA-256(chain || canonical DAG-CBOR of the receipt)` with its Ed25519 key (ZIP-215 rules). A receipt names
-//! its task, so it can be held against the beacon ([`super::checks::Catalogue::is_assigned`]). Two receipts of one
+//! its task, so it can be held against the beacon ([`super::checks::task`]). Two receipts of one
 //! checker for one slot that say different things are a [`contradiction`]: the only thing about scores that is slashed,
 //! because it is the only one that can be proven.
 //!
@@ -155,7 +155,7 @@ mod tests {
             slot: 5,
             provider: ProviderId(1_000),
             root: Cid::default(),
-            offset: 10,
+            point: 10,
             length: 20,
         };
         CheckReceipt { task, result }

@@ -84,6 +84,11 @@ pub fn populated(params: &LedgerParams, population: &Population, owner: impl Fn(
     extend(&mut state.partitions, partitions);
     extend(&mut state.deals, (0..population.deals).map(|deal| (made.deal_id(deal), made.deal(deal))));
     extend(&mut state.orders, (0..population.deals).map(|deal| (made.order_id(deal), made.order(deal))));
+    let root = made.templates.order.terms.root;
+    let served = (0..population.providers).flat_map(|index| population.deals_of(index).map(move |deal| (index, deal)));
+    extend(&mut state.serving, served.map(|(index, deal)| ((made.id(index), made.deal_id(deal)), root)));
+    let counts = (0..population.providers).map(|index| (made.id(index), population.deals_of(index).count() as u64));
+    extend(&mut state.shelves, counts.filter(|(_, count)| *count > 0));
     let mut all: Vec<_> = state.queue.iter().map(|(key, ())| *key).chain(queue).collect();
     all.sort_unstable();
     state.queue = Table::from_ascending(all.into_iter().map(|key| (key, ())));
@@ -325,9 +330,9 @@ mod tests {
         assert!(size.entries > 6_000 && size.bytes > 1_000_000, "{size:?}");
         let live = |state: &State| (1_000..1_200).map(|id| state.sectors_of(ProviderId(id)).count()).sum::<usize>();
         assert_eq!(live(&state), 5_003 + 2);
-        // Everybody misses, nobody panics, and the books still balance.
+        // Everybody misses twice, the second time for a fee, nobody panics, and the books still balance.
         let mut network = Network { state, events: Vec::new() };
-        for _ in 0..params.proving_period() + 30 {
+        for _ in 0..2 * params.proving_period() + 30 {
             step(&mut network, &[]);
         }
         network.state.check_invariants().unwrap();

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, State};
+use cairn_ledger::{
+    Address, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome, RewardEvent,
+    SectorEvent, State,
+};
 use cairn_protocol::{Amount, ProviderId};
 
 use super::Checker;
@@ -18,9 +22,15 @@ pub struct MoneyFollowsEvents {
     clients: BTreeMap<OrderId, Address>,
     deal_parties: BTreeMap<DealId, (Address, ProviderId)>,
     channels: BTreeMap<ChannelId, (Address, Address)>,
+    /// Posters and work of jobs.
+    jobs: BTreeMap<JobId, (Address, u64)>,
+    /// Bonds of jobs that are worked on.
+    job_bonds: BTreeMap<JobId, i128>,
+    job_params: JobParams,
     bid_deposit: i128,
     sector_deposit: i128,
     fee: i128,
+    settlement_burn_bp: u32,
 }
 
 fn signed(amount: Amount) -> i128 {
@@ -37,9 +47,13 @@ impl MoneyFollowsEvents {
             clients: BTreeMap::new(),
             deal_parties: BTreeMap::new(),
             channels: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            job_bonds: BTreeMap::new(),
+            job_params: params.jobs.clone(),
             bid_deposit: signed(params.bid_deposit),
             sector_deposit: signed(params.sector_deposit),
             fee: signed(params.transaction_fee),
+            settlement_burn_bp: params.economy.emission.settlement_burn_bp,
         }
     }
 
@@ -59,6 +73,9 @@ impl MoneyFollowsEvents {
             self.read_deal(event, ordered_again);
             self.read_provider(event, command);
             self.read_account(event, command);
+            if let Event::Job(event) = event {
+                self.read_job(event);
+            }
         }
     }
 
@@ -81,7 +98,10 @@ impl MoneyFollowsEvents {
             Event::DealAssigned { deal, order, provider, .. } => {
                 self.deal_parties.insert(deal, (self.clients[&order], provider));
             }
-            Event::DealSettled { deal, paid, .. } => self.pay_owner(self.deal_parties[&deal].1, signed(paid)),
+            Event::DealSettled { deal, paid, .. } => {
+                let kept = signed(paid) - signed(part_of(paid, self.settlement_burn_bp));
+                self.pay_owner(self.deal_parties[&deal].1, kept);
+            }
             Event::DealClosed { deal, refunded, .. } => {
                 let (client, _) = self.deal_parties.remove(&deal).expect("assigned before");
                 self.pay(client, signed(refunded));
@@ -109,6 +129,9 @@ impl MoneyFollowsEvents {
             Event::SectorFaulted { provider, fee, .. } => {
                 *self.collateral.entry(provider).or_default() -= signed(fee);
             }
+            Event::Sector(SectorEvent::CollateralBurnt { provider, amount, .. }) => {
+                *self.collateral.entry(provider).or_default() -= signed(amount);
+            }
             Event::SectorPreCommitted { provider, .. } => self.pay_owner(provider, -self.sector_deposit),
             Event::SectorClosed { provider, burnt, .. } => {
                 self.pay_owner(provider, self.sector_deposit - signed(burnt));
@@ -129,6 +152,8 @@ impl MoneyFollowsEvents {
                 }
             }
             Event::StakeReleased { validator, amount } => self.pay(validator, signed(amount)),
+            Event::Reward(RewardEvent::Rewarded { to, free, .. }) => self.pay(to, signed(free)),
+            Event::Reward(RewardEvent::Vested { to, amount }) => self.pay(to, signed(amount)),
             Event::ChannelOpened { channel, payer, payee, deposit } => {
                 self.channels.insert(channel, (payer, payee));
                 self.pay(payer, -signed(deposit));
@@ -140,6 +165,29 @@ impl MoneyFollowsEvents {
             }
             Event::VoucherRedeemed { channel, paid, .. } => self.pay(self.channels[&channel].1, signed(paid)),
             Event::ChannelClosed { channel, returned, .. } => self.pay(self.channels[&channel].0, signed(returned)),
+            _ => {}
+        }
+    }
+
+    fn read_job(&mut self, event: &JobEvent) {
+        match *event {
+            JobEvent::Posted { job, poster, work, escrow } => {
+                self.jobs.insert(job, (poster, work));
+                self.pay(poster, -signed(escrow));
+            }
+            JobEvent::BidPlaced { job, worker, .. } => {
+                let bond = self.job_params.bond_of(self.jobs[&job].1);
+                self.pay(worker, -signed(bond));
+            }
+            JobEvent::BidReturned { worker, bond, .. } => self.pay(worker, signed(bond)),
+            JobEvent::Assigned { job, bond, .. } => drop(self.job_bonds.insert(job, signed(bond))),
+            JobEvent::Proven { job, worker, paid, refunded, .. } => {
+                let bond = self.job_bonds.remove(&job).expect("assigned before");
+                self.pay(worker, bond + signed(paid));
+                self.pay(self.jobs[&job].0, signed(refunded));
+            }
+            JobEvent::WorkerFailed { worker, returned, .. } => self.pay(worker, signed(returned)),
+            JobEvent::Closed { job, refunded, .. } => self.pay(self.jobs[&job].0, signed(refunded)),
             _ => {}
         }
     }
@@ -177,15 +225,21 @@ impl BurnsHaveCauses {
 }
 
 /// What an event burns, and whether its reason allows that.
-fn burnt_by(event: &Event) -> (Amount, bool) {
-    use CloseReason::{CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired};
+fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
+    use CloseReason::{
+        CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired, TerminatedByOwner,
+    };
     match event {
-        Event::SectorFaulted { fee, .. } => (*fee, true),
+        Event::SectorFaulted { fee, .. } | Event::Job(JobEvent::Proven { fee, .. }) => (*fee, true),
+        Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
+        Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
+        Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
         }
         Event::SectorClosed { burnt, closure, .. } => {
-            let guilty = matches!(closure.reason, PreCommitExpired | FaultyTooLong | CollateralExhausted);
+            let early = matches!(closure.reason, FaultyTooLong | CollateralExhausted | TerminatedByOwner);
+            let guilty = early || closure.reason == PreCommitExpired;
             (*burnt, guilty != burnt.is_zero())
         }
         _ => (Amount::ZERO, true),
@@ -197,7 +251,7 @@ impl Checker for BurnsHaveCauses {
         let fee = u128::from(seen.after.params().transaction_fee.0);
         let mut caused = fee * seen.paying().count() as u128;
         for event in &seen.outcome.events {
-            let (burnt, allowed) = burnt_by(event);
+            let (burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
             if !allowed {
                 return Err(format!("the reason does not go with what is burnt: {event:?}"));
             }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use cairn_ledger::jobs::JobDue;
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Command, State, StateChange, codec};
+use cairn_ledger::{Command, JobCommand, State, StateChange, codec};
 use cairn_protocol::Epoch;
 
 use super::Checker;
@@ -64,6 +65,7 @@ fn weight_at_most(due: &Due, state: &State) -> u64 {
             let pieces = state.order(order).map_or(0, |order| order.terms.pieces.len() as u64);
             1 + state.bids_on(order).count() as u64 * (1 + pieces)
         }
+        Due::Job(JobDue::Assign, job) => 1 + state.job_bids_on(job).count() as u64,
         Due::StakeRelease(_) => cairn_ledger::validator::LEAVING_MAX,
         _ => 1,
     }
@@ -115,12 +117,21 @@ const CHANGES_PER_UNIT: u64 = 16;
 /// Entries that change in every block: singletons and two beacons.
 const CHANGES_PER_BLOCK: u64 = 3;
 
+/// Entries that a round of the economy may change besides: two rounds of rewards; account, vesting and two events for each
+/// validator and each checker; and scores for a group of providers.
+fn changes_of_round(state: &State) -> u64 {
+    let (validators, checkers) = (state.validators().count() as u64, state.checkers().count() as u64);
+    let group = if checkers > 0 { u64::from(state.params().economy.group_providers) } else { 0 };
+    8 + 4 * validators + 8 * checkers + 4 * group
+}
+
 /// Units of work that a command may be.
 fn units(command: &Command, state: &State) -> u64 {
     match command {
         Command::ProveCommit { pieces, .. } => 2 + pieces.len() as u64,
         Command::PreCommit(announced) => 2 + announced.deals.len() as u64,
         Command::DeclareFaults { sectors, .. } | Command::DeclareRecovery { sectors, .. } => 1 + sectors.len() as u64,
+        Command::Job(JobCommand::Cancel { job }) => 2 + state.job_bids_on(*job).count() as u64,
         Command::CancelOrder { order } => 2 + state.bids_on(*order).count() as u64,
         Command::SubmitWindowPost { provider, deadline, partition, .. } => {
             let members = state.partition(*provider, *deadline, *partition);
@@ -138,13 +149,15 @@ impl Checker for WorkBounded {
         let heaviest = taken.iter().map(|(_, due)| weight_at_most(due, &seen.before)).max().unwrap_or(0);
         let queued = seen.after.params().queue_weight_per_block + heaviest;
         let asked: u64 = seen.paying().map(|(offer, _)| units(&offer.signed.transaction.command, &seen.before)).sum();
-        let most = CHANGES_PER_BLOCK + CHANGES_PER_UNIT * (queued + asked);
+        let most = CHANGES_PER_BLOCK + changes_of_round(&seen.before) + CHANGES_PER_UNIT * (queued + asked);
         let (changed, happened) = (seen.changes.len() as u64, seen.outcome.events.len() as u64);
         if changed > most || happened > most {
             return Err(format!("{changed} entries changed, {happened} events, at most {most} are allowed"));
         }
         let proofs = |(offer, _): &(&crate::world::Offer, _)| {
-            matches!(offer.signed.transaction.command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
+            let command = &offer.signed.transaction.command;
+            let submits = matches!(command, Command::Job(JobCommand::Submit { .. }));
+            submits || matches!(command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
         };
         // Once together, and once more alone if a transaction before it changed what it speaks of.
         let most = 2 * seen.receipts().filter(proofs).count() as u64;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{Address, DealId, Job, JobId, OrderId, State, Treasury};
-use cairn_protocol::{Amount, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 
 use super::Checker;
 use crate::observation::Observation;
@@ -44,7 +44,7 @@ impl Checker for SupplyConserved {
     }
 }
 
-fn pots(treasury: &Treasury) -> [(&'static str, Amount); 8] {
+fn pots(treasury: &Treasury) -> [(&'static str, Amount); 11] {
     [
         ("escrow", treasury.escrow),
         ("bid deposits", treasury.bid_deposits),
@@ -52,6 +52,9 @@ fn pots(treasury: &Treasury) -> [(&'static str, Amount); 8] {
         ("sector deposits", treasury.sector_deposits),
         ("channels", treasury.channels),
         ("stake", treasury.stake),
+        ("rails", treasury.rails),
+        ("vesting", treasury.vesting),
+        ("checker stake", treasury.checker_stake),
         ("job escrow", treasury.job_escrow),
         ("job bonds", treasury.job_bonds),
     ]
@@ -112,6 +115,19 @@ impl Checker for PotsMatch {
         });
         self.moved("stake", seen, seen.touched(columns::VALIDATORS), |s, address: &Address| {
             s.validator(address).map_or(0, |validator| validator.locked())
+        });
+        self.moved("rails", seen, seen.touched(columns::RAIL_ACCOUNTS), |s, address: &Address| {
+            s.rails().account(address).funds.0.into()
+        });
+        self.moved("vesting", seen, seen.touched(columns::VESTING), |s, address: &Address| {
+            s.vesting(address).locked().0.into()
+        });
+        self.moved("checker stake", seen, seen.touched(columns::CHECKERS), |s, address: &Address| {
+            or_nothing(s.checker(address).map(|checker| checker.stake))
+        });
+        let exits = seen.touched(columns::CHECKER_EXITS);
+        self.moved("checker stake", seen, exits, |s, (address, until): &(Address, Epoch)| {
+            s.exits_of(*address).filter(|(at, _)| at == until).map(|(_, amount)| amount).sum()
         });
         self.moved("job escrow", seen, seen.touched(columns::JOBS), |s, id: &JobId| {
             or_nothing(s.job(*id).map(|j| j.escrow))

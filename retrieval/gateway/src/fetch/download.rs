@@ -141,7 +141,7 @@ impl Download {
         let plan = &self.targets[cursor.job.file].plan;
         let first = plan.leaf(cursor.job.leaves.start).offset + cursor.started.len() as u64;
         let last = plan.leaf(cursor.job.leaves.end - 1).end() - 1;
-        let path = self.request_path(&plan.path);
+        let path = request_path(&self.base, &plan.path);
         let mut reply = self.pool.get(source, &path, Part::Closed(first, last)).await?;
         check_part(&reply, &path, first, last, plan.bytes)?;
         while !cursor.job.leaves.is_empty() {
@@ -197,15 +197,16 @@ impl Download {
         self.tally.add(count);
         Ok(())
     }
+}
 
-    fn request_path(&self, path: &str) -> String {
-        let mut request = self.base.clone();
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            request.push('/');
-            request.push_str(&percent_encode(name));
-        }
-        request
+/// The request path of a file below the request path of its dataset.
+pub(crate) fn request_path(base: &str, path: &str) -> String {
+    let mut request = base.to_owned();
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        request.push('/');
+        request.push_str(&percent_encode(name));
     }
+    request
 }
 
 enum AttemptFailure {
@@ -228,7 +229,7 @@ impl From<FetchError> for AttemptFailure {
 /// Checks that an answer is the part that was asked for.
 ///
 /// A 200 is accepted where it costs nothing, from the first byte on: the rest of its body is simply not read.
-fn check_part(reply: &Reply, target: &str, first: u64, last: u64, size: u64) -> Result<(), SourceFault> {
+pub(crate) fn check_part(reply: &Reply, target: &str, first: u64, last: u64, size: u64) -> Result<(), SourceFault> {
     let mismatch = |problem: String| SourceFault::Mismatch { target: target.to_owned(), problem };
     if reply.status == StatusCode::OK {
         let length = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -28,6 +28,7 @@ mod journal;
 mod piece;
 mod plan;
 mod pool;
+mod range;
 mod target;
 mod url;
 mod walk;
@@ -48,6 +49,7 @@ pub use self::error::{FetchError, FetchRejection, SourceFailure, SourceFault};
 pub use self::piece::{PieceReport, PieceRequest, fetch_piece};
 use self::plan::FilePlan;
 use self::pool::SourcePool;
+pub use self::range::{DatasetOutline, VerifiedRange};
 use self::target::{Existing, Target};
 pub use self::url::{SourceUrl, SourceUrlRejection};
 

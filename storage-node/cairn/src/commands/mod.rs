@@ -12,6 +12,7 @@ mod post;
 mod proof_file;
 mod sector;
 mod sim;
+mod validator;
 
 use std::time::Instant;
 
@@ -37,6 +38,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Job(command) => ledger::job::run(command),
         Command::Tx(command) => ledger::transaction::run(command),
         Command::Block(command) => ledger::block::run(command),
+        Command::Validator(command) => validator::run(command),
         Command::Sim(command) => sim::run(command),
     }
 }

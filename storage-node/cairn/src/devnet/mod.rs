@@ -163,7 +163,7 @@ impl Devnet {
     }
 }
 
-async fn ended_by_signal() -> std::io::Result<()> {
+pub(crate) async fn ended_by_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
