@@ -39,6 +39,7 @@ pub mod provider;
 pub mod queue;
 pub mod quote;
 pub mod randomness;
+mod reading;
 pub mod rejection;
 pub mod scores;
 pub mod sealed;
