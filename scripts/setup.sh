@@ -3,6 +3,7 @@
 #
 #   setup.sh            for Cairn
 #   setup.sh compare    for the comparison with the reference implementation too, which links libhwloc
+#   setup.sh test       for the tests too: schemathesis, from PyPI, into .venv-test; without it one test is skipped loudly
 #
 # What needs them: RocksDB is C++ (a C++ compiler), and its Rust bindings are generated during the build (libclang with its headers).
 # As root on Debian the missing ones are installed; otherwise the exact command is printed and the build stops here.
@@ -22,6 +23,22 @@ has_libclang() {
     done
     return 1
 }
+
+# Makes .venv-test unless it holds what the list says. What fails here costs one test, not the build.
+make_venv() {
+    wanted=market/rpc/tests/requirements.txt
+    ! cmp -s "$wanted" .venv-test/requirements.txt || return 0
+    say 'making .venv-test for the tests'
+    rm -rf .venv-test
+    if ! { python3 -m venv .venv-test && .venv-test/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted"; } >&2; then
+        rm -rf .venv-test
+        say 'no schemathesis: python3 with its venv module and a package index are needed'
+        return 0
+    fi
+    cp "$wanted" .venv-test/requirements.txt
+}
+
+[ "${1:-}" != test ] || (cd "$(dirname "$0")/.." && make_venv)
 
 if ! has_command cargo; then
     say 'cargo is missing. Cairn needs Rust 1.88 or newer: install it with rustup, open a new shell and run this again.'

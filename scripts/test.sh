@@ -29,6 +29,7 @@ else
 fi
 
 printf '== tests\n'
+scripts/setup.sh test
 cargo test --locked --release --workspace --no-fail-fast
 
 printf '== demo, through the binary\n'

@@ -13,6 +13,8 @@ use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
 use cairn_ledger::{ChainId, SignedTransaction, codec};
 use cairn_protocol::parse_piece_cid;
+use cairn_rpc::client::SseParser;
+use cairn_rpc::{EventId, Problem, page, wire};
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
 use cairn_sector::update::UpdateProof;
@@ -27,7 +29,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 12] = [
+pub const ENTRIES: [Entry; 14] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -40,6 +42,8 @@ pub const ENTRIES: [Entry; 12] = [
     ("http_request", http_request),
     ("signed_claim", signed_claim),
     ("drand_round", drand_round),
+    ("rpc_request", rpc_request),
+    ("rpc_stream", rpc_stream),
 ];
 
 /// A proof of replication, in both encodings.
@@ -161,6 +165,38 @@ pub fn drand_round(bytes: &[u8]) {
     }
 }
 
+/// What a server of the ledger takes apart in a request: names of events, cursors, bodies.
+pub fn rpc_request(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(id) = text.parse::<EventId>() {
+            assert_eq!(id.to_string().parse(), Ok(id));
+            let _ = id.next();
+        }
+        if let Ok(number) = page::read_cursor::<u64>("orders", text) {
+            assert_eq!(page::read_cursor("orders", &page::cursor("orders", number)), Ok(number));
+        }
+    }
+    if let Ok(request) = serde_json::from_slice::<wire::QuoteRequest>(bytes) {
+        assert_eq!(wire::OrderTerms::of(&request.terms.to_terms()), request.terms);
+    }
+    if let Ok(request) = serde_json::from_slice::<wire::SubmitRequest>(bytes) {
+        let _ = hex::decode(&request.transaction).map(|bytes| transaction(&bytes));
+    }
+}
+
+/// What a client of the ledger reads: a stream of events, cut anywhere, and answers.
+pub fn rpc_stream(bytes: &[u8]) {
+    let read = |chunk: usize| {
+        let mut parser = SseParser::new();
+        bytes.chunks(chunk).map(|chunk| parser.push(chunk)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+    };
+    assert_eq!(read(1), read(bytes.len().max(1)), "events do not depend on how they are cut");
+    let _ = serde_json::from_slice::<Problem>(bytes).map(|problem| problem.to_string());
+    let _ = serde_json::from_slice::<wire::TransactionStatus>(bytes);
+    let _ = serde_json::from_slice::<wire::Page<wire::Order>>(bytes);
+    let _ = serde_json::from_slice::<wire::PostDuties>(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +227,10 @@ mod tests {
             b"bytes=0-99,200-,-5".to_vec(),
             b"/data/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a%20b/../c".to_vec(),
             b"bafkzcibcpybwiktap34inmaex4wbs6cghlq5i2j2yd2bb2zndn5ep7ralzphkdy".to_vec(),
+            b"12345:67".to_vec(),
+            b"6f72646572732f3137".to_vec(),
+            br#"{"code":"not_found","what":"the ledger does not have it","where":"order-7"}"#.to_vec(),
+            b"id: 7:0\nevent: ledger\ndata: {\"height\":7,\"index\":0,\"kind\":\"X\",\"fields\":{}}\n\n".to_vec(),
             vec![0x12, 0x04, 0x0a, 0x00, 0x12, 0x00, 0x0a, 0x02, 0x08, 0x01],
         ]
     }

@@ -106,6 +106,11 @@ impl Mempool {
         self.waiting.is_empty()
     }
 
+    /// Whether this transaction waits.
+    pub fn contains(&self, id: &TransactionId) -> bool {
+        self.ids.contains(id)
+    }
+
     /// Bytes of the waiting transactions.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -398,6 +398,19 @@ impl LedgerHandle {
         self.shared.view().mempool.len()
     }
 
+    /// Whether this transaction waits for a block.
+    pub fn is_waiting(&self, id: &TransactionId) -> bool {
+        self.shared.view().mempool.contains(id)
+    }
+
+    /// Height of the oldest block of the history.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn oldest_block(&self) -> Result<Epoch, StoreError> {
+        self.shared.store.oldest()
+    }
+
     /// State after the last block. It stays as it is while the ledger goes on.
     pub fn state(&self) -> Arc<State> {
         self.shared.view().state.clone()

@@ -37,6 +37,7 @@ pub mod provider;
 pub mod queue;
 pub mod quote;
 pub mod randomness;
+mod reading;
 pub mod rejection;
 pub mod scores;
 pub mod sealed;

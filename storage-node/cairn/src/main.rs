@@ -8,7 +8,9 @@
 
 mod cli;
 mod commands;
+mod dataset;
 mod devnet;
+mod key_file;
 mod memory;
 mod output;
 mod progress;

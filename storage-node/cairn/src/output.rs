@@ -26,9 +26,17 @@ impl Output {
     /// # Errors
     /// Standard output cannot be written (a full disk behind a redirection).
     pub fn print<T: Serialize + Display>(self, result: &T) -> anyhow::Result<()> {
+        self.print_as(result, || result.to_string())
+    }
+
+    /// The same for a value that says itself as JSON alone; `text` says it for people.
+    ///
+    /// # Errors
+    /// As [`Output::print`].
+    pub fn print_as<T: Serialize + ?Sized>(self, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = match self {
-            Self::Text => result.to_string(),
-            Self::Json => serde_json::to_string_pretty(result).context("cannot write JSON")?,
+            Self::Text => text(),
+            Self::Json => serde_json::to_string_pretty(value).context("cannot write JSON")?,
         };
         let mut stdout = io::stdout().lock();
         match stdout

@@ -1,5 +1,6 @@
 //! Arguments of `cairn devnet`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cairn_protocol::SectorSize;
@@ -14,11 +15,14 @@ pub enum SnarkSource {
     Market,
 }
 
+use super::ledger::DEFAULT_RPC;
+
 /// What `cairn devnet` takes.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cairn devnet --dir ~/cairn-devnet
   cairn devnet --dir ~/cairn-devnet --store ~/datasets/photos
+  cairn devnet --dir ~/cairn-devnet --rpc
   cairn devnet --dir demo --demo --exit --dataset fixtures/dataset/data
 
 A network on one machine: ledger, one provider and its gateway, and a client that orders storage. Everything is kept under
@@ -39,6 +43,10 @@ pub struct DevnetArguments {
     /// A file or folder to store, ordered at the start unless it was before; may be given several times
     #[arg(long, value_name = "PATH")]
     pub store: Vec<PathBuf>,
+    /// Answer questions about the ledger here, and take signed transactions: `cairn order`, `cairn block` and the others ask
+    /// it [default without a value: 127.0.0.1:8440]
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = DEFAULT_RPC)]
+    pub rpc: Option<SocketAddr>,
     /// Threads for sealing; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,

@@ -1,27 +1,41 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod chain;
 mod circuit;
 mod devnet;
 mod get;
+mod job;
 mod keys;
+mod ledger;
+mod market;
+mod order;
 mod params;
 mod piece;
 mod post;
 mod sector;
 mod sim;
+mod wallet;
 
 use clap::{Parser, Subcommand};
 
+pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use get::GetArguments;
+pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
+pub use ledger::{RpcArguments, SignerArguments};
+pub use market::{DealCommand, DealListArguments, ProviderCommand, ProviderShowArguments};
+pub use order::{
+    OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
+};
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
+pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
 #[derive(Debug, Parser)]
@@ -63,6 +77,27 @@ pub enum Command {
     Get(GetArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
+    /// Make keys, ask what an account has, send money
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Order storage
+    #[command(subcommand)]
+    Order(OrderCommand),
+    /// Look at deals, and settle them
+    #[command(subcommand)]
+    Deal(DealCommand),
+    /// Look at providers, and register one
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Look at proof jobs, and take one's own back
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Look at transactions, sign and send them
+    #[command(subcommand)]
+    Tx(TxCommand),
+    /// Look at blocks, and follow what happens
+    #[command(subcommand)]
+    Block(BlockCommand),
     /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
     #[command(subcommand)]
     Sim(SimCommand),

@@ -16,10 +16,14 @@ use crate::output::Output;
 pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let console = Arc::new(Console::new());
     let (home, parameters) = open(&arguments, &console)?;
-    let mut devnet = Devnet::start(&home, &parameters, arguments.snarks, arguments.threads, console.clone())?;
+    let DevnetArguments { snarks, threads, rpc, .. } = arguments;
+    let mut devnet = Devnet::start(&home, &parameters, snarks, threads, rpc, console.clone())?;
     let head = devnet.ledger.head().height;
     console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
     console.line(format!("gateway: http://{}", devnet.gateway));
+    if let Some(rpc) = devnet.rpc {
+        console.line(format!("rpc: http://{rpc}"));
+    }
     let result = work(&arguments, &home, &parameters, &mut devnet, &console);
     console.line("stopping");
     devnet.stop();

@@ -5,6 +5,7 @@ mod devnet;
 mod files;
 mod get;
 pub mod keys;
+mod ledger;
 pub mod params;
 mod piece;
 mod post;
@@ -29,6 +30,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
+        Command::Wallet(command) => ledger::wallet::run(command),
+        Command::Order(command) => ledger::order::run(command),
+        Command::Deal(command) => ledger::deal::run(command),
+        Command::Provider(command) => ledger::provider::run(command),
+        Command::Job(command) => ledger::job::run(command),
+        Command::Tx(command) => ledger::transaction::run(command),
+        Command::Block(command) => ledger::block::run(command),
         Command::Sim(command) => sim::run(command),
     }
 }

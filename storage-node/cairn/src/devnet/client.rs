@@ -1,41 +1,27 @@
 //! The client: keeps datasets where they are, orders storage for them, and lets providers fetch them.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cairn_consensus::LedgerHandle;
-use cairn_content::{Dataset, HotStore, ImportOptions, Placement, StoreError, StoredPiece};
-use cairn_ledger::{Command, Event, Order, OrderId, OrderPiece, OrderStatus, OrderTerms, Outcome, address_of};
+use cairn_content::HotStore;
+use cairn_ledger::{Command, Event, Order, OrderId, OrderStatus, OrderTerms, Outcome, address_of};
 use cairn_protocol::{Amount, SectorSize};
 use cid::Cid;
 use ed25519_consensus::SigningKey;
 
-use super::piece_max;
 use super::provider::ask;
+use crate::dataset::{self, Imported};
 
 /// Length of the deals that the client asks for, in epochs of the development network: some hours.
 const DURATION_EPOCHS: u64 = 100_000;
 /// The client pays at most this many times the provider's ask.
 const PRICE_CAP_FACTOR: u64 = 2;
-/// Most datasets of one name that get numbers.
-const NAMES_MAX: u32 = 100;
 /// How long a transaction may take to be in a block.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A dataset that was imported and cut into pieces.
-#[derive(Debug, Clone)]
-pub struct Imported {
-    /// Its root.
-    pub root: Cid,
-    /// Its files, where they are.
-    pub dataset: Arc<Dataset>,
-    /// Its pieces, in order.
-    pub pieces: Vec<StoredPiece>,
-}
 
 /// See the module.
 pub struct Client {
@@ -63,25 +49,7 @@ impl Client {
     /// # Errors
     /// What cannot be read, or does not fit sectors of this size.
     pub fn import(&self, path: &Path, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Imported> {
-        let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let options = ImportOptions { workers, progress, ..ImportOptions::default() };
-        let dataset = self.import_named(path, &options).with_context(|| format!("cannot import {}", path.display()))?;
-        let root = dataset.root();
-        let pieces = self.hot.add_pieces(&root, piece_max(self.sector_size))?;
-        Ok(Imported { root, dataset, pieces })
-    }
-
-    /// Imports under the path's own name, or with a number behind it if another dataset has that name.
-    fn import_named(&self, path: &Path, options: &ImportOptions<'_>) -> Result<Arc<Dataset>, StoreError> {
-        let own = path.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned());
-        let mut name = own.clone();
-        for number in 2..=NAMES_MAX {
-            match self.hot.import(path, Some(&name), Placement::Reference, options) {
-                Err(StoreError::NameTaken { .. }) => name = format!("{own}-{number}"),
-                done => return done,
-            }
-        }
-        self.hot.import(path, Some(&name), Placement::Reference, options)
+        dataset::import(&self.hot, path, self.sector_size, progress)
     }
 
     /// The client's order for this dataset that is open or became deals, if there is one.
@@ -103,11 +71,7 @@ impl Client {
         if let Some((order, _)) = self.order_of(&imported.root) {
             return Ok(order);
         }
-        let pieces: Vec<OrderPiece> = imported
-            .pieces
-            .iter()
-            .map(|piece| OrderPiece { piece: piece.commitment.info(), payload_bytes: piece.commitment.payload_bytes })
-            .collect();
+        let pieces = imported.order_pieces();
         let price = ask(&pieces).and_then(|ask| ask.checked_mul(PRICE_CAP_FACTOR)).unwrap_or(Amount(u64::MAX));
         let terms = OrderTerms {
             root: imported.root,

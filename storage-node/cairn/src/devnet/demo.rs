@@ -17,11 +17,11 @@ use cairn_sealing::{Milestone, PostState, SectorRecord};
 use sha2::{Digest, Sha256};
 
 use super::Devnet;
-use super::client::Imported;
 use super::console::Console;
 use super::home::Home;
 use super::parameters::Parameters;
 use super::report::{DemoReport, Row};
+use crate::dataset::Imported;
 
 /// Window PoSts that every sector must pass.
 const POSTS: usize = 2;

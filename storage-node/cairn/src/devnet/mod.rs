@@ -37,6 +37,8 @@ use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
 use cairn_protocol::SectorSize;
+use cairn_rpc::ServerOptions;
+use cairn_rpc::wire::NetworkGrade;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -68,6 +70,8 @@ pub struct Devnet {
     pub client: Client,
     /// Where readers fetch.
     pub gateway: SocketAddr,
+    /// Where the ledger answers, if it does.
+    pub rpc: Option<SocketAddr>,
 }
 
 impl Devnet {
@@ -81,6 +85,7 @@ impl Devnet {
         parameters: &Parameters,
         snarks: SnarkSource,
         threads: usize,
+        rpc: Option<SocketAddr>,
         console: Arc<Console>,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -94,6 +99,10 @@ impl Devnet {
         let stopped = stopped(stopping.clone());
         services.push(runtime.spawn(async move { node.run(stopped).await.context("the ledger") }));
 
+        let rpc = match rpc {
+            Some(address) => Some(start_rpc(&runtime, address, ledger.clone(), &stopping, &mut services)?),
+            None => None,
+        };
         let hot = open_store(home, "provider")?;
         let own = open_store(home, "client")?;
         let gateway = start_gateway(&runtime, home.gateway(), hot.clone(), &stopping, &mut services)?;
@@ -111,7 +120,7 @@ impl Devnet {
         let proofs = Proofs { prover, verifier: parameters.verifier.clone() };
         let provider = Provider::start(home, proofs, ledger.clone(), hot, sealing_workers, gateway, console)?;
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
-        Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway })
+        Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway, rpc })
     }
 
     /// Waits until somebody wants the process to end (Ctrl-C, SIGTERM), or the ledger or a gateway ends by itself.
@@ -190,6 +199,24 @@ fn start_gateway(
     let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
     let stopped = stopped(stopping.clone());
     services.push(runtime.spawn(async move { serve(listener, store, options, stopped).await.context("the gateway") }));
+    Ok(address)
+}
+
+fn start_rpc(
+    runtime: &Runtime,
+    address: SocketAddr,
+    ledger: LedgerHandle,
+    stopping: &watch::Receiver<bool>,
+    services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
+) -> anyhow::Result<SocketAddr> {
+    let listener =
+        runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--rpc: cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let grade = NetworkGrade::Development;
+    let options = ServerOptions { grade, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
+    let stopped = stopped(stopping.clone());
+    let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };
+    services.push(runtime.spawn(serving));
     Ok(address)
 }
 

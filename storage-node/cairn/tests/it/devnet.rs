@@ -136,8 +136,13 @@ fn killed_again_and_again_stopped_and_started_it_loses_nothing() {
     let (status, _, log) = running.wait();
     assert!(status.success() && log.ends_with("stopping\n"), "{log}");
 
-    let mut running = place.start(&[]);
+    let mut running = place.start(&["--rpc", "127.0.0.1:0"]);
     assert_eq!(running.line("gateway: "), gateway, "the URL stays");
+    let rpc = running.line("rpc: ");
+    let deals = cairn(["deal", "list", "--state", "active", "--rpc", &rpc, "--json"]).json();
+    assert_eq!(deals[0]["order"], 1, "{deals}");
+    let provider = cairn(["provider", "show", "1000", "--rpc", &rpc]).stdout;
+    assert!(provider.contains(&gateway) && provider.contains("active"), "{provider}");
     running.line("window PoSt deadline ");
     let out = place.path("copy");
     let ran = cairn(["get", &root, "--from", &gateway, "--out", out.to_str().unwrap(), "--json"]).json();

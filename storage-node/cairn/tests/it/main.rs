@@ -3,6 +3,7 @@
 mod circuit;
 mod devnet;
 mod get;
+mod ledger;
 mod offline_tools;
 mod params;
 mod post;

@@ -1,0 +1,71 @@
+//! Lists from any place on, for readers that take a page at a time: starting costs a walk down a table, each entry one step.
+
+use cairn_protocol::{ProviderId, SectorNumber};
+
+use crate::ids::{Address, DealId, OrderId};
+use crate::order::{Bid, Deal, Order};
+use crate::payments::{Channel, ChannelId};
+use crate::provider::Provider;
+use crate::sector::Sector;
+use crate::state::State;
+use crate::validator::Validator;
+
+impl State {
+    /// Providers with this number or a greater one, ascending.
+    pub fn providers_from(&self, first: ProviderId) -> impl Iterator<Item = (ProviderId, &Provider)> {
+        self.providers.iter_from(&first).map(|(id, provider)| (*id, provider))
+    }
+
+    /// Orders with this number or a greater one, ascending.
+    pub fn orders_from(&self, first: OrderId) -> impl Iterator<Item = (OrderId, &Order)> {
+        self.orders.iter_from(&first).map(|(id, order)| (*id, order))
+    }
+
+    /// Bids on an order by this provider or one with a greater number, ascending.
+    pub fn bids_from(&self, order: OrderId, first: ProviderId) -> impl Iterator<Item = (ProviderId, &Bid)> {
+        let bids = self.bids.iter_from(&(order, first));
+        bids.take_while(move |((o, _), _)| *o == order).map(|((_, id), bid)| (*id, bid))
+    }
+
+    /// Deals with this number or a greater one, ascending.
+    pub fn deals_from(&self, first: DealId) -> impl Iterator<Item = (DealId, &Deal)> {
+        self.deals.iter_from(&first).map(|(id, deal)| (*id, deal))
+    }
+
+    /// Sectors of a provider with this number or a greater one, ascending.
+    pub fn sectors_from(
+        &self,
+        provider: ProviderId,
+        first: SectorNumber,
+    ) -> impl Iterator<Item = (SectorNumber, &Sector)> {
+        let sectors = self.sectors.iter_from(&(provider, first));
+        sectors.take_while(move |((p, _), _)| *p == provider).map(|((_, number), sector)| (*number, sector))
+    }
+
+    /// Channels with this number or a greater one, ascending.
+    pub fn channels_from(&self, first: ChannelId) -> impl Iterator<Item = (ChannelId, &Channel)> {
+        self.channels.iter_from(&first).map(|(id, channel)| (*id, channel))
+    }
+
+    /// Validators with this address or a greater one, ascending.
+    pub fn validators_from(&self, first: Address) -> impl Iterator<Item = (Address, &Validator)> {
+        self.validators.iter_from(&first).map(|(address, validator)| (*address, validator))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Network;
+    use crate::{LedgerParams, testing::FUNDS};
+
+    #[test]
+    fn a_list_goes_on_where_it_is_told_to() {
+        let mut network = Network::new(LedgerParams::devnet(), 3);
+        let (first, second) = (network.register(1), network.register(2));
+        let ids = |from| network.state.providers_from(from).map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!((ids(ProviderId(0)), ids(second)), (vec![first, second], vec![second]));
+        assert!(ids(ProviderId(second.0 + 1)).is_empty());
+        assert!(network.state.account(&Network::address(1)).balance < FUNDS);
+    }
+}

@@ -1,0 +1,8 @@
+//! The server and the client over real sockets, on a ledger whose proofs are hashes.
+
+mod document;
+mod limits;
+mod reading;
+mod streaming;
+mod submitting;
+mod support;

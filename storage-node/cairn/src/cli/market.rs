@@ -1,0 +1,148 @@
+//! Arguments of `cairn deal` and `cairn provider`.
+
+use cairn_ledger::Address;
+use cairn_protocol::{Amount, SectorSize};
+use clap::{Args, Subcommand};
+
+use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_number};
+
+/// `cairn deal ...`
+#[derive(Debug, Subcommand)]
+pub enum DealCommand {
+    /// List deals
+    List(DealListArguments),
+    /// Show a deal
+    Show(DealShowArguments),
+    /// Pay an active deal up to the last accounted epoch; anyone may
+    Settle(DealSettleArguments),
+}
+
+/// Arguments of `cairn deal list`.
+#[derive(Debug, Args)]
+pub struct DealListArguments {
+    /// Paid by this client alone
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<Address>,
+    /// With this provider alone
+    #[arg(long, value_name = "N")]
+    pub provider: Option<u64>,
+    /// Of this order alone
+    #[arg(long, value_name = "N", value_parser = |text: &str| parse_number("order-", text))]
+    pub order: Option<u64>,
+    /// In this state alone: assigned, bound, active, closed
+    #[arg(long, value_parser = ["assigned", "bound", "active", "closed"])]
+    pub state: Option<String>,
+    /// Most rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn deal show`.
+#[derive(Debug, Args)]
+pub struct DealShowArguments {
+    /// Its number
+    #[arg(value_name = "N", value_parser = |text: &str| parse_number("deal-", text))]
+    pub deal: u64,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn deal settle`.
+#[derive(Debug, Args)]
+pub struct DealSettleArguments {
+    /// Its number
+    #[arg(value_name = "N", value_parser = |text: &str| parse_number("deal-", text))]
+    pub deal: u64,
+    /// The signer.
+    #[command(flatten)]
+    pub signer: SignerArguments,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// `cairn provider ...`
+#[derive(Debug, Subcommand)]
+pub enum ProviderCommand {
+    /// Register a provider
+    Register(ProviderRegisterArguments),
+    /// List providers
+    List(ProviderListArguments),
+    /// Show a provider, its sectors and its next proofs
+    Show(ProviderShowArguments),
+    /// Lock more collateral; anyone may
+    AddCollateral(ProviderCollateralArguments),
+    /// Free collateral above the minimum
+    WithdrawCollateral(ProviderCollateralArguments),
+}
+
+/// Arguments of `cairn provider register`.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Example:
+  cairn provider register --key provider.key --sector-size 32GiB --collateral 100 --endpoint https://storage.example")]
+pub struct ProviderRegisterArguments {
+    /// Size of all its sectors
+    #[arg(long, value_name = "SIZE")]
+    pub sector_size: SectorSize,
+    /// What to lock, in units with up to six decimals
+    #[arg(long, value_name = "UNITS", value_parser = parse_amount)]
+    pub collateral: Amount,
+    /// URL at which it serves retrievals
+    #[arg(long, value_name = "URL")]
+    pub endpoint: String,
+    /// The signer.
+    #[command(flatten)]
+    pub signer: SignerArguments,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn provider list`.
+#[derive(Debug, Args)]
+pub struct ProviderListArguments {
+    /// Of this owner alone
+    #[arg(long, value_name = "ADDRESS")]
+    pub owner: Option<Address>,
+    /// Most rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn provider show`.
+#[derive(Debug, Args)]
+pub struct ProviderShowArguments {
+    /// Its number
+    #[arg(value_name = "N")]
+    pub provider: u64,
+    /// Most sectors to list
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub sectors: usize,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of the two commands that change collateral.
+#[derive(Debug, Args)]
+pub struct ProviderCollateralArguments {
+    /// Its number
+    #[arg(value_name = "N")]
+    pub provider: u64,
+    /// How much, in units with up to six decimals
+    #[arg(long, value_name = "UNITS", value_parser = parse_amount)]
+    pub amount: Amount,
+    /// The signer.
+    #[command(flatten)]
+    pub signer: SignerArguments,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}

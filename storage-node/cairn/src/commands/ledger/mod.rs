@@ -1,0 +1,11 @@
+//! Commands that ask a ledger over HTTP, and sign for it. None of them runs a node.
+
+pub mod block;
+pub mod deal;
+pub mod job;
+pub mod order;
+pub mod provider;
+mod session;
+mod table;
+pub mod transaction;
+pub mod wallet;

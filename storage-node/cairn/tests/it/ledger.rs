@@ -1,0 +1,246 @@
+//! The commands that ask a ledger, through the binary: a ledger of one validator whose proofs are hashes, its server, and
+//! a provider that seals at once.
+
+#[path = "../../../../market/rpc/tests/it/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the interface itself")]
+mod served;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cairn_fixtures::labelled_data;
+use cairn_ledger::testing::Network as Story;
+use cairn_ledger::{Command, DealStatus, SectorStatus, State};
+use cairn_protocol::ProviderId;
+use cairn_rpc::ServerOptions;
+use cairn_rpc::wire::NetworkGrade;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use self::served::{Ledger, Served};
+use crate::support::{Ran, cairn, text};
+
+/// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
+struct Place {
+    served: Served,
+    folder: TempDir,
+}
+
+impl Place {
+    fn new(grade: NetworkGrade) -> Self {
+        let served = Served::new(Ledger::new(100_000), ServerOptions { grade, ..ServerOptions::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(r#"{{"client_key":"{}","provider_key":"{}"}}"#, "01".repeat(32), "02".repeat(32));
+        fs::write(folder.path().join("devnet.json"), settings).unwrap();
+        let place = Self { served, folder };
+        for role in ["client", "provider"] {
+            let (dir, out) = (text(place.folder.path()), place.path(role));
+            cairn(["wallet", "import", "--json", "--devnet", &dir, "--role", role, "--out", &text(&out)]).json();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a command that asks this ledger.
+    fn ask(&self, arguments: &[&str]) -> Ran {
+        let url = format!("http://{}", self.served.address);
+        cairn(arguments.iter().copied().chain(["--rpc", url.as_str()]))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.ask(&[arguments, &["--json"]].concat()).json()
+    }
+
+    /// Makes blocks while `story` is told.
+    fn ticking<T>(&self, story: impl FnOnce() -> T) -> T {
+        self.living(|_| {}, story)
+    }
+
+    /// Makes blocks, and lets `between` act before each, while `story` is told.
+    fn living<T>(&self, mut between: impl FnMut(&Ledger) + Send, story: impl FnOnce() -> T) -> T {
+        let told = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !told.load(Ordering::SeqCst) {
+                    between(&self.served.ledger);
+                    self.served.ledger.block();
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+            // Also when the story ends badly, or its reader would wait for the blocks for ever.
+            let end = EndOfStory(&told);
+            let told = story();
+            drop(end);
+            told
+        })
+    }
+}
+
+struct EndOfStory<'a>(&'a AtomicBool);
+
+impl Drop for EndOfStory<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What a provider of account 2 does before a block: bids, seals and proves whatever it can.
+fn provide(ledger: &Ledger, provider: ProviderId) {
+    let handle = ledger.handle();
+    let state = handle.state();
+    let story = Story { state: State::clone(&state), events: vec![] };
+    let send = |command| drop(handle.submit_command(&Story::key(2), command));
+    for (order, open) in state.open_orders() {
+        if state.bid(order, provider).is_none() {
+            send(Command::PlaceBid { provider, order, price_per_epoch: open.terms.price_per_epoch_max });
+        }
+    }
+    let assigned = state.deals_of(provider).filter(|(_, deal)| matches!(deal.status, DealStatus::Assigned { .. }));
+    let assigned: Vec<_> = assigned.map(|(id, _)| id).collect();
+    let number = state.sectors_of(provider).count() as u64 + 1;
+    if !assigned.is_empty() {
+        send(Command::PreCommit(story.pre_commit(provider, number, &assigned)));
+    }
+    for (number, sector) in state.sectors_of(provider) {
+        let waits = matches!(sector.status, SectorStatus::PreCommitted { .. });
+        if waits && state.porep_statement(provider, number).is_some() {
+            send(story.prove_commit(provider, number.0, &sector.deals));
+        }
+    }
+}
+
+fn micro(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("an amount, got {value}"))
+}
+
+#[test]
+fn a_client_stores_a_folder_and_looks_on() {
+    let place = Place::new(NetworkGrade::Development);
+    let provider = place.served.ledger.provider(2);
+    let (key, data, store) = (text(&place.path("client")), place.path("photos"), text(&place.path("store")));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("a.bin"), labelled_data("a", 50_000)).unwrap();
+    let data = text(&data);
+    let terms = ["--duration", "20000", "--price-max", "0.00005", "--key", &key];
+
+    let quote = place.json(&[&["order", "quote", &data][..], &terms].concat());
+    assert_eq!(micro(&quote["quote"]["deposit"]), 20_000 * 50);
+    assert_eq!((quote["pieces"].as_u64(), micro(&quote["quote"]["missing"])), (Some(1), 0));
+    let before = micro(&place.json(&["wallet", "balance", "--key", &key])["balance"]);
+
+    let order = [&["order", "place", &data, "--store", &store][..], &terms].concat();
+    let report = place.living(|ledger| provide(ledger, provider), || place.json(&order));
+    assert_eq!((report["order"].as_u64(), report["taken_up"].as_bool()), (Some(1), Some(false)));
+    assert_eq!((&report["deals"][0]["state"], &report["root"]), (&"active".into(), &quote["root"]));
+    let after = micro(&place.json(&["wallet", "balance", "--key", &key])["balance"]);
+    assert_eq!(before - after, micro(&quote["quote"]["total"]), "the quote was exact");
+
+    // The same again is no second order, although providers have all they need.
+    let again = place.json(&order);
+    assert_eq!((again["order"].as_u64(), again["taken_up"].as_bool()), (Some(1), Some(true)));
+    assert_eq!(place.json(&["order", "list"]).as_array().unwrap().len(), 1);
+
+    let shown = place.json(&["order", "show", "order-1"]);
+    assert_eq!((&shown["bids"][0]["state"], shown["deals"].as_array().unwrap().len()), (&"won".into(), 1));
+    let text = place.ask(&["order", "show", "1"]).stdout;
+    assert!(text.contains("matched") && text.contains("0.000050 units an epoch and copy"), "{text}");
+    let deals = place.ask(&["deal", "list", "--provider", "1000", "--state", "active"]).stdout;
+    assert!(deals.lines().count() == 2 && deals.contains("deal-1"), "{deals}");
+    let deal = place.ask(&["deal", "show", "1"]).stdout;
+    assert!(deal.contains("active") && deal.contains("runs"), "{deal}");
+    let provider = place.ask(&["provider", "show", "1000"]).stdout;
+    assert!(provider.contains("partition") && provider.contains("8MiB"), "{provider}");
+    let settle = place.ticking(|| place.ask(&["deal", "settle", "1", "--key", &key]).failure().to_owned());
+    assert!(settle.contains("no later epoch is accounted yet"), "{settle}");
+}
+
+#[test]
+fn money_moves_and_a_transaction_can_be_signed_elsewhere() {
+    let place = Place::new(NetworkGrade::Development);
+    let own = place.path("own");
+    let made = cairn(["wallet", "new", "--out", &text(&own), "--json"]).json();
+    let address = made["address"].as_str().unwrap().to_owned();
+    assert_eq!(cairn(["wallet", "show", &text(&own), "--json"]).json(), made);
+    let key = text(&place.path("client"));
+
+    let send = ["wallet", "send", "--to", &address, "--amount", "2.5", "--key", &key];
+    let sent = place.ticking(|| place.json(&send));
+    assert_eq!(sent["receipt"]["outcome"], "applied");
+    assert_eq!(place.json(&["wallet", "balance", &address])["balance"], 2_500_000);
+
+    let refused = ["wallet", "send", "--to", &address, "--amount", "9999999999", "--key", &text(&own)];
+    let line = place.ticking(|| place.ask(&refused).failure().to_owned());
+    assert!(line.contains("the ledger refuses transaction") && line.contains("needs 9999999999.000000"), "{line}");
+
+    let payer = cairn(["wallet", "show", &key, "--json"]).json()["address"].as_str().unwrap().to_owned();
+    let unsigned = place.json(&["wallet", "send", "--to", &address, "--amount", "1", "--unsigned-for", &payer]);
+    assert_eq!((&unsigned["transaction"]["kind"], &unsigned["transaction"]["nonce"]), (&"Transfer".into(), &1.into()));
+    let (there, back) = (place.path("unsigned.json"), place.path("signed.json"));
+    fs::write(&there, unsigned.to_string()).unwrap();
+    let wrong = cairn(["tx", "sign", &text(&there), "--key", &text(&own)]);
+    assert!(wrong.failure().contains("the transaction is of"), "{}", wrong.stderr);
+    let signed = cairn(["tx", "sign", &text(&there), "--key", &key]);
+    assert!(signed.stderr.contains("signing Transfer of") && signed.stderr.contains("1000000"), "{}", signed.stderr);
+    fs::write(&back, &signed.stdout).unwrap();
+    let done = place.ticking(|| place.json(&["tx", "send", &text(&back)]));
+    let id = done["transaction"].as_str().unwrap();
+    let shown = place.ask(&["tx", "show", id]).stdout;
+    assert!(shown.contains("applied") && shown.contains("Transferred") && shown.contains(&address), "{shown}");
+    // The refused transfer cost its fee.
+    let fee = place.served.ledger.handle().state().params().transaction_fee.0;
+    assert_eq!(micro(&place.json(&["wallet", "balance", &address])["balance"]), 3_500_000 - fee);
+}
+
+#[test]
+fn keys_of_development_networks_sign_for_no_other() {
+    let place = Place::new(NetworkGrade::Production);
+    let key = text(&place.path("client"));
+    let to = Story::address(2).to_string();
+    let ran = place.ask(&["wallet", "send", "--to", &to, "--amount", "1", "--key", &key]);
+    assert!(ran.failure().contains("development grade"), "{}", ran.stderr);
+    assert_eq!(place.served.ledger.handle().waiting(), 0);
+}
+
+#[test]
+fn providers_register_and_blocks_are_followed() {
+    let place = Place::new(NetworkGrade::Development);
+    let key = text(&place.path("provider"));
+    let register = ["provider", "register", "--sector-size", "8MiB", "--collateral", "50", "--key", &key];
+    let register = [&register[..], &["--endpoint", "http://here.test"]].concat();
+    let done = place.ticking(|| place.json(&register));
+    assert_eq!(done["receipt"]["events"][0]["kind"], "ProviderRegistered");
+    let listed = place.json(&["provider", "list"]);
+    assert_eq!((micro(&listed[0]["collateral"]), listed[0]["id"].as_u64()), (50_000_000, Some(1_000)));
+    let more = ["provider", "add-collateral", "1000", "--amount", "1", "--key", &key];
+    assert!(place.ticking(|| place.ask(&more)).stdout.contains("1.000000 units more collateral"));
+
+    let follow = place.ask(&["block", "follow", "--after", "0", "--limit", "2", "--json"]);
+    let lines: Vec<Value> = follow.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["kind"], &lines[1]["kind"]), (&"ProviderRegistered".into(), &"CollateralChanged".into()));
+    let at = format!("{}:{}", lines[0]["height"], lines[0]["index"]);
+    let rest = place.ask(&["block", "follow", "--after", &at, "--limit", "1"]).stdout;
+    assert!(rest.contains("CollateralChanged") && rest.lines().count() == 1, "{rest}");
+
+    let height = lines[0]["height"].to_string();
+    let block = place.json(&["block", "show", &height]);
+    assert_eq!(block["commit"]["block"], block["header"]["id"]);
+    assert!(place.ask(&["block", "show"]).stdout.contains("by 1 signature(s)"));
+    assert_eq!(place.json(&["block", "list", "--limit", "3"]).as_array().unwrap().len(), 3);
+    assert_eq!(place.json(&["job", "list", "--live"]), Value::Array(vec![]));
+    assert!(place.ask(&["job", "show", "job-1"]).failure().contains("the ledger has no job-1"));
+    let nothing = place.ask(&["deal", "show", "7"]);
+    assert!(nothing.failure().contains("the ledger has no deal-7"), "{}", nothing.stderr);
+}
+
+#[test]
+fn a_ledger_that_is_not_there_is_named() {
+    let ran = cairn(["block", "show", "--rpc", "http://127.0.0.1:9"]);
+    assert!(ran.failure().contains("cannot ask http://127.0.0.1:9/v1/head"), "{}", ran.stderr);
+    let ran = cairn(["block", "show", "--rpc", "https://127.0.0.1:9"]);
+    assert!(ran.failure().contains("--rpc: address of the ledger: expected http://HOST:PORT"), "{}", ran.stderr);
+}

@@ -1,0 +1,171 @@
+//! A provider's seat at a remote ledger answers what one beside the node answers, through a sector's life.
+
+#[path = "../../../market/rpc/tests/it/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the interface itself")]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_consensus::LedgerHandle;
+use cairn_ledger::testing::Network as Story;
+use cairn_ledger::{ChainId, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, State, TransactionId};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_prover::{AccountJobs, JobLedger};
+use cairn_remote::{JobSeat, ProviderSeat, RemoteLedger};
+use cairn_rpc::ServerOptions;
+use cairn_sealing::{
+    DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, PortRejection, ProviderLedger,
+    SubmissionStatus,
+};
+use ed25519_consensus::SigningKey;
+
+use crate::support::{Ledger, PATIENCE, Served};
+
+struct Port(LedgerHandle);
+
+impl LedgerPort for Port {
+    fn state(&self) -> Arc<State> {
+        self.0.state()
+    }
+
+    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection> {
+        self.0.submit_command(key, command).map_err(|rejection| PortRejection::Refused(rejection.to_string()))
+    }
+
+    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String> {
+        self.0.receipt(transaction).map_err(|error| error.to_string())
+    }
+
+    fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch {
+        self.0.wait_for_height(epoch, timeout).map_or_else(|late| late.height, |header| header.height)
+    }
+}
+
+struct Both {
+    near: ProviderLedger<Port>,
+    far: ProviderSeat,
+}
+
+impl Both {
+    /// Asks both everything, and gives what they agree on.
+    fn agree(&self, ticket_epoch: Epoch) -> (LedgerSector, Vec<cairn_sealing::PostDuty>) {
+        let number = SectorNumber(1);
+        assert_eq!(self.far.head(), self.near.head());
+        assert_eq!(self.far.draw_ticket(), self.near.draw_ticket());
+        for epoch in [ticket_epoch, Epoch(0), Epoch(1 << 40)] {
+            assert_eq!(self.far.is_ticket_usable(epoch), self.near.is_ticket_usable(epoch), "{epoch}");
+        }
+        let sector = self.near.sector(number).unwrap();
+        assert_eq!(self.far.sector(number).as_ref(), Ok(&sector));
+        assert_eq!(self.far.sector(SectorNumber(2)), Ok(LedgerSector::Unknown));
+        let duties = self.near.post_duties().unwrap();
+        assert_eq!(self.far.post_duties().as_ref(), Ok(&duties));
+        (sector, duties)
+    }
+}
+
+fn seats(served: &Served, provider: ProviderId) -> Both {
+    let far = RemoteLedger::connect(served.client(), &served.ledger.chain(), Story::key(2)).unwrap();
+    let near = ProviderLedger::new(Port(served.ledger.handle()), provider, Story::key(2));
+    Both { near, far: ProviderSeat::new(far, provider) }
+}
+
+#[test]
+fn a_remote_seat_answers_what_one_beside_the_node_does() {
+    let served = Served::new(Ledger::new(100_000), ServerOptions::default());
+    let ledger = &served.ledger;
+    let provider = ledger.provider(2);
+    let order = ledger.deal(2, provider);
+    let both = seats(&served, provider);
+    let ticket_epoch = ledger.handle().head().height;
+    assert_eq!(both.agree(ticket_epoch).0, LedgerSector::Unknown);
+    ledger.pre_commit(2, provider, order);
+    assert!(matches!(both.agree(ticket_epoch).0, LedgerSector::PreCommitted { seed: None, .. }));
+    let state = ledger.handle().state();
+    ledger.blocks_until(state.sector(provider, SectorNumber(1)).unwrap().seed_epoch);
+    assert!(matches!(both.agree(ticket_epoch).0, LedgerSector::PreCommitted { seed: Some(_), .. }));
+
+    let story = || Story { state: State::clone(&ledger.handle().state()), events: vec![] };
+    let deals: Vec<_> = state.deals_of(provider).map(|(id, _)| id).collect();
+    ledger.command(2, story().prove_commit(provider, 1, &deals));
+    let (sector, duties) = both.agree(ticket_epoch);
+    assert!(matches!(sector, LedgerSector::Proving { .. }) && duties[0].status == DutyStatus::Upcoming);
+
+    // Into the middle of the open instance, and over its end: proven by nobody, the sector is faulty.
+    ledger.blocks_until(duties[0].challenge_epoch);
+    let (_, duties) = both.agree(ticket_epoch);
+    assert!(matches!(duties[0].status, DutyStatus::Open(_)));
+    ledger.blocks_until(duties[0].closes_at);
+    ledger.block();
+    let (sector, _) = both.agree(ticket_epoch);
+    assert!(matches!(sector, LedgerSector::Proving { health: cairn_sealing::LedgerHealth::Faulty, .. }), "{sector:?}");
+
+    let id = both.far.send_recovery(&[SectorNumber(1)]).unwrap();
+    assert_eq!(both.far.submission(&id), Ok(SubmissionStatus::Pending));
+    ledger.block();
+    let became = both.far.submission(&id).unwrap();
+    assert_eq!(both.near.submission(&id), Ok(became.clone()));
+    assert!(!matches!(became, SubmissionStatus::Pending));
+    let head = both.far.head().unwrap();
+    assert_eq!(both.far.wait_for(Epoch(head.0 + 5), Duration::from_millis(20)), Ok(head), "a timeout is no error");
+    assert_eq!(both.far.wait_for(head, PATIENCE), Ok(head));
+}
+
+#[test]
+fn proof_jobs_are_told_as_beside_the_node() {
+    let served = Served::new(Ledger::new(100_000), ServerOptions { page_max: 1, ..ServerOptions::default() });
+    let ledger = &served.ledger;
+    let provider = ledger.provider(2);
+    let order = ledger.deal(2, provider);
+    ledger.pre_commit(2, provider, order);
+    let state = ledger.handle().state();
+    ledger.blocks_until(state.sector(provider, SectorNumber(1)).unwrap().seed_epoch);
+    let statement = ledger.handle().state().porep_statement(provider, SectorNumber(1)).unwrap();
+    let terms = JobTerms {
+        statement: ProofStatement::Porep(statement),
+        witness: state.order(order).unwrap().terms.root,
+        witness_bytes: 1_000,
+        source_url: "http://provider.test/".to_owned(),
+        price_per_million_max: Amount(10),
+        prove_epochs: 100,
+        deadline: Epoch(ledger.handle().head().height.0 + 5_000),
+        tier_min: 0,
+    };
+    ledger.command(2, Command::Job(JobCommand::Post(terms.clone())));
+    ledger.command(2, Command::Job(JobCommand::Post(terms)));
+    let remote = |n| RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(n)).unwrap();
+    let (far, near) = (JobSeat::new(remote(3)), AccountJobs::new(Port(ledger.handle()), Story::key(3)));
+    let id = far.send(JobCommand::Bid { job: JobId(1), price_per_million: Amount(5) }).unwrap();
+    ledger.block();
+    assert!(matches!(far.submission(&id), Ok(SubmissionStatus::Applied(_))));
+    assert_eq!((far.account(), far.params()), (near.account(), near.params()));
+    for (from, limit) in [(0, 1), (1, 10), (2, 10), (3, 10)] {
+        assert_eq!(far.live_jobs(JobId(from), limit), near.live_jobs(JobId(from), limit), "from {from}");
+    }
+    assert_eq!(far.live_jobs(JobId(0), 10).unwrap().len(), 2);
+    for job in [JobId(1), JobId(2), JobId(9)] {
+        assert_eq!((far.job(job), far.own_bid(job)), (near.job(job), near.own_bid(job)), "{job}");
+    }
+    assert!(far.own_bid(JobId(1)).unwrap().is_some());
+    assert_eq!((far.own_record(), far.own_jobs()), (near.own_record(), near.own_jobs()));
+    let (far, near) = (JobSeat::new(remote(2)), AccountJobs::new(Port(ledger.handle()), Story::key(2)));
+    assert_eq!(far.own_jobs(), near.own_jobs());
+    assert_eq!(far.own_jobs().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_refused_and_what_cannot_be_asked_are_told_apart() {
+    let mut served = Served::new(Ledger::new(1_000), ServerOptions::default());
+    let provider = served.ledger.provider(2);
+    let wrong = RemoteLedger::connect(served.client(), &ChainId([9; 32]), Story::key(2));
+    assert!(wrong.is_err(), "another chain");
+    // Nobody has sent money to this account, so it cannot pay a fee.
+    let poor = RemoteLedger::connect(served.client(), &served.ledger.chain(), Story::key(77)).unwrap();
+    assert_eq!(poor.params().as_ref(), Ok(served.ledger.handle().state().params()));
+    let refused = ProviderSeat::new(poor, provider).send_recovery(&[]).unwrap_err();
+    assert!(matches!(refused, LedgerClientError::Refused { .. }), "{refused}");
+    let far = seats(&served, provider).far;
+    served.stop();
+    assert!(matches!(far.head().unwrap_err(), LedgerClientError::Unavailable { .. }));
+}
