@@ -80,12 +80,12 @@ impl KeyFile {
     /// A file that is none, or that others than its owner may read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("key file {}", path.display());
-        let mut file = File::open(path).with_context(|| format!("cannot open the {}", place()))?;
+        let file = File::open(path).with_context(|| format!("cannot open the {}", place()))?;
         let metadata = file.metadata().with_context(place)?;
         let others = metadata.mode() & 0o077;
         ensure!(others == 0, "{}: others may read it: expected mode 600, got {:o}", place(), metadata.mode() & 0o777);
         let mut text = String::new();
-        file.by_ref().take(BYTES_MAX + 1).read_to_string(&mut text).with_context(place)?;
+        (&file).take(BYTES_MAX + 1).read_to_string(&mut text).with_context(place)?;
         ensure!(text.len() as u64 <= BYTES_MAX, "{}: expected at most {BYTES_MAX} bytes", place());
         Self::parse(&text).with_context(place)
     }
