@@ -7,7 +7,8 @@
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    BlockContext, BlockOutcome, BlockRejection, DealId, Event, Outcome, ProofVerifier, SignedTransaction, State, codec,
+    BlockContext, BlockOutcome, BlockRejection, DealId, Event, JobEvent, Outcome, ProofVerifier, SignedTransaction,
+    State, codec,
 };
 use cairn_protocol::{Amount, Epoch};
 use ipld_core::ipld::Ipld;
@@ -54,6 +55,7 @@ pub const DAMAGES: &[Damage] = &[
         checker: "every-deadline-counts",
         act: Act::Block(missed_deadline_hidden),
     },
+    Damage { name: "worker-paid-too-much", checker: "jobs-pay-for-proofs", act: Act::Block(worker_paid_too_much) },
     Damage { name: "voucher-paid-twice", checker: "vouchers-pay-once", act: Act::Block(voucher_paid_twice) },
     Damage { name: "stake-released-early", checker: "votes-are-staked", act: Act::Block(stake_released_early) },
     Damage { name: "nonce-skipped", checker: "nonces-count", act: Act::Block(nonce_skipped) },
@@ -277,6 +279,16 @@ fn missed_deadline_hidden(seen: &mut Observation) -> bool {
     let Some(at) = seen.outcome.events.iter().position(goes_on) else { return false };
     let hidden = seen.outcome.events[at].clone();
     drop_event(seen, |event| *event == hidden)
+}
+
+fn worker_paid_too_much(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::Job(JobEvent::Proven { paid, .. }) => {
+            *paid = Amount(paid.0 + 1);
+            true
+        }
+        _ => false,
+    })
 }
 
 fn voucher_paid_twice(seen: &mut Observation) -> bool {

@@ -96,16 +96,21 @@ impl EconomyRun {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(72)
-            .build_cartesian_2d(0.0..years * 1.2, low - margin..high + margin)
+            .build_cartesian_2d(0.0..years * 1.25, low - margin..high + margin)
             .map_err(|error| drawing(&error))?;
         let labels = ("sans-serif", 16);
-        let mesh = chart.configure_mesh().x_desc("years").label_style(labels).light_line_style(WHITE).draw();
+        let (year, amount) = (|x: &f64| format!("{x:.0}"), |y: &f64| number(*y));
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc("years").label_style(labels).light_line_style(WHITE);
+        let mesh = mesh.x_label_formatter(&year).y_label_formatter(&amount).draw();
         mesh.map_err(|error| drawing(&error))?;
         for (strategy, (_, points)) in lines {
             let colour = colour(strategy);
+            let last = points.last().map_or(0.0, |(_, y)| *y);
+            let label = format!("{} {}", strategy.name(), number(last));
             let line = chart.draw_series(LineSeries::new(points, colour.stroke_width(2)));
             line.map_err(|error| drawing(&error))?
-                .label(strategy.name())
+                .label(label)
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(3)));
         }
         let mut legend = chart.configure_series_labels();
@@ -117,6 +122,11 @@ impl EconomyRun {
 const WIDTH: u32 = 1_300;
 const HEIGHT: u32 = 1_000;
 const MICRO_PER_THOUSAND: f64 = 1e9;
+
+/// Whole if it is large, with two decimals if not.
+fn number(value: f64) -> String {
+    if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+}
 
 /// Colours that people with any colour sight can tell apart (Okabe and Ito), and grey.
 fn colour(strategy: Strategy) -> RGBColor {

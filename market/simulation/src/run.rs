@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use cairn_ledger::{BlockContext, ChainId, LedgerParams, Outcome, SignedTransaction, State};
+use cairn_ledger::{BlockContext, ChainId, JobParams, LedgerParams, Outcome, SignedTransaction, State};
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
 
@@ -153,8 +153,9 @@ fn params(random: &mut Random) -> LedgerParams {
         channel_settle_delay: random.between(5, 30),
         deal_epochs_min: 48,
         fault_periods_max: random.between(2, 4) as u32,
-        queue_weight_per_block: [4, 20, 10_000][random.below(3) as usize],
+        queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
+        jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }
 }

@@ -20,7 +20,17 @@ fn every_promise_holds_under_attack() {
         seen.extend(report.events.into_keys());
     }
     // What the traffic reaches: a run that does nothing keeps every promise.
-    for event in ["DealSettled", "DealReplaced", "SectorRecovered", "BidRevealed", "VoucherRedeemed", "StakeReleased"] {
+    for event in [
+        "DealSettled",
+        "DealReplaced",
+        "SectorRecovered",
+        "BidRevealed",
+        "VoucherRedeemed",
+        "StakeReleased",
+        "Job.Proven",
+        "Job.WorkerFailed",
+        "Job.Relisted",
+    ] {
         assert!(seen.contains(event), "no {event} in any run: {seen:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use cairn_ledger::command::DECLARED_SECTORS_MAX;
 use cairn_ledger::payments::{ChannelId, Voucher};
-use cairn_ledger::{ChainId, Command, DealId, OrderId, SealedBid, Transaction};
+use cairn_ledger::{ChainId, Command, DealId, JobCommand, JobId, OrderId, SealedBid, Transaction};
 use cairn_protocol::{Amount, ProviderId, SectorNumber};
 
 use super::Actor;
@@ -134,7 +134,7 @@ impl Thief {
         let orders: Vec<OrderId> = view.board.open_orders.keys().copied().collect();
         let channels: Vec<ChannelId> = view.board.channels.keys().copied().collect();
         let sectors: Vec<SectorNumber> = view.board.live.get(&provider).into_iter().flatten().copied().collect();
-        Some(match random.below(8) {
+        Some(match random.below(9) {
             0 => Command::WithdrawCollateral { provider, amount: Amount(1) },
             1 => Command::CancelOrder { order: *random.pick(&orders)? },
             2 => Command::CloseChannel { channel: *random.pick(&channels)? },
@@ -147,6 +147,10 @@ impl Thief {
                 let owner = *view.board.owners.get(&provider)?;
                 let commitment = bid.commitment(view.state.chain(), owner, &cairn_ledger::Salt([0; 32]));
                 Command::CommitBid { provider, order, commitment }
+            }
+            7 => {
+                let (job, _) = view.state.live_jobs_from(JobId(0)).next()?;
+                Command::Job(JobCommand::Cancel { job })
             }
             _ => Command::Unbond { amount: Amount(1) },
         })

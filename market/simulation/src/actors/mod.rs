@@ -3,6 +3,7 @@
 
 mod adversaries;
 mod clients;
+mod jobs;
 mod providers;
 mod validators;
 
@@ -67,6 +68,10 @@ pub fn cast(seed: u64) -> Vec<Member> {
     casting.add(adversaries::Thief::new);
     casting.add(adversaries::VoucherCheat::new);
     casting.add(adversaries::Spammer::new);
+    casting.add(jobs::JobPoster::new);
+    casting.add(|account| jobs::JobWorker::new("worker-1", account, 0));
+    casting.add(|account| jobs::JobWorker::new("worker-2", account, 0));
+    casting.add(|account| jobs::JobWorker::new("bad-worker", account, 800));
     casting.members
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, CloseReason, Command, DealId, Event, OrderId, Outcome, RewardEvent, State};
+use cairn_ledger::{
+    Address, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome, RewardEvent, State,
+};
 use cairn_protocol::{Amount, ProviderId};
 
 use super::Checker;
@@ -19,6 +21,11 @@ pub struct MoneyFollowsEvents {
     clients: BTreeMap<OrderId, Address>,
     deal_parties: BTreeMap<DealId, (Address, ProviderId)>,
     channels: BTreeMap<ChannelId, (Address, Address)>,
+    /// Posters and work of jobs.
+    jobs: BTreeMap<JobId, (Address, u64)>,
+    /// Bonds of jobs that are worked on.
+    job_bonds: BTreeMap<JobId, i128>,
+    job_params: JobParams,
     bid_deposit: i128,
     sector_deposit: i128,
     fee: i128,
@@ -39,6 +46,9 @@ impl MoneyFollowsEvents {
             clients: BTreeMap::new(),
             deal_parties: BTreeMap::new(),
             channels: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            job_bonds: BTreeMap::new(),
+            job_params: params.jobs.clone(),
             bid_deposit: signed(params.bid_deposit),
             sector_deposit: signed(params.sector_deposit),
             fee: signed(params.transaction_fee),
@@ -62,6 +72,9 @@ impl MoneyFollowsEvents {
             self.read_deal(event, ordered_again);
             self.read_provider(event, command);
             self.read_account(event, command);
+            if let Event::Job(event) = event {
+                self.read_job(event);
+            }
         }
     }
 
@@ -152,6 +165,29 @@ impl MoneyFollowsEvents {
         }
     }
 
+    fn read_job(&mut self, event: &JobEvent) {
+        match *event {
+            JobEvent::Posted { job, poster, work, escrow } => {
+                self.jobs.insert(job, (poster, work));
+                self.pay(poster, -signed(escrow));
+            }
+            JobEvent::BidPlaced { job, worker, .. } => {
+                let bond = self.job_params.bond_of(self.jobs[&job].1);
+                self.pay(worker, -signed(bond));
+            }
+            JobEvent::BidReturned { worker, bond, .. } => self.pay(worker, signed(bond)),
+            JobEvent::Assigned { job, bond, .. } => drop(self.job_bonds.insert(job, signed(bond))),
+            JobEvent::Proven { job, worker, paid, refunded, .. } => {
+                let bond = self.job_bonds.remove(&job).expect("assigned before");
+                self.pay(worker, bond + signed(paid));
+                self.pay(self.jobs[&job].0, signed(refunded));
+            }
+            JobEvent::WorkerFailed { worker, returned, .. } => self.pay(worker, signed(returned)),
+            JobEvent::Closed { job, refunded, .. } => self.pay(self.jobs[&job].0, signed(refunded)),
+            _ => {}
+        }
+    }
+
     fn compare(&self, state: &State, address: &Address) -> Result<(), String> {
         let (told, got) = (self.free.get(address).copied().unwrap_or(0), state.account(address).balance.0);
         if told == i128::from(got) { Ok(()) } else { Err(format!("events leave {address} {told}, it has {got}")) }
@@ -188,7 +224,8 @@ impl BurnsHaveCauses {
 fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
     use CloseReason::{CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired};
     match event {
-        Event::SectorFaulted { fee, .. } => (*fee, true),
+        Event::SectorFaulted { fee, .. } | Event::Job(JobEvent::Proven { fee, .. }) => (*fee, true),
+        Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())

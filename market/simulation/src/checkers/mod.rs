@@ -8,6 +8,7 @@ mod content;
 mod deadlines;
 mod deals;
 mod flows;
+mod jobs;
 mod offences;
 mod queue;
 mod returns;
@@ -66,6 +67,7 @@ pub const PROMISES: &[Promise] = promises! {
     "prices-kept", "the cheapest bids win, nobody pays more than was bid, the rest returns", deals::PricesKept;
     "copies-apart", "no two copies of a piece are with one owner, nor a replacement with who dropped it", deals::CopiesApart;
     "every-deadline-counts", "each live sector answers each deadline, or is counted as faulty", deadlines::EveryDeadlineCounts;
+    "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof that holds, and slashed for one that does not", jobs::JobsPayForProofs;
     "vouchers-pay-once", "a channel pays what its payer signed, once, and returns the rest", accounts::VouchersPayOnce;
     "votes-are-staked", "votes are locked money, somebody has one, and stake leaves a proving period after it stopped voting", accounts::VotesAreStaked;
     "nonces-count", "an account's nonce counts its transactions: none is taken twice or out of order", accounts::NoncesCount;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use cairn_ledger::jobs::JobDue;
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Command, State, StateChange, codec};
+use cairn_ledger::{Command, JobCommand, State, StateChange, codec};
 use cairn_protocol::Epoch;
 
 use super::Checker;
@@ -64,6 +65,7 @@ fn weight_at_most(due: &Due, state: &State) -> u64 {
             let pieces = state.order(order).map_or(0, |order| order.terms.pieces.len() as u64);
             1 + state.bids_on(order).count() as u64 * (1 + pieces)
         }
+        Due::Job(JobDue::Assign, job) => 1 + state.job_bids_on(job).count() as u64,
         Due::StakeRelease(_) => cairn_ledger::validator::LEAVING_MAX,
         _ => 1,
     }
@@ -129,6 +131,7 @@ fn units(command: &Command, state: &State) -> u64 {
         Command::ProveCommit { pieces, .. } => 2 + pieces.len() as u64,
         Command::PreCommit(announced) => 2 + announced.deals.len() as u64,
         Command::DeclareFaults { sectors, .. } | Command::DeclareRecovery { sectors, .. } => 1 + sectors.len() as u64,
+        Command::Job(JobCommand::Cancel { job }) => 2 + state.job_bids_on(*job).count() as u64,
         Command::CancelOrder { order } => 2 + state.bids_on(*order).count() as u64,
         Command::SubmitWindowPost { provider, deadline, partition, .. } => {
             let members = state.partition(*provider, *deadline, *partition);
@@ -152,7 +155,9 @@ impl Checker for WorkBounded {
             return Err(format!("{changed} entries changed, {happened} events, at most {most} are allowed"));
         }
         let proofs = |(offer, _): &(&crate::world::Offer, _)| {
-            matches!(offer.signed.transaction.command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
+            let command = &offer.signed.transaction.command;
+            let submits = matches!(command, Command::Job(JobCommand::Submit { .. }));
+            submits || matches!(command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
         };
         // Once together, and once more alone if a transaction before it changed what it speaks of.
         let most = 2 * seen.receipts().filter(proofs).count() as u64;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Address, Closure, Command, DealId, DealStatus, Event, OrderId, Outcome, SectorStatus, State};
+use cairn_ledger::{
+    Address, Closure, Command, DealId, DealStatus, Event, JobEvent, JobId, OrderId, Outcome, SectorStatus, State,
+};
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 
 use super::Checker;
@@ -19,6 +21,8 @@ enum Locked {
     Sector(ProviderId, SectorNumber),
     Channel(ChannelId),
     Stake(Address, u64),
+    Job(JobId),
+    JobBid(JobId, Address),
 }
 
 /// See [`super::PROMISES`].
@@ -84,6 +88,7 @@ impl DepositsReturn {
                 self.until(Locked::Sector(provider, sector), at);
             }
             Event::SectorClosed { provider, sector, .. } => self.over(Locked::Sector(provider, sector)),
+            Event::Job(ref event) => self.read_job(event, seen),
             Event::ChannelClosing { channel, until } => self.until(Locked::Channel(channel), until.0),
             Event::ChannelClosed { channel, .. } => self.over(Locked::Channel(channel)),
             Event::StakeReleased { validator, .. } => {
@@ -92,6 +97,25 @@ impl DepositsReturn {
                     self.over(oldest);
                 }
             }
+            _ => {}
+        }
+    }
+}
+
+impl DepositsReturn {
+    fn read_job(&mut self, event: &JobEvent, seen: &Observation) {
+        let deadline = |job| seen.after.job(job).map_or(seen.now(), |record| record.terms.deadline).0;
+        match *event {
+            JobEvent::Posted { job, .. } => self.until(Locked::Job(job), deadline(job)),
+            JobEvent::BidPlaced { job, worker, .. } => self.until(Locked::JobBid(job, worker), deadline(job)),
+            JobEvent::BidReturned { job, worker, .. } | JobEvent::WorkerFailed { job, worker, .. } => {
+                self.over(Locked::JobBid(job, worker));
+            }
+            JobEvent::Proven { job, worker, .. } => {
+                self.over(Locked::JobBid(job, worker));
+                self.over(Locked::Job(job));
+            }
+            JobEvent::Closed { job, .. } => self.over(Locked::Job(job)),
             _ => {}
         }
     }
@@ -111,7 +135,8 @@ impl Checker for DepositsReturn {
             }
         }
         match self.by_end.first() {
-            Some((at, what)) if at.0 + seen.lag < seen.now().0 => {
+            // Two things in a row may be late.
+            Some((at, what)) if at.0 + 2 * seen.lag < seen.now().0 => {
                 Err(format!("{what:?} should have ended at epoch {at}, it is {}", seen.now()))
             }
             _ => Ok(()),
@@ -123,16 +148,15 @@ impl Checker for DepositsReturn {
             return Err(format!("{what:?} should have ended at epoch {at}, and never did"));
         }
         let treasury = state.treasury();
-        let pots = [treasury.escrow, treasury.bid_deposits, treasury.sector_deposits];
-        if pots.iter().any(|pot| !pot.is_zero()) {
+        let deals = [treasury.escrow, treasury.bid_deposits, treasury.sector_deposits];
+        let mut pots = deals.into_iter().chain([treasury.job_escrow, treasury.job_bonds]);
+        if pots.any(|pot| !pot.is_zero()) {
             return Err(format!("nobody acts any more, and money is still locked: {treasury:?}"));
         }
-        let left = [
-            state.orders().count(),
-            state.deals().count(),
-            state.providers().map(|(id, _)| state.sectors_of(id).count() + state.partitions_of(id).count()).sum(),
-        ];
-        if left == [0; 3] { Ok(()) } else { Err(format!("orders, deals, sectors that nothing ends: {left:?}")) }
+        let of_provider = |id| state.sectors_of(id).count() + state.partitions_of(id).count();
+        let sectors = state.providers().map(|(id, _)| of_provider(id)).sum();
+        let left = [state.orders().count(), state.deals().count(), sectors, state.jobs().count()];
+        if left == [0; 4] { Ok(()) } else { Err(format!("orders, deals, sectors, jobs that nothing ends: {left:?}")) }
     }
 }
 
@@ -151,6 +175,7 @@ fn closure(event: &Event) -> Option<&Closure> {
         | Event::OrderClosed { closure, .. }
         | Event::SectorClosed { closure, .. }
         | Event::DealClosed { closure, .. }
+        | Event::Job(JobEvent::Closed { closure, .. })
         | Event::ChannelClosed { closure, .. } => Some(closure),
         _ => None,
     }
