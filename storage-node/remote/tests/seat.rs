@@ -132,8 +132,8 @@ fn proof_jobs_are_told_as_beside_the_node() {
         deadline: Epoch(ledger.handle().head().height.0 + 5_000),
         tier_min: 0,
     };
-    ledger.command(2, Command::Job(JobCommand::Post(terms.clone())));
-    ledger.command(2, Command::Job(JobCommand::Post(terms)));
+    ledger.command(2, Command::Job(JobCommand::Post(Box::new(terms.clone()))));
+    ledger.command(2, Command::Job(JobCommand::Post(Box::new(terms))));
     let remote = |n| RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(n)).unwrap();
     let (far, near) = (JobSeat::new(remote(3)), AccountJobs::new(Port(ledger.handle()), Story::key(3)));
     let id = far.send(JobCommand::Bid { job: JobId(1), price_per_million: Amount(5) }).unwrap();
