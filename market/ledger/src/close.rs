@@ -11,7 +11,7 @@ pub enum CloseReason {
     NoBids,
     /// Order: its client took it back before assignment.
     CancelledByClient,
-    /// Bid: cheaper ones took the order.
+    /// Bid: better ones took the order.
     Outbid,
     /// Bid: the order was cancelled.
     OrderCancelled,
@@ -21,6 +21,8 @@ pub enum CloseReason {
     DealNotActivated,
     /// Bid: sealed, and not revealed in time; the deposit is burnt.
     NotRevealed,
+    /// Bid: its provider does not meet the order's requirements any more.
+    RequirementsNotMet,
     /// Deal: not active by the end of the activation window.
     NotActivated,
     /// Deal: ran its whole duration.
@@ -31,10 +33,12 @@ pub enum CloseReason {
     PreCommitExpired,
     /// Sector: reached its expiration; the deposit is back.
     SectorExpired,
-    /// Sector: faulty for too many deadlines in a row; the deposit is burnt.
+    /// Sector: faulty for too many deadlines in a row; the fee for an early end is burnt.
     FaultyTooLong,
-    /// Sector: the provider's collateral could not pay a fault fee; the deposit is burnt.
+    /// Sector: the provider's collateral could not pay a fault fee; that and the fee for an early end are burnt.
     CollateralExhausted,
+    /// Sector: its owner ended it before its time, for a fee.
+    TerminatedByOwner,
     /// Channel: its payee needs it no more; the rest is back.
     ClosedByPayee,
     /// Channel: its payer asked, and the delay is over; the rest is back.
@@ -66,6 +70,7 @@ impl CloseReason {
             Self::DealsActive => 203,
             Self::DealNotActivated => 204,
             Self::NotRevealed => 205,
+            Self::RequirementsNotMet => 206,
             Self::NotActivated => 301,
             Self::Completed => 302,
             Self::SectorTerminated => 303,
@@ -73,6 +78,7 @@ impl CloseReason {
             Self::SectorExpired => 402,
             Self::FaultyTooLong => 403,
             Self::CollateralExhausted => 404,
+            Self::TerminatedByOwner => 405,
             Self::ClosedByPayee => 501,
             Self::ClosedByPayer => 502,
             Self::RailTerminated => 801,
@@ -90,11 +96,14 @@ impl CloseReason {
         match self {
             Self::NoBids => "the bid window ended without a bid; the deposit is returned",
             Self::CancelledByClient => "the client cancelled the order; the deposit is returned",
-            Self::Outbid => "cheaper bids took the order; the bid deposit is returned",
+            Self::Outbid => "better bids took the order; the bid deposit is returned",
             Self::OrderCancelled => "the client cancelled the order; the bid deposit is returned",
             Self::DealsActive => "all deals of this bid are active; the bid deposit is returned",
             Self::DealNotActivated => "a deal of this bid was not activated in time; the bid deposit is burnt",
             Self::NotRevealed => "the sealed bid was not revealed in time; the bid deposit is burnt",
+            Self::RequirementsNotMet => {
+                "the bidder no longer meets the order's requirements; the bid deposit is returned"
+            }
             Self::NotActivated => {
                 "the deal was not activated in time; the escrow pays a replacement order or returns to the client"
             }
@@ -104,8 +113,15 @@ impl CloseReason {
             }
             Self::PreCommitExpired => "the sector was not proven in time; the sector deposit is burnt",
             Self::SectorExpired => "the sector reached its expiration; the sector deposit is returned",
-            Self::FaultyTooLong => "the sector missed too many deadlines in a row; the sector deposit is burnt",
-            Self::CollateralExhausted => "collateral could not pay a fault fee; the sector deposit is burnt",
+            Self::FaultyTooLong => {
+                "the sector missed too many deadlines in a row; the fee is burnt, the rest of the deposit is returned"
+            }
+            Self::CollateralExhausted => {
+                "collateral could not pay a fault fee; the fee for the end is burnt, the rest of the deposit is returned"
+            }
+            Self::TerminatedByOwner => {
+                "the owner ended the sector before its time; the fee is burnt, the rest of the deposit is returned"
+            }
             Self::ClosedByPayee => "the payee closed the channel; what is not redeemed is returned",
             Self::RailTerminated => "payer or payee ended the rail; its lockup period is paid as far as it is proven",
             Self::RailUnfunded => "the payer ran dry; the rail's lockup period is paid as far as it is proven",

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::economy::{CheckCommand, RailCommand};
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::jobs::JobCommand;
+use crate::market::MarketCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
+use crate::sector_rules::SectorCommand;
 
 /// A request to the ledger, in the name of the transaction's sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,8 +110,12 @@ pub enum Command {
         /// The proof, in the verifier's encoding.
         #[serde(with = "serde_bytes")]
         proof: Vec<u8>,
+        /// Sectors of the partition that the proof leaves out, ascending: they become faulty now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<SectorNumber>,
     },
-    /// Takes sectors out of the next proofs; they earn nothing and cost a fee per deadline. By the owner.
+    /// Takes sectors out of the next proofs; they earn nothing and cost a fee for each deadline after the
+    /// first. By the owner.
     DeclareFaults {
         /// Whose sectors.
         provider: ProviderId,
@@ -164,6 +170,10 @@ pub enum Command {
         /// How much; the rest must be nothing, or one vote or more.
         amount: Amount,
     },
+    /// What providers say about themselves, and who vouches for it.
+    Market(MarketCommand),
+    /// Ends, prolongs or fills a proven sector.
+    Sector(SectorCommand),
     /// About streams of money.
     Rail(RailCommand),
     /// About checking providers.

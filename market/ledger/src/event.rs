@@ -7,7 +7,9 @@ use crate::close::Closure;
 use crate::economy::{RailEvent, RewardEvent, ScoreEvent};
 use crate::ids::{Address, Commitment, DealId, OrderId};
 use crate::jobs::JobEvent;
+use crate::market::MarketEvent;
 use crate::payments::ChannelId;
+use crate::sector_rules::SectorEvent;
 
 /// A fact about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,7 @@ pub enum Event {
     RecoveryDeclared { provider: ProviderId, sector: SectorNumber },
     /// A repaired sector was proven.
     SectorRecovered { provider: ProviderId, sector: SectorNumber },
-    /// A sector is over; its deposit was returned, or burnt if `burnt`.
+    /// A sector is over; `burnt` of its deposit was burnt, the rest returned.
     SectorClosed { provider: ProviderId, sector: SectorNumber, burnt: Amount, closure: Closure },
     /// A deal was paid for `proven_epochs` of `from..until`; a part of `paid` is burnt, as of every settled payment.
     DealSettled { deal: DealId, from: Epoch, until: Epoch, proven_epochs: u64, paid: Amount },
@@ -86,6 +88,10 @@ pub enum Event {
     ChannelClosing { channel: ChannelId, until: Epoch },
     /// A payment channel is over; `returned` went back to the payer.
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
+    /// About attributes.
+    Market(MarketEvent),
+    /// About a proven sector.
+    Sector(SectorEvent),
     /// About rails.
     Rail(RailEvent),
     /// About new money.

@@ -5,7 +5,8 @@
 //! the same roots everywhere.
 //!
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
-//! (what may be asked), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
+//! (what may be asked), [`market`] (who may take an order), [`sector_rules`] (how a sector's life changes), `apply` (the
+//! rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
 //! is), [`table`] (how state is kept, hashed and copied); then [`economy`] (rounds), over [`payments`], [`emission`] and
 //! [`scores`], which are rules without a ledger.
 //!
@@ -29,6 +30,7 @@ pub mod event;
 pub mod ids;
 pub mod invariants;
 pub mod jobs;
+pub mod market;
 pub mod order;
 pub mod params;
 pub mod payments;
@@ -42,6 +44,7 @@ pub mod rejection;
 pub mod scores;
 pub mod sealed;
 pub mod sector;
+pub mod sector_rules;
 pub mod signatures;
 pub mod state;
 pub mod table;
@@ -61,16 +64,18 @@ pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
 pub use jobs::{Job, JobCommand, JobEvent, JobId, JobParams, JobRejection, JobStatus, JobTerms};
+pub use market::{Attestation, Attributes, MarketCommand, MarketEvent, MarketRejection, RegionRule, Requirements};
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};
 pub use proof::{
-    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
-    WindowPostStatement,
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, SectorUpdateStatement,
+    VerifyingKeys, WindowPostStatement,
 };
 pub use provider::{Account, Provider};
 pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
+pub use sector_rules::{SectorCommand, SectorEvent, SectorRejection, SectorRules, SectorUpdate};
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage, StateSize};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};

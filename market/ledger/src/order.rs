@@ -5,7 +5,7 @@
 //!           \--client cancels-----> Closed (CancelledByClient)
 //! bid:    Sealed --revealed in time--> Open; or Closed (NotRevealed)
 //!         Open --> Won --all deals active--> Closed (DealsActive) | --one not in time--> Closed (DealNotActivated)
-//!           \----> Closed (Outbid, OrderCancelled)
+//!           \----> Closed (Outbid, OrderCancelled, RequirementsNotMet)
 //! deal:   Assigned <--> Bound (pre-committed) --> Active --> Closed (Completed, SectorTerminated)
 //!              \-----------\--> Closed (NotActivated)
 //! ```
@@ -16,7 +16,8 @@
 //!
 //! A deal that its provider drops (not activated in time, or its sector terminated) is ordered again by the ledger itself:
 //! a replacement order for the one piece and the rest of the time, at most at the dropped deal's rate, paid by what the
-//! escrow still holds. Nobody who holds another copy of the piece, nor who dropped it, may take it. If nobody bids, its
+//! escrow still holds. Nobody who holds another copy of the piece, nor who dropped it, may take it, and what the first order
+//! asked of bidders holds again. If nobody bids, its
 //! deposit returns to the client like any order's, and the client may cancel it like any order.
 //!
 //! Money: an order locks `price cap x duration x copies`; assignment leaves `bid price x duration` per copy in escrow,
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId, Salt};
+use crate::market::Requirements;
 use crate::sealed::{self, SealedUse};
 
 /// A piece of an ordered dataset.
@@ -52,10 +54,13 @@ pub struct OrderTerms {
     pub duration_epochs: u64,
     /// Most that one copy of the whole dataset may cost per epoch.
     pub price_per_epoch_max: Amount,
-    /// Copies, each with another owner.
+    /// Copies, each with another owner, and in another region unless the requirements say otherwise.
     pub copies: u32,
     /// Where providers fetch the dataset by its root CID.
     pub transfer_url: String,
+    /// What is asked of those who bid.
+    #[serde(default, skip_serializing_if = "Requirements::is_usual")]
+    pub requirements: Requirements,
 }
 
 /// An order on the ledger.
@@ -118,7 +123,7 @@ pub enum OrderStatus {
     Open,
     /// Assigned; money is in the deals.
     Matched {
-        /// One deal per winning bid and piece, winners cheapest first.
+        /// One deal per winning bid and piece, the bid with the best score first.
         deals: Vec<DealId>,
         /// Copies that nobody bid for; their deposit is returned.
         copies_missing: u32,

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::DEADLINES;
 use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
+use crate::market::MarketParams;
+use crate::sector_rules::SectorRules;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
 /// - a declaration of 4,096 sectors, 9 bytes each: 37 kB;
 /// - a prove-commit of a non-interactive sector of 32 or 64 GiB: 126 partitions, each a Groth16 proof of 192 bytes, make
 ///   24 kB; 256 pieces make 20 kB more;
-/// - an order for 256 pieces: 23 kB.
+/// - an order for 256 pieces: 23 kB, 4 kB more for attributes and auditors;
+/// - a window PoSt that skips all but one of a partition's 2,349 sectors: 21 kB.
 const TRANSACTION_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a block for each transaction it may hold: room for the prove-commit of an interactive 32 GiB sector (10
 /// partitions of 192 bytes), while a window PoSt, the most frequent transaction, takes a fifth of it. Large transactions
@@ -60,7 +63,7 @@ pub struct LedgerParams {
     pub bid_deposit: Amount,
     /// Deposit with a pre-commit; stays locked as the sector's pledge while it lives.
     pub sector_deposit: Amount,
-    /// Burnt for each faulty sector at each deadline.
+    /// Burnt for each faulty sector at each deadline but the first that it misses.
     pub fault_fee: Amount,
     /// Burnt for each admitted transaction, failed ones included.
     pub transaction_fee: Amount,
@@ -88,6 +91,10 @@ pub struct LedgerParams {
     pub block_transactions_max: u32,
     /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
     pub queue_weight_per_block: u64,
+    /// How bids are weighed.
+    pub market: MarketParams,
+    /// How a proven sector is ended, prolonged and updated.
+    pub sectors: SectorRules,
     /// Emission, rounds and scores.
     pub economy: EconomyParams,
     /// The numbers of proof jobs.
@@ -142,6 +149,8 @@ impl LedgerParams {
             block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
+            market: MarketParams::default(),
+            sectors: SectorRules::with_extensions_of(10_000_000),
             economy: EconomyParams::devnet(),
             jobs: JobParams::devnet(),
         }
@@ -182,6 +191,8 @@ impl LedgerParams {
             block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
+            market: MarketParams::default(),
+            sectors: SectorRules::with_extensions_of(1_278 * DAY),
             economy: EconomyParams::mainnet(),
             jobs: JobParams::mainnet(),
         }
@@ -225,6 +236,8 @@ impl LedgerParams {
             ("transaction_bytes_max", self.transaction_bytes_max),
             ("block_transactions_max", u64::from(self.block_transactions_max)),
             ("queue_weight_per_block", self.queue_weight_per_block),
+            ("sectors.termination_periods", u64::from(self.sectors.termination_periods)),
+            ("sectors.extension_epochs_max", self.sectors.extension_epochs_max),
         ];
         self.jobs.validate()?;
         for (name, got) in bounded {
@@ -247,6 +260,12 @@ impl LedgerParams {
             "beacon_window",
             self.beacon_window,
             "tickets and challenges must stay readable while they may be used",
+        )?;
+        check(
+            self.market.reputation_weight_bp <= MarketParams::REPUTATION_WEIGHT_BP_MAX,
+            "market.reputation_weight_bp",
+            u64::from(self.market.reputation_weight_bp),
+            "must be at most 1,000,000",
         )?;
         check(
             self.deal_epochs_min <= self.deal_epochs_max,
@@ -288,6 +307,8 @@ mod tests {
 
     use super::*;
     use crate::command::DECLARED_SECTORS_MAX;
+    use crate::market::{ATTRIBUTES_MAX, AUDITORS_MAX, Attributes, RegionRule, Requirements, VALUE_BYTES_MAX};
+    use crate::scores::Fraction;
     use crate::testing::Network;
     use crate::{Command, DealId, ManifestPiece, OrderPiece, OrderTerms, SignedTransaction, Transaction};
 
@@ -298,6 +319,11 @@ mod tests {
         let (sender, chain) = (Network::address(1), crate::ChainId([0xff; 32]));
         let signed: SignedTransaction = Transaction { chain, sender, nonce: u64::MAX, command }.sign(&Network::key(1));
         signed.encode().len()
+    }
+
+    fn widest_attributes() -> Attributes {
+        let wide = |n: usize| (format!("{n:064}"), "v".repeat(VALUE_BYTES_MAX));
+        Attributes::new((0..ATTRIBUTES_MAX).map(wide))
     }
 
     fn largest_prove_commit(seal_proof: SealProof, pieces: usize) -> Command {
@@ -325,6 +351,13 @@ mod tests {
             price_per_epoch_max: Amount(u64::MAX),
             copies: u32::MAX,
             transfer_url: "x".repeat(512),
+            requirements: Requirements {
+                attributes: widest_attributes(),
+                signed_by_all: vec![Network::address(1); AUDITORS_MAX],
+                signed_by_any: vec![Network::address(2); AUDITORS_MAX],
+                reputation_min: Fraction::ONE,
+                regions: RegionRule::Required,
+            },
         });
         let prove_commit = largest_prove_commit(SealProof::NonInteractive, pieces);
         let sizes = [declaration, order, prove_commit].map(bytes_of);
@@ -338,6 +371,7 @@ mod tests {
             partition: u32::MAX,
             challenge_epoch: Epoch(u64::MAX),
             proof: vec![0xff; PARTITION_PROOF_BYTES],
+            skipped: Vec::new(),
         });
         let room = BLOCK_BYTES_PER_TRANSACTION as usize;
         assert!((usual / 2..usual * 5 / 4).contains(&room) && post < room / 4, "{usual} {post}");
@@ -366,5 +400,7 @@ mod tests {
         assert_eq!(broken(|p| p.block_bytes_max = 1), "block_bytes_max");
         assert_eq!(broken(|p| p.sector_epochs_max = u64::MAX), "sector_epochs_max");
         assert_eq!(broken(|p| p.deal_epochs_min = p.deal_epochs_max + 1), "deal_epochs_min");
+        assert_eq!(broken(|p| p.sectors.termination_periods = 0), "sectors.termination_periods");
+        assert_eq!(broken(|p| p.market.reputation_weight_bp = u32::MAX), "market.reputation_weight_bp");
     }
 }

@@ -47,6 +47,19 @@ pub struct WindowPostStatement {
     pub sectors: Vec<(SectorNumber, CommR)>,
 }
 
+/// A sector of zeros became one of `comm_d_new`, without losing what was sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorUpdateStatement {
+    /// Sector size.
+    pub sector_size: SectorSize,
+    /// The replica before.
+    pub comm_r_old: CommR,
+    /// Commitment to the new data, computed from the piece manifest.
+    pub comm_d_new: CommD,
+    /// The replica after.
+    pub comm_r_new: CommR,
+}
+
 /// What a proof must show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +68,8 @@ pub enum ProofStatement {
     Porep(PorepStatement),
     /// Storage of one partition's sectors at this deadline.
     WindowPost(WindowPostStatement),
+    /// New data in one sector.
+    SectorUpdate(SectorUpdateStatement),
 }
 
 /// A proof that arrived, with what it must show.
@@ -112,7 +127,16 @@ pub trait ProofVerifier {
     /// [`ProofRejection`] says what is wrong.
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection>;
 
-    /// Checks one proof of either kind.
+    /// Checks a sector update. A verifier that does not say how takes none.
+    ///
+    /// # Errors
+    /// [`ProofRejection`] says what is wrong.
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        let (size, bytes) = (statement.sector_size, proof.len());
+        Err(ProofRejection::new(format!("this network takes no updates of sectors ({size}, {bytes} bytes of proof)")))
+    }
+
+    /// Checks one proof of any kind.
     ///
     /// # Errors
     /// [`ProofRejection`] says what is wrong.
@@ -120,6 +144,7 @@ pub trait ProofVerifier {
         match &claim.statement {
             ProofStatement::Porep(statement) => self.verify_porep(statement, claim.proof),
             ProofStatement::WindowPost(statement) => self.verify_window_post(statement, claim.proof),
+            ProofStatement::SectorUpdate(statement) => self.verify_sector_update(statement, claim.proof),
         }
     }
 

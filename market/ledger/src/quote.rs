@@ -69,8 +69,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::testing::{FUNDS, Network, order_terms, piece};
-    use crate::{Command, LedgerParams};
+    use crate::{Command, LedgerParams, Outcome};
 
     #[test]
     fn a_quote_is_what_the_order_takes() {
@@ -85,6 +87,45 @@ mod tests {
         let record = network.state.order(order).unwrap();
         assert_eq!(record.deposit, quote.deposit);
         assert_eq!((record.bids_close_at, record.reveals_close_at), (quote.bids_close_at, quote.reveals_close_at));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whatever is asked, the quote is what is taken and locked, and a refusal the ledger's own.
+        #[test]
+        fn every_quote_is_what_the_ledger_locks(
+            price in prop_oneof![0u64..5_000, Just(u64::MAX), 1u64 << 40..1 << 50],
+            copies in 0u32..10,
+            duration in prop_oneof![0u64..400, 192u64..100_000, Just(u64::MAX)],
+            pieces in prop::collection::vec((0u8..9, 7u32..30), 0..4),
+            wait in 0u64..30,
+        ) {
+            let mut network = Network::new(LedgerParams::devnet(), 1);
+            network.advance_to(Epoch(wait));
+            let pieces = pieces.into_iter().map(|(tag, log)| piece(tag, 1 << log)).collect();
+            let terms = OrderTerms { copies, duration_epochs: duration, ..order_terms(network.state.params(), pieces, price) };
+            let quote = network.state.quote_order(&Network::address(1), &terms);
+            let before = network.state.clone();
+            let receipt = network.try_command(1, Command::PlaceOrder(terms.clone()));
+            let balance = |state: &State| state.account(&Network::address(1)).balance.0;
+            match (quote, receipt.outcome) {
+                (Ok(quote), Outcome::Applied) => {
+                    prop_assert_eq!((quote.missing, quote.available.0), (Amount::ZERO, balance(&before)));
+                    prop_assert_eq!(balance(&before) - balance(&network.state), quote.total.0);
+                    prop_assert_eq!(network.state.treasury().escrow, quote.deposit);
+                    let (_, order) = network.state.orders().next().unwrap();
+                    prop_assert_eq!((order.bids_close_at, order.reveals_close_at), (quote.bids_close_at, quote.reveals_close_at));
+                    prop_assert_eq!(quote.paid_until.0, quote.active_by.0 + duration);
+                }
+                (Ok(quote), Outcome::Failed(Rejection::InsufficientFunds { .. })) => {
+                    prop_assert_eq!(quote.missing.0, quote.total.0 - balance(&before));
+                    prop_assert!(!quote.missing.is_zero());
+                }
+                (Err(quoted), Outcome::Failed(refused)) => prop_assert_eq!(quoted, refused),
+                (quoted, outcome) => prop_assert!(false, "quoted {:?}, then {:?}", quoted, outcome),
+            }
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::economy::{CheckerRejection, ClaimRejection};
 use crate::ids::{Address, ChainId, Commitment, DealId, OrderId};
 use crate::jobs::JobRejection;
+use crate::market::MarketRejection;
 use crate::payments::{ChannelId, ChannelRejection, RailId, RailRejection};
 use crate::proof::ProofRejection;
 use crate::scores::ballot::BallotRejection;
+use crate::sector_rules::SectorRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -180,6 +182,12 @@ pub enum Rejection {
     /// The sector is not in the health that the declaration changes.
     #[error("sector {sector} is not {expected}")]
     WrongHealth { sector: SectorNumber, expected: String },
+    /// Attributes that cannot be, or a bidder who does not meet an order's requirements.
+    #[error(transparent)]
+    Market(#[from] MarketRejection),
+    /// A proven sector that cannot be ended, prolonged or updated so.
+    #[error(transparent)]
+    Sector(#[from] SectorRejection),
     /// The book of rails says no.
     #[error(transparent)]
     Rail(#[from] RailRejection),

@@ -15,6 +15,7 @@ use crate::codec;
 use crate::economy::{Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::jobs::{Job, JobBid, JobId, Worker};
+use crate::market::{Attestation, Attributes};
 use crate::order::{Bid, Deal, Order, OrderStatus};
 use crate::params::{LedgerParams, ParamsRejection};
 use crate::payments::{Channel, ChannelId, RailBook, RailId, VestingAccount};
@@ -64,6 +65,8 @@ pub struct State {
     pub(crate) queue: Table<(Epoch, Due), ()>,
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
+    pub(crate) attributes: Table<ProviderId, Attributes>,
+    pub(crate) attestations: Table<(ProviderId, Address), Attestation>,
     pub(crate) rails: RailBook,
     pub(crate) sector_rails: Table<(ProviderId, SectorNumber, RailId), ()>,
     pub(crate) vesting: Table<Address, VestingAccount>,
@@ -185,6 +188,10 @@ pub mod columns {
     pub const CHANNELS: u8 = 10;
     /// Validators by address.
     pub const VALIDATORS: u8 = 11;
+    /// What providers say about themselves, by provider.
+    pub const ATTRIBUTES: u8 = 12;
+    /// Who vouches for it, by provider and auditor.
+    pub const ATTESTATIONS: u8 = 13;
     /// Rails by number.
     pub const RAILS: u8 = 20;
     /// Accounts for rails by address.
@@ -239,6 +246,8 @@ macro_rules! each_table {
         $with!(QUEUE, queue);
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
+        $with!(ATTRIBUTES, attributes);
+        $with!(ATTESTATIONS, attestations);
         $with!(RAILS, rails.rails);
         $with!(RAIL_ACCOUNTS, rails.accounts);
         $with!(RAIL_STREAMS, rails.streaming);
@@ -326,6 +335,8 @@ impl State {
             queue: Table::new(),
             channels: Table::new(),
             validators: Table::new(),
+            attributes: Table::new(),
+            attestations: Table::new(),
             rails: RailBook::default(),
             sector_rails: Table::new(),
             vesting: Table::new(),

@@ -24,6 +24,24 @@ use crate::codec;
 
 const HASH_EMPTY: [u8; 32] = [0; 32];
 
+/// Counts the entries that this thread looks at, writes and hashes, for tests that show what a block's work depends on.
+pub(crate) mod visits {
+    #[cfg(test)]
+    thread_local!(static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+
+    /// So many until now.
+    #[cfg(test)]
+    pub(crate) fn count() -> u64 {
+        COUNT.get()
+    }
+
+    #[inline]
+    pub(super) fn add() {
+        #[cfg(test)]
+        COUNT.set(COUNT.get() + 1);
+    }
+}
+
 struct Entry<K, V> {
     priority: u64,
     key: K,
@@ -105,6 +123,7 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
         let mut link = &self.root;
         while let Some(node) = link {
+            visits::add();
             link = match key.cmp(&node.entry.key) {
                 Ordering::Equal => return Some(&node.entry.value),
                 Ordering::Less => &node.left,
@@ -155,6 +174,7 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
         let mut iter = Iter { path: Vec::new() };
         let mut link = &self.root;
         while let Some(node) = link {
+            visits::add();
             if node.entry.key < *key {
                 link = &node.right;
             } else {
@@ -247,6 +267,7 @@ pub struct Iter<'a, K, V> {
 impl<'a, K, V> Iter<'a, K, V> {
     fn descend(&mut self, mut link: &'a Link<K, V>) {
         while let Some(node) = link {
+            visits::add();
             self.path.push(node);
             link = &node.left;
         }
@@ -313,6 +334,7 @@ fn len<K, V>(link: &Link<K, V>) -> usize {
 }
 
 fn node<K, V>(entry: Arc<Entry<K, V>>, left: Link<K, V>, right: Link<K, V>) -> Arc<Node<K, V>> {
+    visits::add();
     let len = 1 + len(&left) + len(&right);
     Arc::new(Node { entry, left, right, len, hash: OnceLock::new() })
 }
@@ -372,6 +394,7 @@ fn merge<K: Ord, V>(left: &Link<K, V>, right: &Link<K, V>) -> Link<K, V> {
 fn link_hash<K: Serialize, V: Serialize>(link: &Link<K, V>) -> [u8; 32] {
     let Some(here) = link else { return HASH_EMPTY };
     *here.hash.get_or_init(|| {
+        visits::add();
         let mut hash = Sha256::new();
         hash.update([1]);
         hash.update(leaf_hash(&here.entry));

@@ -293,7 +293,8 @@ impl<'o> Traffic<'o> {
                 let statement = self.state.window_post_statement(provider, deadline, partition);
                 let proof = true_proof(&statement.expect("the challenge is drawn"));
                 let challenge_epoch = instance.challenge_epoch;
-                let post = Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof };
+                let skipped = Vec::new();
+                let post = Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped };
                 posts.push(self.sign(index, ahead, post));
                 sectors += members.sectors.len() as u64;
             }

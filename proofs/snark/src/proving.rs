@@ -15,10 +15,12 @@ use cairn_compute::{Workers, fr_to_node};
 use cairn_sector::Progress;
 use cairn_sector::porep::{self, PorepProof, PorepStatement};
 use cairn_sector::post::{self, ChallengeNumbering, PostKind, PostProof, PostStatement};
+use cairn_sector::update::{self, UpdateProof, UpdateStatement};
 
 use crate::circuit::porep::PorepWitnessRejection;
 use crate::circuit::post::PostWitnessRejection;
-use crate::circuit::{CircuitId, PorepCircuit, PostCircuit, SegmentedCircuit};
+use crate::circuit::update::UpdateWitnessRejection;
+use crate::circuit::{CircuitId, PorepCircuit, PostCircuit, SegmentedCircuit, UpdateCircuit};
 use crate::engine::Engine;
 use crate::groth16::params::{ParamsSummary, SectionCounts};
 use crate::groth16::{
@@ -83,6 +85,9 @@ pub enum StatementProveError {
     /// The plain proof of spacetime does not prove the statement.
     #[error(transparent)]
     Post(#[from] PostWitnessRejection),
+    /// The plain proof of an update does not prove the statement.
+    #[error(transparent)]
+    Update(#[from] UpdateWitnessRejection),
     /// The prover failed.
     #[error("partition {partition}: {source}")]
     Prove {
@@ -165,6 +170,27 @@ impl CircuitProver {
         let circuit = PostCircuit::of_proof_numbered(statement, plain, numbering)?;
         let inputs = post::public_inputs_numbered(statement, numbering).map_err(PostWitnessRejection::Proof)?;
         Ok(self.prove_partition(0, &circuit, &inputs, &blinding(), workers)?.to_bytes().to_vec())
+    }
+
+    /// Proves an update of a sector: 192 bytes for each partition, one after the other.
+    ///
+    /// # Errors
+    /// [`StatementProveError`].
+    pub fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        blinding: BlindingSource<'_>,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, StatementProveError> {
+        self.check_circuit(Circuit::Update(statement.sector_size))?;
+        let circuits = UpdateCircuit::of_proof(statement, plain)?;
+        let mut bytes = vec![];
+        for (partition, (circuit, inputs)) in circuits.into_iter().zip(update::public_inputs(statement)).enumerate() {
+            let proof = self.prove_partition(partition, &circuit, &inputs, &blinding(), workers)?;
+            bytes.extend_from_slice(&proof.to_bytes());
+        }
+        Ok(bytes)
     }
 
     fn check_circuit(&self, got: Circuit) -> Result<(), StatementProveError> {

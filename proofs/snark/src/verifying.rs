@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use cairn_compute::{Node, Workers};
 use cairn_sector::porep::{self, PorepStatement};
 use cairn_sector::post::{self, ChallengeNumbering, PostRejection, PostStatement};
+use cairn_sector::update::{self, UpdateStatement};
 use rayon::prelude::*;
 
 use crate::groth16::{
@@ -30,6 +31,13 @@ pub enum Claim<'a> {
     Porep {
         /// What is claimed.
         statement: &'a PorepStatement,
+        /// 192 bytes for each partition.
+        proof: &'a [u8],
+    },
+    /// New data in a sealed sector: a proof for each partition.
+    Update {
+        /// What is claimed.
+        statement: &'a UpdateStatement,
         /// 192 bytes for each partition.
         proof: &'a [u8],
     },
@@ -157,6 +165,10 @@ impl Verifier {
                 let inputs = |statement: &PostStatement| post::public_inputs_numbered(statement, *numbering);
                 let inputs = statement.partitions().iter().map(inputs).collect::<Result<Vec<_>, _>>()?;
                 (post_circuit(statement), inputs, proof)
+            }
+            Claim::Update { statement, proof } => {
+                let inputs = update::public_inputs(statement).into_iter().map(|inputs| inputs.to_vec()).collect();
+                (Circuit::Update(statement.sector_size), inputs, proof)
             }
         };
         if inputs.is_empty() {

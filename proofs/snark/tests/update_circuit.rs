@@ -7,8 +7,12 @@ use cairn_sector::seal::{self, PieceSource};
 use cairn_sector::update::{self, HSelect, UpdateProof, UpdateStatement};
 use cairn_sector::{SectorFiles, SectorIdentity};
 use cairn_snark::circuit::{CircuitKind, UpdateCircuit};
+use cairn_snark::engine::Engine;
+use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Secrets, Trust};
 use cairn_snark::mock::MockConstraintSystem;
+use cairn_snark::proving::{CircuitProver, make_development_params};
 use cairn_snark::terms::Column;
+use cairn_snark::verifying::{Claim, StatementRejection, Verifier};
 use cairn_snark::{CircuitId, Scalar, SegmentedCircuit, assign};
 
 const FIXTURE_A: &str = "2KiB-v1_1-fixture-a.json";
@@ -147,6 +151,49 @@ fn both_partitions_of_32_kib() {
 #[ignore = "slow: four partitions of 10 million constraints, h = 10"]
 fn all_partitions_of_8_mib() {
     every_partition_is_satisfied("8MiB-v1_1-fixture-b.json");
+}
+
+/// What a ledger is sent and checks: parameters of our own, a proof, and statements that it is not for.
+#[test]
+#[ignore = "slow: sets up and proves 1.7 million constraints"]
+fn an_update_is_proven_in_192_bytes_and_verified() {
+    let (statement, plain) = updated(&porep_vector(FIXTURE_A));
+    let (folder, workers) = (tempfile::tempdir().unwrap(), workers());
+    let (store, circuit) =
+        (KeyStore::new(folder.path(), folder.path(), Trust::Development), Circuit::Update(statement.sector_size));
+    let secrets = Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8));
+    make_development_params(&store, circuit, secrets, &workers, &|_, _| {}).unwrap();
+    let prover = CircuitProver::open(&store, circuit, Engine::Auto, &workers, &|_, _| {}).unwrap();
+    let blinding = &mut || Blinding::from_bytes(&[9; 128]);
+    let proof = prover.prove_update(&statement, &plain, blinding, &workers).unwrap();
+    assert_eq!(proof.len(), 192);
+    let verifier = Verifier::open(&store, [circuit], &workers).unwrap();
+    assert_eq!(verifier.verify(&Claim::Update { statement: &statement, proof: &proof }), Ok(()));
+    let change = |change: fn(&mut UpdateStatement)| {
+        let mut other = statement;
+        change(&mut other);
+        other
+    };
+    let others = [
+        change(|s| s.comm_r_old.0[0] ^= 1),
+        change(|s| s.comm_d_new.0[0] ^= 1),
+        change(|s| s.comm_r_new.0[0] ^= 1),
+        change(|s| s.h_select = HSelect::try_from(1).unwrap()),
+    ];
+    let claims: Vec<_> = others.iter().map(|statement| Claim::Update { statement, proof: &proof }).collect();
+    let verdicts = verifier.verify_batch(&claims, [1; 32], &workers);
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Err(StatementRejection::Proof { partition: 0, .. }))));
+}
+
+#[test]
+fn claims_of_updates_need_their_key_and_a_proof_for_each_partition() {
+    let size = SectorSize::KIB2;
+    let (comm_r_old, comm_d_new, comm_r_new) = Default::default();
+    let h_select = HSelect::default_of(size);
+    let statement = UpdateStatement { sector_size: size, h_select, comm_r_old, comm_d_new, comm_r_new };
+    let claim = Claim::Update { statement: &statement, proof: &[0; 192] };
+    let refused = Verifier::default().verify(&claim).unwrap_err();
+    assert_eq!(refused, StatementRejection::NoKey(Circuit::Update(size)));
 }
 
 #[test]

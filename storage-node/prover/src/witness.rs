@@ -192,5 +192,6 @@ pub fn check_witness(statement: &ProofStatement, bytes: &[u8]) -> Result<(), Wit
             let proof = PostProof::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
             post::verify(&to_post_statement(statement), &proof).map_err(|error| refused(error.to_string()))
         }
+        ProofStatement::SectorUpdate(_) => Err(refused("updates of sectors are not proven by jobs".to_owned())),
     }
 }

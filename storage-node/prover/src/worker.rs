@@ -324,6 +324,7 @@ impl Worker {
                 let plain = PostProof::from_bytes(&witness).map_err(|error| error.to_string())?;
                 prover.prove_window_post(&to_post_statement(statement), &plain, workers)
             }
+            ProofStatement::SectorUpdate(_) => return Err("updates of sectors are not proven by jobs".to_owned()),
         };
         let proof = proof.map_err(|error: SnarkError| error.to_string())?;
         let claim = ProofClaim { statement: job.terms.statement.clone(), proof: &proof };

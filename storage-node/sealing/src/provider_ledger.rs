@@ -217,6 +217,7 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
             partition: duty.partition,
             challenge_epoch: duty.challenge_epoch,
             proof,
+            skipped: Vec::new(),
         };
         self.send("window PoSt", command)
     }

@@ -1,14 +1,16 @@
-//! [`ProofVerifier`] for ledgers of sectors of one size: Groth16 proofs of replication and window proofs of spacetime.
+//! [`ProofVerifier`] for ledgers of sectors of one size: Groth16 proofs of replication, window proofs of spacetime, and
+//! sector updates where the network has a key for them.
 
 use std::collections::BTreeMap;
 
 use cairn_compute::Workers;
 use cairn_ledger::{
-    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, VerifyingKeys,
-    WindowPostStatement,
+    KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, SectorUpdateStatement,
+    VerifyingKeys, WindowPostStatement,
 };
 use cairn_protocol::{CommD, PieceInfo, SectorNumber, SectorSize};
 use cairn_sector::post::{ChallengeNumbering, PostKind, PostSector, PostStatement};
+use cairn_sector::update::{HSelect, UpdateStatement};
 use cairn_sector::{SectorIdentity, pieces, porep};
 use cairn_snark::groth16::{Circuit, KeyFileError, KeyStore};
 use cairn_snark::verifying::{Claim, Verifier};
@@ -27,13 +29,32 @@ pub struct Groth16ProofVerifier {
 }
 
 impl Groth16ProofVerifier {
-    /// Reads the keys of both circuits. Batches are checked on `workers`.
+    /// Reads the keys of both circuits that every network has. Batches are checked on `workers`.
     ///
     /// # Errors
     /// [`KeyFileError`]: a key is missing, damaged, foreign, or not to be trusted there.
     pub fn open(store: &KeyStore, sector_size: SectorSize, workers: Workers) -> Result<Self, KeyFileError> {
-        let circuits = ledger_circuits(sector_size);
-        let verifier = Verifier::open(store, circuits, &workers)?;
+        Self::open_circuits(store, ledger_circuits(sector_size), workers)
+    }
+
+    /// The same, with the key of sector updates: for a network whose genesis names one.
+    ///
+    /// # Errors
+    /// [`KeyFileError`]: a key is missing, damaged, foreign, or not to be trusted there.
+    pub fn open_with_updates(
+        store: &KeyStore,
+        sector_size: SectorSize,
+        workers: Workers,
+    ) -> Result<Self, KeyFileError> {
+        let circuits = ledger_circuits(sector_size).into_iter().chain([Circuit::Update(sector_size)]);
+        Self::open_circuits(store, circuits, workers)
+    }
+
+    fn open_circuits<C>(store: &KeyStore, circuits: C, workers: Workers) -> Result<Self, KeyFileError>
+    where
+        C: IntoIterator<Item = Circuit> + Clone,
+    {
+        let verifier = Verifier::open(store, circuits.clone(), &workers)?;
         Ok(Self::new(verifier, circuits, workers))
     }
 
@@ -48,7 +69,7 @@ impl Groth16ProofVerifier {
     }
 }
 
-/// The circuits that a ledger of sectors of this size asks about.
+/// The circuits that every ledger of sectors of this size asks about.
 pub const fn ledger_circuits(sector_size: SectorSize) -> [Circuit; 2] {
     [Circuit::Porep(sector_size), Circuit::WindowPost(sector_size)]
 }
@@ -57,6 +78,7 @@ pub const fn ledger_circuits(sector_size: SectorSize) -> [Circuit; 2] {
 enum Statement {
     Porep(porep::PorepStatement),
     Post(PostStatement),
+    Update(UpdateStatement),
 }
 
 impl Statement {
@@ -64,6 +86,7 @@ impl Statement {
         match statement {
             ProofStatement::Porep(statement) => Self::Porep(to_porep_statement(statement)),
             ProofStatement::WindowPost(statement) => Self::Post(to_post_statement(statement)),
+            ProofStatement::SectorUpdate(statement) => Self::Update(to_update_statement(statement)),
         }
     }
 
@@ -73,6 +96,7 @@ impl Statement {
             Self::Post(statement) => {
                 Claim::Post { statement, numbering: ChallengeNumbering::of(PostKind::Window), proof }
             }
+            Self::Update(statement) => Claim::Update { statement, proof },
         }
     }
 }
@@ -103,6 +127,12 @@ pub fn to_post_statement(statement: &WindowPostStatement) -> PostStatement {
     }
 }
 
+/// A ledger's statement about new data in the words of the sector crate, with the usual choice of h.
+pub fn to_update_statement(statement: &SectorUpdateStatement) -> UpdateStatement {
+    let SectorUpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new } = *statement;
+    UpdateStatement { sector_size, h_select: HSelect::default_of(sector_size), comm_r_old, comm_d_new, comm_r_new }
+}
+
 fn rejected(rejection: impl ToString) -> ProofRejection {
     ProofRejection::new(rejection.to_string())
 }
@@ -118,6 +148,10 @@ impl ProofVerifier for Groth16ProofVerifier {
 
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {
         self.verifier.verify(&Statement::Post(to_post_statement(statement)).claim(proof)).map_err(rejected)
+    }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.verifier.verify(&Statement::Update(to_update_statement(statement)).claim(proof)).map_err(rejected)
     }
 
     fn verify_batch(&self, claims: &[ProofClaim<'_>]) -> Vec<Result<(), ProofRejection>> {
@@ -160,6 +194,15 @@ mod tests {
         }
     }
 
+    fn update_statement() -> SectorUpdateStatement {
+        SectorUpdateStatement {
+            sector_size: SectorSize::KIB2,
+            comm_r_old: CommR([1; 32]),
+            comm_d_new: CommD([2; 32]),
+            comm_r_new: CommR([3; 32]),
+        }
+    }
+
     /// The reference's own window proof, as a ledger would ask about it.
     fn window_post() -> (WindowPostStatement, Vec<u8>) {
         let vector = post_vectors().into_iter().find(|vector| vector.kind == "window").unwrap();
@@ -192,6 +235,7 @@ mod tests {
             proof,
         };
         let porep = ProofClaim { statement: ProofStatement::Porep(porep_statement()), proof: proof.as_slice() };
+        let update = ProofClaim { statement: ProofStatement::SectorUpdate(update_statement()), proof: &proof };
         let claims = [
             claim(&statement, proof.as_slice()),
             claim(&other, &proof),
@@ -200,14 +244,16 @@ mod tests {
             claim(&foreign, &proof),
             claim(&statement, &proof[..191]),
             claim(&statement, &[]),
+            update,
             claim(&statement, &proof),
         ];
         let together = verifier.verify_batch(&claims);
         let alone: Vec<_> = claims.iter().map(|claim| verifier.verify(claim)).collect();
         assert_eq!(together, alone);
         let holds: Vec<_> = together.iter().map(Result::is_ok).collect();
-        assert_eq!(holds, [true, false, false, false, false, false, false, true]);
+        assert_eq!(holds, [true, false, false, false, false, false, false, false, true]);
         assert!(together[4].as_ref().unwrap_err().reason.contains("no verifying key for window-post 8MiB"));
+        assert!(together[7].as_ref().unwrap_err().reason.contains("no verifying key for update 2KiB"));
     }
 
     #[test]
@@ -226,6 +272,7 @@ mod tests {
             let verifier = verifier();
             prop_assert!(verifier.verify_porep(&porep_statement(), &bytes).is_err());
             prop_assert!(verifier.verify_window_post(&window_post().0, &bytes).is_err());
+            prop_assert!(verifier.verify_sector_update(&update_statement(), &bytes).is_err());
         }
     }
 }

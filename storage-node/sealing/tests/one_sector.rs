@@ -95,6 +95,7 @@ impl Network {
             price_per_epoch_max: Amount(1_000),
             copies: 1,
             transfer_url: "http://127.0.0.1:2".to_owned(),
+            requirements: Default::default(),
         };
         let events = self.carry_out(&self.client_key, Command::PlaceOrder(terms));
         let placed = events.iter().find_map(|event| match event {

@@ -11,6 +11,8 @@
 //!    c. command carried out; if it fails, everything since (b) is undone.
 //! 6. Hash.
 
+mod assignment;
+mod attributes;
 mod channels;
 mod checkers;
 mod deals;
@@ -23,6 +25,7 @@ mod rails;
 pub(crate) mod rewards;
 mod scoring;
 mod sealing;
+mod sector_life;
 mod stake;
 
 use cairn_protocol::{Epoch, ProviderId};
@@ -313,8 +316,8 @@ impl Step<'_> {
             Command::ProveCommit { provider, sector, pieces, proof } => {
                 self.prove_commit(*provider, *sector, pieces, proof)
             }
-            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof } => {
-                self.submit_window_post((*provider, *deadline, *partition), *challenge_epoch, proof)
+            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped } => {
+                self.submit_window_post((*provider, *deadline, *partition), *challenge_epoch, skipped, proof)
             }
             Command::DeclareFaults { provider, sectors } => self.declare_faults(*provider, sectors),
             Command::DeclareRecovery { provider, sectors } => self.declare_recovery(*provider, sectors),
@@ -326,6 +329,8 @@ impl Step<'_> {
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
             Command::Unbond { amount } => self.unbond(*amount),
+            Command::Market(command) => self.market_command(command),
+            Command::Sector(command) => self.sector_command(command),
             Command::Rail(command) => self.rail_command(command),
             Command::Check(command) => self.check_command(command),
             Command::ClaimRewards { provider } => self.claim_rewards(*provider),
@@ -377,7 +382,7 @@ impl Step<'_> {
     }
 }
 
-fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection> {
+pub(crate) fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection> {
     if (least..=most).contains(&got) {
         Ok(())
     } else {
@@ -385,7 +390,7 @@ fn in_range(what: &str, got: u64, least: u64, most: u64) -> Result<(), Rejection
     }
 }
 
-fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
+pub(crate) fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
     if items.windows(2).all(|pair| pair[0] < pair[1]) {
         Ok(())
     } else {
@@ -394,10 +399,16 @@ fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection> {
 }
 
 #[cfg(test)]
+mod assignment_tests;
+#[cfg(test)]
 mod economy_tests;
 #[cfg(test)]
 mod market_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod sector_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod work_tests;

@@ -1,19 +1,17 @@
-//! Orders, bids, and the assignment of one to the other.
+//! Orders, bids, and the deals that come of them.
 //!
 //! Assignment, when the bid window ends, or the reveal window if there are sealed bids:
 //!
 //! 0. Close the bids that are still sealed; their deposits are burnt.
-//! 1. Sort the bids by price; ties by a hash of the epoch's beacon, order and provider.
-//! 2. Take them in this order, skipping owners that have a copy, until every copy has one. For a replacement, owners of
-//!    the other copies of the piece have one, and so has, as it were, the one who dropped it.
-//! 3. A winner gets one deal per piece. Its price is divided among them by padded size, rounded down, and what rounding
+//! 1. Choose the winners ([`super::assignment`]).
+//! 2. A winner gets one deal per piece. Its price is divided among them by padded size, rounded down, and what rounding
 //!    leaves goes to the first; so the deals of a copy cost exactly the bid.
-//! 4. What the deals do not need of the order's deposit goes back to the client, losing bids get their deposits back.
-
-use std::collections::BTreeSet;
+//! 3. What the deals do not need of the order's deposit goes back to the client, all other bids get their
+//!    deposits back.
 
 use cairn_protocol::{Amount, ProviderId, UnpaddedBytes};
 
+use super::assignment::Ranking;
 use super::providers::check_url;
 use super::{Step, in_range};
 use crate::close::{CloseReason, Closure};
@@ -21,7 +19,6 @@ use crate::event::Event;
 use crate::ids::{Address, Commitment, DealId, OrderId, Salt};
 use crate::order::{Bid, BidStatus, Deal, DealStatus, Order, OrderStatus, OrderTerms, Replaced, SealedBid};
 use crate::queue::Due;
-use crate::randomness;
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::treasury::Pot;
@@ -41,6 +38,7 @@ impl State {
         in_range("copies", u64::from(terms.copies), 1, u64::from(params.copies_max))?;
         in_range("number of pieces", terms.pieces.len() as u64, 1, u64::from(params.order_pieces_max))?;
         check_url("transfer_url", &terms.transfer_url)?;
+        terms.requirements.check()?;
         for (index, piece) in terms.pieces.iter().enumerate() {
             let least = UnpaddedBytes::piece_for(piece.payload_bytes).map(UnpaddedBytes::to_padded);
             if least != Some(piece.piece.size) {
@@ -113,6 +111,7 @@ impl Step<'_> {
             price_per_epoch_max: deal.rate,
             copies: 1,
             transfer_url: first.terms.transfer_url.clone(),
+            requirements: first.terms.requirements.clone(),
         };
         let Deal { group, piece_index, round, provider: dropped_by, client, .. } = *deal;
         let replaced = Replaced { deal: id, dropped_by, group, piece_index, round: round + 1 };
@@ -143,14 +142,6 @@ impl Step<'_> {
         if self.state.order(order).is_some_and(|record| !record.is_needed()) {
             self.state.schedule(self.retained_until(), Due::ForgetOrder(order));
         }
-    }
-
-    /// Owners that may not take an order.
-    fn excluded_owners(&self, record: &Order) -> BTreeSet<Address> {
-        let Some(Replaced { group, piece_index, dropped_by, .. }) = record.replaces else { return BTreeSet::new() };
-        let first = self.state.order(group).expect("an order outlives its replacements");
-        let holders = first.holders[piece_index as usize].iter().chain([&dropped_by]);
-        holders.map(|provider| self.owner_of(*provider)).collect()
     }
 
     /// The order, if it takes bids.
@@ -249,9 +240,7 @@ impl Step<'_> {
     fn biddable_order(&self, provider: ProviderId, order: OrderId) -> Result<Order, Rejection> {
         let bidder = self.committing_provider(provider)?;
         let record = self.open_order(order)?;
-        if self.excluded_owners(&record).contains(&bidder.owner) {
-            return Err(Rejection::HoldsCopy { order, provider });
-        }
+        self.check_bidder(order, &record, provider)?;
         if self.state.bid(order, provider).is_some() {
             return Err(Rejection::DuplicateBid { order, provider });
         }
@@ -332,15 +321,18 @@ impl Step<'_> {
             return 1;
         };
         let unrevealed = self.close_unrevealed(order);
-        let (winners, losers) = self.rank_bids(order, &record);
+        let Ranking { winners, losers, unfit } = self.rank_bids(order, &record);
+        let deals = winners.len() * record.terms.pieces.len();
+        let weight = 1 + unrevealed + (deals + losers.len() + unfit.len()) as u64;
         if winners.is_empty() {
             self.close_order(order, record, CloseReason::NoBids);
-            return 1 + unrevealed;
+        } else {
+            self.match_order(order, record, &winners);
         }
-        let weight = unrevealed + (winners.len() * record.terms.pieces.len() + losers.len()) as u64;
-        self.match_order(order, record, &winners);
-        for provider in losers {
-            self.close_bid(order, provider, CloseReason::Outbid, false);
+        for (providers, reason) in [(losers, CloseReason::Outbid), (unfit, CloseReason::RequirementsNotMet)] {
+            for provider in providers {
+                self.close_bid(order, provider, reason, false);
+            }
         }
         weight
     }
@@ -355,30 +347,7 @@ impl Step<'_> {
         late.len() as u64
     }
 
-    /// Steps 1 and 2: winners cheapest first, and the rest.
-    fn rank_bids(&self, order: OrderId, record: &Order) -> (Vec<(ProviderId, Amount)>, Vec<ProviderId>) {
-        let now = self.now();
-        let beacon = self.state.beacon(now).expect("the beacon of the block's own epoch is recorded first");
-        let mut bids: Vec<_> = self
-            .state
-            .bids_on(order)
-            .filter(|(_, bid)| bid.status == BidStatus::Open)
-            .map(|(id, bid)| (bid.price_per_epoch, randomness::tie_break(beacon, now, id, order), id))
-            .collect();
-        bids.sort_unstable();
-        let mut owners = self.excluded_owners(record);
-        let (mut winners, mut losers) = (Vec::new(), Vec::new());
-        for (price, _, provider) in bids {
-            if winners.len() < record.terms.copies as usize && owners.insert(self.owner_of(provider)) {
-                winners.push((provider, price));
-            } else {
-                losers.push(provider);
-            }
-        }
-        (winners, losers)
-    }
-
-    /// Steps 3 and 4, but for the losers.
+    /// Steps 2 and 3, but for the other bids.
     fn match_order(&mut self, order: OrderId, mut record: Order, winners: &[(ProviderId, Amount)]) {
         let mut deals = Vec::new();
         let mut refunded = std::mem::take(&mut record.deposit);

@@ -3,11 +3,11 @@
 //! A partition has one queue entry: the close of its current instance. At the close each of its sectors is either
 //! accounted up to the challenge (a proof did that) or has missed it:
 //!
-//! - active or recovering: becomes faulty, the time since the last challenge counts as faulted, a fee is burnt;
-//! - faulty: the same, once more;
-//! - missed too often, or the fee is more than the collateral: terminated, its deposit burnt, its deals closed.
+//! - active or recovering: becomes faulty, the time since the last challenge counts as faulted;
+//! - the same for a faulty one, and from the second deadline in a row that it misses on, a fee is burnt;
+//! - missed too often, or the fee is more than the collateral: terminated for what that costs, its deals closed.
 //!
-//! A sector whose expiration is reached leaves at the close. Then the next instance is queued.
+//! A proof may skip sectors of its partition: they miss this deadline there and then, the others are proven. A sector whose expiration is reached leaves at the close. Then the next instance is queued.
 
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 
@@ -21,6 +21,7 @@ use crate::provider::Provider;
 use crate::queue::Due;
 use crate::rejection::Rejection;
 use crate::sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
+use crate::sector_rules::{SectorEvent, SectorRejection};
 use crate::state::PartitionKey;
 use crate::treasury::Pot;
 
@@ -98,7 +99,7 @@ impl Step<'_> {
     }
 
     /// Removes empty partitions from the end of a deadline; those between others stay and are not refilled.
-    fn drop_empty_partitions(&mut self, provider: ProviderId, deadline: u32) {
+    pub(super) fn drop_empty_partitions(&mut self, provider: ProviderId, deadline: u32) {
         let counted =
             |state: &crate::State| state.provider(provider).map_or(0, |p| p.partition_counts[deadline as usize]);
         while let Some(last) = counted(self.state).checked_sub(1) {
@@ -115,6 +116,7 @@ impl Step<'_> {
         &mut self,
         key: PartitionKey,
         challenge_epoch: Epoch,
+        skipped: &[SectorNumber],
         proof: &[u8],
     ) -> Result<(), Rejection> {
         let (provider, deadline, partition) = key;
@@ -126,7 +128,7 @@ impl Step<'_> {
             self.state.queue.remove(&(due_at, Due::PartitionClose(provider, deadline, partition)));
             self.close_partition(key, due_at);
         }
-        let statement = self.post_to_prove(key, challenge_epoch)?;
+        let statement = self.post_to_prove(key, challenge_epoch, skipped)?;
         let sectors: Vec<SectorNumber> = statement.sectors.iter().map(|(number, _)| *number).collect();
         self.verify(ProofStatement::WindowPost(statement), proof)?;
 
@@ -138,6 +140,15 @@ impl Step<'_> {
             challenge_epoch,
             sectors: sectors.clone(),
         });
+        for &sector in skipped {
+            self.emit(Event::Sector(SectorEvent::Skipped { provider, sector }));
+            if let Err((reason, owed)) = self.miss_deadline(provider, sector, challenge_epoch) {
+                self.remove_from_partition(provider, sector);
+                self.end_sector(provider, sector, reason, owed);
+            } else {
+                self.cut_long_history(provider, sector);
+            }
+        }
         let accounted = sectors.into_iter().map(|number| self.account_proven(provider, number, challenge_epoch));
         let sector_epochs: u64 = accounted.sum();
         let bytes = self.state.provider(provider).expect("providers are never removed").sector_size.bytes();
@@ -145,11 +156,12 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// What a proof of the partition must show, if its deadline is open and not proven.
+    /// What a proof of the partition must show, if its deadline is open and not proven, and these may be skipped.
     pub(super) fn post_to_prove(
         &self,
         key: PartitionKey,
         challenge_epoch: Epoch,
+        skipped: &[SectorNumber],
     ) -> Result<WindowPostStatement, Rejection> {
         let ((provider, deadline, partition), now) = (key, self.now());
         let members = self.state.partitions.get(&key).filter(|p| !p.sectors.is_empty());
@@ -164,8 +176,14 @@ impl Step<'_> {
         if members.proven_challenge >= Some(challenge_epoch) {
             return Err(Rejection::AlreadyProven { partition, challenge_epoch });
         }
+        ascending("skipped", skipped)?;
         let statement = self.state.window_post_statement(provider, deadline, partition);
-        let statement = statement.expect("challenges are kept while they may be answered");
+        let mut statement = statement.expect("challenges are kept while they may be answered");
+        let shows = |number: &SectorNumber| statement.sectors.binary_search_by_key(number, |(shown, _)| *shown).is_ok();
+        if let Some(&sector) = skipped.iter().find(|number| !shows(number)) {
+            return Err(SectorRejection::NotSkippable { sector }.into());
+        }
+        statement.sectors.retain(|(number, _)| skipped.binary_search(number).is_err());
         if statement.sectors.is_empty() {
             return Err(Rejection::NothingToProve { partition });
         }
@@ -252,25 +270,26 @@ impl Step<'_> {
         let expired = sector.expiration <= due_at;
         let proving = sector.proving().expect("partitions hold live sectors");
         if proving.history.accounted_until() < challenge_epoch {
-            if let Some(reason) = self.miss_deadline(provider, number, challenge_epoch) {
-                self.end_sector(provider, number, reason, true);
+            if let Err((reason, owed)) = self.miss_deadline(provider, number, challenge_epoch) {
+                self.end_sector(provider, number, reason, owed);
                 return false;
             }
             self.cut_long_history(provider, number);
         }
         if expired {
-            self.end_sector(provider, number, CloseReason::SectorExpired, false);
+            self.end_sector(provider, number, CloseReason::SectorExpired, Amount::ZERO);
         }
         !expired
     }
 
-    /// Accounts a missed challenge and burns the fee; returns why the sector must be terminated, if it must.
+    /// Accounts a missed challenge and burns the fee, if it is not the first in a row. If the sector must be terminated,
+    /// says why, and what of the fee is still owed.
     fn miss_deadline(
         &mut self,
         provider: ProviderId,
         number: SectorNumber,
         challenge_epoch: Epoch,
-    ) -> Option<CloseReason> {
+    ) -> Result<(), (CloseReason, Amount)> {
         let now = self.now();
         let account = |sector: &mut Sector| {
             let proving = sector.proving_mut().expect("partitions hold live sectors");
@@ -283,32 +302,34 @@ impl Step<'_> {
             missed
         };
         let missed = self.update_sector(provider, number, account);
-        let (fee, paid_in_full) = self.burn_fault_fee(provider);
+        let wanted = if missed > 1 { self.state.meta.params.fault_fee } else { Amount::ZERO };
+        let fee = self.burn_collateral(provider, wanted);
+        let owed = wanted.checked_sub(fee).expect("no more is burnt than wanted");
         self.emit(Event::SectorFaulted { provider, sector: number, missed, fee });
         if missed >= self.state.meta.params.fault_periods_max {
-            Some(CloseReason::FaultyTooLong)
-        } else if paid_in_full {
-            None
+            Err((CloseReason::FaultyTooLong, owed))
+        } else if !owed.is_zero() {
+            Err((CloseReason::CollateralExhausted, owed))
         } else {
-            Some(CloseReason::CollateralExhausted)
+            Ok(())
         }
     }
 
-    /// Burns the fault fee, or what collateral there is; says how much, and whether that was all of it.
-    fn burn_fault_fee(&mut self, provider: ProviderId) -> (Amount, bool) {
-        let wanted = self.state.meta.params.fault_fee;
+    /// Burns this much collateral, or what there is; says how much.
+    pub(super) fn burn_collateral(&mut self, provider: ProviderId, wanted: Amount) -> Amount {
         let take = |p: &mut Provider| {
-            let fee = wanted.min(p.collateral);
-            p.collateral = p.collateral.checked_sub(fee).expect("a minimum of both");
-            fee
+            let burnt = wanted.min(p.collateral);
+            p.collateral = p.collateral.checked_sub(burnt).expect("a minimum of both");
+            burnt
         };
-        let fee = self.state.providers.update(&provider, take).expect("providers are never removed");
-        self.state.burn(Pot::Collateral, fee);
-        (fee, fee == wanted)
+        let burnt = self.state.providers.update(&provider, take).expect("providers are never removed");
+        self.state.burn(Pot::Collateral, burnt);
+        burnt
     }
 
-    /// Settles and closes a live sector's deals, then the sector.
-    fn end_sector(&mut self, provider: ProviderId, number: SectorNumber, reason: CloseReason, burn: bool) {
+    /// Settles and closes a live sector's deals, then the sector. Before its expiration that costs a fee, with which what
+    /// is `owed` is paid.
+    pub(super) fn end_sector(&mut self, provider: ProviderId, number: SectorNumber, reason: CloseReason, owed: Amount) {
         let deals = self.state.sector(provider, number).expect("callers found the sector").deals.clone();
         for deal in deals {
             self.settle_accounted(deal);
@@ -317,8 +338,12 @@ impl Step<'_> {
             }
         }
         self.settle_rails_of(provider, number);
-        let record = self.state.sector(provider, number).cloned().expect("closing deals keeps the sector");
-        self.close_sector(provider, number, record, reason, burn);
+        let mut record = self.state.sector(provider, number).cloned().expect("closing deals keeps the sector");
+        let burnt = match reason {
+            CloseReason::SectorExpired => Amount::ZERO,
+            _ => self.burn_termination_fee((provider, number), &mut record, owed),
+        };
+        self.close_sector(provider, number, record, reason, burnt);
         self.end_rails_of(provider, number);
     }
 
@@ -349,14 +374,14 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn check_declaration(&self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {
+    pub(super) fn check_declaration(&self, provider: ProviderId, sectors: &[SectorNumber]) -> Result<(), Rejection> {
         self.owned_provider(provider)?;
         in_range("number of sectors", sectors.len() as u64, 1, DECLARED_SECTORS_MAX as u64)?;
         ascending("sectors", sectors)
     }
 
     /// Health of a live sector whose current challenge is not drawn, or answered.
-    fn unlocked_health(&self, provider: ProviderId, number: SectorNumber) -> Result<Health, Rejection> {
+    pub(super) fn unlocked_health(&self, provider: ProviderId, number: SectorNumber) -> Result<Health, Rejection> {
         let unknown = Rejection::UnknownSector { provider, sector: number };
         let sector = self.state.sector(provider, number).ok_or(unknown)?;
         let live = || Rejection::WrongHealth { sector: number, expected: "live".to_owned() };

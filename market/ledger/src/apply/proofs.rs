@@ -1,8 +1,8 @@
 //! The proofs of a block, checked together before the first transaction has its turn.
 //!
-//! 1. Every prove-commit, window PoSt and proof of a job that could be taken now gives a *claim*: the statement that its proof must show
-//!    as the state stands before the transactions, and the proof. Of several about the same sector, partition or job,
-//!    the first alone: if it holds, nobody looks at the others.
+//! 1. Every prove-commit, window PoSt, sector update and proof of a job that could be taken now gives a *claim*: the
+//!    statement that its proof must show as the state stands before the transactions, and the proof. Of several about the
+//!    same sector, partition or job, the first alone: if it holds, nobody looks at the others.
 //! 2. One call of the verifier gives a verdict for each claim.
 //! 3. At its own turn a transaction has its own statement. It is the one that was judged, unless a transaction before it
 //!    in the block changed what it speaks of; then, and when nothing was judged, the proof is checked alone.
@@ -19,6 +19,7 @@ use crate::command::Command;
 use crate::jobs::{JobCommand, JobId};
 use crate::proof::{ProofClaim, ProofRejection, ProofStatement};
 use crate::rejection::Rejection;
+use crate::sector_rules::SectorCommand;
 use crate::state::PartitionKey;
 use crate::transaction::SignedTransaction;
 
@@ -73,11 +74,16 @@ impl Step<'_> {
                 let statement = ProofStatement::Porep(self.state.porep_statement(*provider, *sector)?);
                 Some((Subject::Sector(*provider, *sector), ProofClaim { statement, proof }))
             }
-            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof } => {
+            Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped } => {
                 self.owned_provider(*provider).ok()?;
                 let key = (*provider, *deadline, *partition);
-                let statement = ProofStatement::WindowPost(self.post_to_prove(key, *challenge_epoch).ok()?);
+                let statement = ProofStatement::WindowPost(self.post_to_prove(key, *challenge_epoch, skipped).ok()?);
                 Some((Subject::Partition(key), ProofClaim { statement, proof }))
+            }
+            Command::Sector(SectorCommand::Update(update)) => {
+                let (statement, _) = self.update_to_prove(update).ok()?;
+                let claim = ProofClaim { statement: ProofStatement::SectorUpdate(statement), proof: &update.proof };
+                Some((Subject::Sector(update.provider, update.sector), claim))
             }
             Command::Job(JobCommand::Submit { job, proof }) => {
                 Some((Subject::Job(*job), ProofClaim { statement: self.job_to_prove(*job)?, proof }))

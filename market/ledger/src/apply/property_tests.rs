@@ -2,11 +2,12 @@
 //!
 //! `Network::block` checks the invariants and the stored changes after every block.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::Checking;
 use crate::economy::CheckerParams;
@@ -112,7 +113,26 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
                 None => Vec::new(),
             }
         }
-        Action::Prove(n, provider) => open_posts(network, *n, *provider),
+        Action::Prove(n, provider) => all_of(network, *n, network.open_posts(*provider, &[])),
+        Action::ProveWithout(provider, sector) => {
+            all_of(network, owner_account(*provider), network.open_posts(*provider, &[SectorNumber(*sector)]))
+        }
+        Action::Work(provider, _, price) => chores(network, *provider, *price),
+        Action::WorkAll(_) => {
+            let all = network.state.providers().map(|(provider, _)| provider);
+            all.flat_map(|provider| chores(network, provider, 1 + provider.0 % 3)).collect()
+        }
+        Action::DropDeals(provider) => {
+            let holding =
+                network.state.sectors_of(*provider).find(|(_, s)| s.proving().is_some() && !s.deals.is_empty());
+            let drop =
+                |(sector, _)| Command::Sector(SectorCommand::Terminate { provider: *provider, sectors: vec![sector] });
+            all_of(network, owner_account(*provider), holding.map(drop).into_iter().collect())
+        }
+        Action::CancelNewest => {
+            let newest = network.state.open_orders().last().map(|(order, _)| Command::CancelOrder { order });
+            all_of(network, 1, newest.into_iter().collect())
+        }
         Action::Stream(n, provider, rate) => {
             let Some(owner) = network.state.provider(*provider).map(|found| found.owner) else { return Vec::new() };
             let mut live = network.state.sectors_of(*provider).filter(|(_, sector)| sector.proving().is_some());
@@ -136,6 +156,23 @@ fn transactions(network: &Network, action: &Action) -> Vec<SignedTransaction> {
     }
 }
 
+/// One transaction of account `n` for each command.
+fn all_of(network: &Network, n: u8, commands: Vec<Command>) -> Vec<SignedTransaction> {
+    let numbered = commands.into_iter().enumerate();
+    numbered.map(|(ahead, command)| network.transaction(n, ahead as u64, command)).collect()
+}
+
+/// What a diligent owner does; nothing if it has no key of the network's start, or owns a provider before this one.
+fn chores(network: &Network, provider: ProviderId, price: u64) -> Vec<SignedTransaction> {
+    let owner = owner_account(provider);
+    match network.state.provider(provider) {
+        Some(record) if record.owner == Network::address(owner) => {
+            all_of(network, owner, network.chores(provider, price))
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// One transaction of the provider's owner for each of the orders.
 fn bids(
     network: &Network,
@@ -146,13 +183,6 @@ fn bids(
     let owner = owner_account(provider);
     let commands = orders.iter().map(|order| command(*order)).enumerate();
     commands.map(|(ahead, command)| network.transaction(owner, ahead as u64, command)).collect()
-}
-
-fn open_posts(network: &Network, n: u8, provider: ProviderId) -> Vec<SignedTransaction> {
-    let next = Epoch(network.state.epoch().0 + 1);
-    let open = network.state.post_duties(provider).into_iter().filter(|duty| duty.deadline.is_open_at(next));
-    let posts = open.map(|duty| network.window_post(provider, &duty));
-    posts.enumerate().map(|(ahead, command)| network.transaction(n, ahead as u64, command)).collect()
 }
 
 /// Accounts 2 to 4 are providers, there is an order with a bid, and account 1 orders.
@@ -186,6 +216,11 @@ impl ProofVerifier for Counting {
         HashVerifier.verify_window_post(statement, proof)
     }
 
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.alone.set(self.alone.get() + 1);
+        HashVerifier.verify_sector_update(statement, proof)
+    }
+
     fn verify_batch(&self, claims: &[ProofClaim<'_>]) -> Vec<Result<(), ProofRejection>> {
         self.together.set(self.together.get() + claims.len());
         HashVerifier.verify_batch(claims)
@@ -213,6 +248,7 @@ fn crowded_block(network: &Network, actions: &[Action], flaw: usize) -> Vec<Sign
         let mut command = signed.transaction.command;
         if let Command::ProveCommit { proof, .. }
         | Command::SubmitWindowPost { proof, .. }
+        | Command::Sector(SectorCommand::Update(SectorUpdate { proof, .. }))
         | Command::Job(JobCommand::Submit { proof, .. }) = &mut command
         {
             proofs += 1;
@@ -249,30 +285,146 @@ proptest! {
         }
     }
 
-    #[test]
-    fn random_lives_keep_every_promise(actions in prop::collection::vec(arb_action(&params()), 1..60)) {
-        let mut network = started();
-        let genesis = network.state.clone();
-        let mut blocks: Vec<(BlockContext, Vec<SignedTransaction>, StateRoot)> = Vec::new();
-        for action in &actions {
-            let count = if let Action::Wait(epochs) = action { *epochs } else { 1 };
-            for _ in 0..count {
-                let (context, transactions) = (network.next_context(), transactions(&network, action));
-                let outcome = network.block(&transactions);
-                blocks.push((context, transactions, outcome.state_root));
-            }
-        }
-        let mut replay = genesis;
-        for (index, (context, transactions, root)) in blocks.iter().enumerate() {
-            if index == blocks.len() / 2 {
-                // Go on from what a store or a snapshot would hold.
-                let bytes = codec::encode(&replay);
-                replay = codec::decode_strict(&bytes, usize::MAX).unwrap();
-            }
-            let outcome = replay.apply_block(context, transactions, &HashVerifier).unwrap();
-            prop_assert_eq!(outcome.state_root, *root);
+}
+
+/// A life, block by block: contexts, transactions and roots.
+type Blocks = Vec<(BlockContext, Vec<SignedTransaction>, StateRoot)>;
+
+fn live(network: &mut Network, actions: &[Action]) -> Blocks {
+    let mut blocks = Blocks::new();
+    for action in actions {
+        let count = match action {
+            Action::Wait(epochs) | Action::Work(_, epochs, _) | Action::WorkAll(epochs) => *epochs,
+            _ => 1,
+        };
+        for _ in 0..count {
+            let (context, transactions) = (network.next_context(), transactions(network, action));
+            let outcome = network.block(&transactions);
+            blocks.push((context, transactions, outcome.state_root));
         }
     }
+    blocks
+}
+
+/// The same blocks give the same roots, also to one who goes on from what a store or a snapshot holds.
+fn replay(mut state: State, blocks: &Blocks) {
+    for (index, (context, transactions, root)) in blocks.iter().enumerate() {
+        if index == blocks.len() / 2 {
+            state = codec::decode_strict(&codec::encode(&state), usize::MAX).unwrap();
+        }
+        let outcome = state.apply_block(context, transactions, &HashVerifier).unwrap();
+        assert_eq!(outcome.state_root, *root);
+    }
+}
+
+/// Nobody does anything any more, but that payers close their channels. Everything ends, and every deposit is back.
+fn everything_returns(mut network: Network) {
+    let payers: Vec<(u8, Command)> = network
+        .state
+        .channels()
+        .filter_map(|(channel, record)| {
+            let payer = (1..6).find(|n| Network::address(*n) == record.parties().0)?;
+            Some((payer, Command::StartCloseChannel { channel }))
+        })
+        .collect();
+    for (payer, close) in payers {
+        network.try_command(payer, close);
+    }
+    for _ in 0..20_000 {
+        if network.state.queue.is_empty() {
+            break;
+        }
+        network.state.apply_block(&network.next_context(), &[], &HashVerifier).unwrap();
+    }
+    network.state.check_invariants().unwrap();
+    assert!(network.state.queue.is_empty(), "something never ends: {:?}", network.state.queue.first());
+    let held = network.state.treasury();
+    let pots = [held.escrow, held.bid_deposits, held.sector_deposits, held.channels];
+    assert_eq!(pots, [Amount::ZERO; 4], "escrow, bid deposits, sector deposits, channels");
+    let open: u64 = network.state.providers().map(|(_, provider)| provider.obligations).sum();
+    assert_eq!(open, 0, "with nothing open, owners may take their collateral");
+    let tables = (network.state.orders.len(), network.state.deals.len(), network.state.sectors.len());
+    assert_eq!(
+        (tables, network.state.bids.len(), network.state.partitions.len()),
+        ((0, 0, 0), 0, 0),
+        "all is forgotten"
+    );
+}
+
+/// What an event is called, with the code if it ends something.
+fn kind_of(event: &Event) -> String {
+    let text = format!("{event:?}");
+    let end = |text: &str| text.find([' ', '{']).unwrap_or(text.len());
+    let name = match text.split_once('(') {
+        // Of an event with an area of its own, what happened there.
+        Some((area, rest)) if !area.contains(' ') => format!("{area}::{}", &rest[..end(rest)]),
+        _ => text[..end(&text)].to_owned(),
+    };
+    match text.find("closure: Closure { code: ") {
+        Some(at) => format!("{name} {}", &text[at + 25..at + 28]),
+        None => name,
+    }
+}
+
+/// Everything that can happen to an order, a bid, a deal or a sector, and in how many of the lives it must at least. What
+/// is printed is several times as much.
+const REACHED: [(&str, u32); 29] = [
+    ("BidPlaced", 10),
+    ("BidSealed", 1),
+    ("BidRevealed", 1),
+    ("BidWon", 10),
+    ("BidClosed 201", 4),
+    ("BidClosed 203", 6),
+    ("BidClosed 204", 3),
+    ("OrderPlaced", 12),
+    ("OrderMatched", 10),
+    ("OrderClosed 101", 7),
+    ("DealAssigned", 10),
+    ("DealActivated", 6),
+    ("DealSettled", 3),
+    ("DealReplaced", 3),
+    ("DealClosed 301", 3),
+    ("DealClosed 302", 3),
+    ("SectorPreCommitted", 20),
+    ("SectorActivated", 20),
+    ("WindowPostAccepted", 20),
+    ("SectorFaulted", 12),
+    ("RecoveryDeclared", 12),
+    ("SectorRecovered", 10),
+    ("SectorClosed 402", 3),
+    ("SectorClosed 403", 1),
+    ("SectorClosed 405", 1),
+    ("Sector::Extended", 2),
+    ("Sector::Updated", 6),
+    ("Market::AttributesSet", 10),
+    ("CollateralChanged", 1),
+];
+/// Lives in one run.
+const LIVES: u32 = 40;
+
+/// Random lives, and how often they reach what there is to reach: a promise that is never put to the test is none.
+#[test]
+fn random_lives_keep_every_promise_and_reach_every_state() {
+    let reached: RefCell<BTreeMap<String, u32>> = RefCell::default();
+    let blocks = Cell::new(0);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(LIVES));
+    let life = |actions: Vec<Action>| {
+        let mut network = started();
+        let genesis = network.state.clone();
+        let lived = live(&mut network, &actions);
+        replay(genesis, &lived);
+        let kinds: BTreeSet<String> = network.events.iter().map(kind_of).collect();
+        kinds.into_iter().for_each(|kind| *reached.borrow_mut().entry(kind).or_default() += 1);
+        blocks.set(blocks.get() + lived.len());
+        everything_returns(network);
+        Ok(())
+    };
+    runner.run(&prop::collection::vec(arb_action(&params()), 1..90), life).unwrap();
+    println!("{LIVES} lives of {} blocks in all reached:", blocks.get());
+    let reached = reached.into_inner();
+    reached.iter().for_each(|(kind, lives)| println!("{lives:5}  {kind}"));
+    let rare = REACHED.iter().filter(|(kind, least)| reached.get(*kind).copied().unwrap_or(0) < *least);
+    assert_eq!(rare.collect::<Vec<_>>(), [] as [&(&str, u32); 0], "reached in fewer lives than these");
 }
 
 /// A life in which everything works most of the time: two providers that order, seal, prove, fail and recover.

@@ -1,6 +1,6 @@
 //! Pre-commit, prove-commit, and what happens when the second does not follow.
 
-use cairn_protocol::{Epoch, PieceInfo, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, Epoch, PieceInfo, ProviderId, SectorNumber};
 
 use super::{Step, ascending, in_range};
 use crate::close::{CloseReason, Closure};
@@ -70,17 +70,7 @@ impl Step<'_> {
         ascending("deals", &announced.deals)?;
         let mut longest = params.deal_epochs_min;
         for &deal in &announced.deals {
-            let record = self.state.deal(deal).ok_or(Rejection::UnknownDeal { deal })?;
-            if record.provider != announced.provider {
-                return Err(Rejection::NotDealProvider { deal, provider: record.provider });
-            }
-            let DealStatus::Assigned { activate_by } = record.status else {
-                return Err(Rejection::DealNotAssigned { deal });
-            };
-            if activate_by <= self.now() {
-                return Err(Rejection::DealNotAssigned { deal });
-            }
-            longest = longest.max(record.duration_epochs);
+            longest = longest.max(self.waiting_deal(announced.provider, deal)?.duration_epochs);
         }
         Ok(longest)
     }
@@ -111,27 +101,23 @@ impl Step<'_> {
         for deal in std::mem::take(&mut record.deals) {
             self.unbind_deal(deal);
         }
-        self.close_sector(provider, number, record, CloseReason::PreCommitExpired, true);
+        let burnt = std::mem::take(&mut record.deposit);
+        self.state.burn(Pot::SectorDeposits, burnt);
+        self.close_sector(provider, number, record, CloseReason::PreCommitExpired, burnt);
         weight
     }
 
-    /// Ends a sector without open deals; its deposit returns to the owner, or is burnt.
+    /// Ends a sector without open deals, of which `burnt` was burnt; what is left of its deposit returns to the owner.
     pub(super) fn close_sector(
         &mut self,
         provider: ProviderId,
         number: SectorNumber,
         mut record: Sector,
         reason: CloseReason,
-        burn: bool,
+        burnt: Amount,
     ) {
         let deposit = std::mem::take(&mut record.deposit);
-        let burnt = if burn {
-            self.state.burn(Pot::SectorDeposits, deposit);
-            deposit
-        } else {
-            self.state.release(Pot::SectorDeposits, self.owner_of(provider), deposit);
-            Default::default()
-        };
+        self.state.release(Pot::SectorDeposits, self.owner_of(provider), deposit);
         let closure = Closure::new(reason, self.now());
         record.status = SectorStatus::Closed(closure.clone());
         self.state.sectors.insert((provider, number), record);

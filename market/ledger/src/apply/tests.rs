@@ -8,10 +8,10 @@ use crate::*;
 pub(super) const CLIENT: u8 = 1;
 pub(super) const STORER: u8 = 2;
 pub(super) const OTHER: u8 = 3;
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// A period of 96 epochs, of which 12 answer a challenge: short enough to tell of many.
-fn story() -> LedgerParams {
+pub(super) fn story() -> LedgerParams {
     LedgerParams {
         epochs_per_deadline: 2,
         post_challenge_lead: 10,
@@ -58,7 +58,7 @@ pub(super) fn with_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
 }
 
 /// The same, sealed and active in sector 1.
-fn with_active_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
+pub(super) fn with_active_deal(params: LedgerParams) -> (Network, ProviderId, DealId) {
     let (mut network, provider, deal) = with_deal(params);
     network.seal(STORER, provider, 1, &[deal]);
     (network, provider, deal)
@@ -416,6 +416,10 @@ fn a_missed_deadline_faults_costs_and_pays_nothing_until_recovered() {
     network.advance_to(missed.closes_at);
     let health = |network: &Network| network.state.sector(provider, sector).unwrap().proving().unwrap().health;
     assert!(matches!(health(&network), Health::Faulty { missed: 1, .. }));
+    assert_eq!(network.state.provider(provider).unwrap().collateral.0, collateral, "the first miss is free");
+    let again = network.state.post_duties(provider).remove(0).deadline;
+    network.advance_to(again.closes_at);
+    assert!(matches!(health(&network), Health::Faulty { missed: 2, .. }));
     assert_eq!(network.state.provider(provider).unwrap().collateral.0, collateral - 50_000);
 
     // A faulty sector is in no proof until it is declared recovering.
@@ -469,6 +473,7 @@ fn window_posts_are_refused_by_rule() {
         partition,
         challenge_epoch: epoch,
         proof,
+        skipped: Vec::new(),
     };
     let (deadline, challenge) = (duty.deadline.deadline, duty.deadline.challenge_epoch);
     assert!(matches!(
@@ -501,7 +506,7 @@ fn a_sector_that_stays_faulty_is_terminated() {
     let params = network.state.params().clone();
     network.advance_to(Epoch(network.state.epoch().0 + 3 * params.proving_period() + 12));
     assert!(network.events.iter().any(|event| matches!(event,
-        Event::SectorClosed { burnt, closure, .. } if closure.code == 403 && *burnt == params.sector_deposit)));
+        Event::SectorClosed { burnt, closure, .. } if closure.code == 403 && *burnt == Amount(52_500))));
     let closed = network.events.iter().find_map(|event| match event {
         Event::DealClosed { deal: closed, closure, .. } if *closed == deal => Some(closure.code),
         _ => None,
@@ -509,14 +514,16 @@ fn a_sector_that_stays_faulty_is_terminated() {
     // The deal lasts two periods, none of them proven: it ends by itself before its sector is terminated.
     assert_eq!(closed, Some(302));
     assert_eq!(balance(&network, CLIENT) - client, 700 * 192, "all escrow is back");
-    assert_eq!(network.state.treasury().burnt.0 - burnt, params.sector_deposit.0 + 3 * params.fault_fee.0);
+    // Three missed deadlines, the first free; then 1.05 fault fees, which is more than 8.5 % of 1,000,000 x 3 / 140.
+    assert_eq!(network.state.treasury().burnt.0 - burnt, 2 * params.fault_fee.0 + 52_500);
+    assert_eq!(network.state.treasury().sector_deposits, Amount::ZERO, "the rest of the deposit is back");
 }
 
 #[test]
 fn a_sector_whose_fee_cannot_be_paid_is_terminated_with_its_deals() {
-    let params = LedgerParams { fault_fee: Amount(60_000_000), ..hasty() };
+    let params = LedgerParams { fault_fee: Amount(60_000_000), fault_periods_max: 9, ..hasty() };
     let (mut network, provider, deal) = with_active_deal(params);
-    network.advance_to(Epoch(network.state.epoch().0 + 220));
+    network.advance_to(Epoch(network.state.epoch().0 + 316));
     assert_eq!(network.state.provider(provider).unwrap().collateral, Amount::ZERO);
     assert!(network.events.iter().any(|event| matches!(event,
         Event::SectorClosed { closure, .. } if closure.code == 404)));

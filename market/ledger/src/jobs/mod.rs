@@ -364,6 +364,7 @@ pub fn circuit_of(statement: &ProofStatement) -> Result<(JobCircuit, SectorSize,
                 _ => Ok((JobCircuit::WindowPost, size, 1)),
             }
         }
+        ProofStatement::SectorUpdate(_) => refused("updates of sectors are not proven by jobs"),
     }
 }
 

@@ -45,6 +45,10 @@ impl ProofVerifier for HashVerifier {
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {
         Self::check(statement, proof)
     }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        Self::check(statement, proof)
+    }
 }
 
 /// A ledger on which keys 1.. have money. Every block is checked against the invariants, against a replay from the
@@ -104,6 +108,8 @@ impl Network {
         self.state.check_invariants().expect("invariants hold after every block");
         assert_eq!(outcome.state_root, self.state.root());
         assert_eq!(self.state.root(), replayed(&before, &self.state).root(), "changes lead to the same state");
+        let closes = outcome.events.iter().filter_map(closure_of);
+        closes.for_each(|closure| assert_eq!(*closure, Closure::new(closure.reason, self.state.epoch())));
         self.events.extend(outcome.events.iter().cloned());
         outcome
     }
@@ -207,13 +213,43 @@ impl Network {
         self.command(n, prove);
     }
 
+    /// CommD of a sector of this provider that holds nothing.
+    pub fn comm_d_of_zeros(&self, provider: ProviderId) -> CommD {
+        let size = self.state.provider(provider).expect("the provider exists").sector_size;
+        HashVerifier.comm_d(size, &[]).expect("nothing fits")
+    }
+
+    /// An update of an empty sector by the pieces of these deals, with a proof that holds.
+    pub fn update(&self, provider: ProviderId, sector: u64, deals: &[DealId]) -> SectorUpdate {
+        let (sector, pieces) = (SectorNumber(sector), self.manifest(deals));
+        let sector_size = self.state.provider(provider).expect("the provider exists").sector_size;
+        let infos: Vec<PieceInfo> = pieces.iter().map(|entry| entry.piece).collect();
+        let comm_r_old = self.state.sector(provider, sector).expect("the sector exists").comm_r;
+        let mut comm_r = comm_r_old;
+        comm_r.0[1] ^= 0x55;
+        let statement = SectorUpdateStatement {
+            sector_size,
+            comm_r_old,
+            comm_d_new: HashVerifier.comm_d(sector_size, &infos).expect("the pieces fit"),
+            comm_r_new: comm_r,
+        };
+        SectorUpdate { provider, sector, comm_r, pieces, proof: HashVerifier::proof_of(&statement) }
+    }
+
     /// A window PoSt with a proof that holds, for the partition's current instance.
     pub fn window_post(&self, provider: ProviderId, duty: &PostDuty) -> Command {
+        self.window_post_skipping(provider, duty, &[])
+    }
+
+    /// The same, with a proof that leaves these sectors out.
+    pub fn window_post_skipping(&self, provider: ProviderId, duty: &PostDuty, skipped: &[SectorNumber]) -> Command {
         let (deadline, partition) = (duty.deadline.deadline, duty.partition);
         let statement = self.state.window_post_statement(provider, deadline, partition);
-        let proof = HashVerifier::proof_of(&statement.expect("the challenge is drawn"));
-        let challenge_epoch = duty.deadline.challenge_epoch;
-        Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof }
+        let mut statement = statement.expect("the challenge is drawn");
+        statement.sectors.retain(|(number, _)| !skipped.contains(number));
+        let proof = HashVerifier::proof_of(&statement);
+        let (challenge_epoch, skipped) = (duty.deadline.challenge_epoch, skipped.to_vec());
+        Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped }
     }
 
     /// Waits for the next unproven instance of the provider's first partition and proves it.
@@ -233,6 +269,18 @@ impl Network {
                 }
             }
         }
+    }
+}
+
+/// How something ended, if the event says that something did.
+fn closure_of(event: &Event) -> Option<&Closure> {
+    match event {
+        Event::OrderClosed { closure, .. }
+        | Event::BidClosed { closure, .. }
+        | Event::DealClosed { closure, .. }
+        | Event::SectorClosed { closure, .. }
+        | Event::ChannelClosed { closure, .. } => Some(closure),
+        _ => None,
     }
 }
 
@@ -268,5 +316,6 @@ pub fn order_terms(params: &LedgerParams, pieces: Vec<OrderPiece>, price: u64) -
         price_per_epoch_max: Amount(price),
         copies: 1,
         transfer_url: "http://client.test/".to_owned(),
+        requirements: Requirements::default(),
     }
 }

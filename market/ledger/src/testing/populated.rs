@@ -330,9 +330,9 @@ mod tests {
         assert!(size.entries > 6_000 && size.bytes > 1_000_000, "{size:?}");
         let live = |state: &State| (1_000..1_200).map(|id| state.sectors_of(ProviderId(id)).count()).sum::<usize>();
         assert_eq!(live(&state), 5_003 + 2);
-        // Everybody misses, nobody panics, and the books still balance.
+        // Everybody misses twice, the second time for a fee, nobody panics, and the books still balance.
         let mut network = Network { state, events: Vec::new() };
-        for _ in 0..params.proving_period() + 30 {
+        for _ in 0..2 * params.proving_period() + 30 {
             step(&mut network, &[]);
         }
         network.state.check_invariants().unwrap();

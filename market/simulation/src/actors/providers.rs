@@ -194,7 +194,14 @@ impl ProviderActor {
             }
             let Some(statement) = view.state.window_post_statement(provider, deadline, partition) else { continue };
             let challenge_epoch = instance.challenge_epoch;
-            let post = |proof| Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof };
+            let post = |proof| Command::SubmitWindowPost {
+                provider,
+                deadline,
+                partition,
+                challenge_epoch,
+                proof,
+                skipped: Vec::new(),
+            };
             let gone = statement.sectors.iter().any(|(sector, _)| self.lost.contains(sector));
             if random.chance(self.habits.lies) {
                 // Another partition's proof, or noise.

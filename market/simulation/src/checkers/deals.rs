@@ -117,6 +117,7 @@ impl PricesKept {
         };
         let mut cost = 0;
         let (mut dearest_winner, mut cheapest_loser) = (Amount::ZERO, None);
+        let mut reputation_best = cairn_ledger::scores::Fraction::ZERO;
         let mut owners = BTreeSet::new();
         let owner = |provider| seen.after.provider(provider).map(|record| record.owner);
         let taken = taken_owners(record, seen);
@@ -125,6 +126,7 @@ impl PricesKept {
                 BidStatus::Won { .. } => {
                     cost += u128::from(bid.price_per_epoch.0) * u128::from(record.terms.duration_epochs);
                     dearest_winner = dearest_winner.max(bid.price_per_epoch);
+                    reputation_best = reputation_best.max(seen.after.reputation_of(provider));
                     owners.insert(owner(provider));
                     let own = deals.iter().filter_map(|deal| seen.after.deal(*deal));
                     let rates: u128 = own.filter(|deal| deal.provider == provider).map(|deal| deal.rate).sum();
@@ -145,6 +147,8 @@ impl PricesKept {
             && price < dearest_winner
             && !owners.contains(&owner(loser))
             && !taken.contains(&owner(loser))
+            && seen.after.region_of(loser).is_none()
+            && seen.after.reputation_of(loser) >= reputation_best
         {
             return Err(format!("{order}: {loser} bid {price} and lost to {dearest_winner}"));
         }

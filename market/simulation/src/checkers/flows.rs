@@ -6,7 +6,8 @@ use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome, RewardEvent, State,
+    Address, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome, RewardEvent,
+    SectorEvent, State,
 };
 use cairn_protocol::{Amount, ProviderId};
 
@@ -128,6 +129,9 @@ impl MoneyFollowsEvents {
             Event::SectorFaulted { provider, fee, .. } => {
                 *self.collateral.entry(provider).or_default() -= signed(fee);
             }
+            Event::Sector(SectorEvent::CollateralBurnt { provider, amount, .. }) => {
+                *self.collateral.entry(provider).or_default() -= signed(amount);
+            }
             Event::SectorPreCommitted { provider, .. } => self.pay_owner(provider, -self.sector_deposit),
             Event::SectorClosed { provider, burnt, .. } => {
                 self.pay_owner(provider, self.sector_deposit - signed(burnt));
@@ -222,16 +226,20 @@ impl BurnsHaveCauses {
 
 /// What an event burns, and whether its reason allows that.
 fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
-    use CloseReason::{CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired};
+    use CloseReason::{
+        CollateralExhausted, DealNotActivated, FaultyTooLong, NotRevealed, PreCommitExpired, TerminatedByOwner,
+    };
     match event {
         Event::SectorFaulted { fee, .. } | Event::Job(JobEvent::Proven { fee, .. }) => (*fee, true),
         Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
+        Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
         }
         Event::SectorClosed { burnt, closure, .. } => {
-            let guilty = matches!(closure.reason, PreCommitExpired | FaultyTooLong | CollateralExhausted);
+            let early = matches!(closure.reason, FaultyTooLong | CollateralExhausted | TerminatedByOwner);
+            let guilty = early || closure.reason == PreCommitExpired;
             (*burnt, guilty != burnt.is_zero())
         }
         _ => (Amount::ZERO, true),

@@ -80,6 +80,7 @@ impl Client {
             price_per_epoch_max: price,
             copies: 1,
             transfer_url: format!("http://{}", self.transfer),
+            requirements: Default::default(),
         };
         let events = self.send(Command::PlaceOrder(terms))?;
         let placed = events.iter().find_map(|event| match event {

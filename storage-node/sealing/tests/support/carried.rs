@@ -8,13 +8,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cairn_compute::Workers;
-use cairn_ledger::{PorepStatement, ProofRejection, ProofVerifier, WindowPostStatement};
+use cairn_ledger::{PorepStatement, ProofRejection, ProofVerifier, SectorUpdateStatement, WindowPostStatement};
 use cairn_protocol::{CommD, PieceInfo, SectorSize};
-use cairn_sealing::verifier::{to_porep_statement, to_post_statement};
+use cairn_sealing::verifier::{to_porep_statement, to_post_statement, to_update_statement};
 use cairn_sealing::{SnarkError, SnarkProver};
 use cairn_sector::pieces;
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{self, PostProof, PostStatement};
+use cairn_sector::update::{self, UpdateProof};
 
 const SERIAL_BYTES: usize = 8;
 
@@ -89,5 +90,10 @@ impl ProofVerifier for CarriedVerifier {
     fn verify_window_post(&self, statement: &WindowPostStatement, snark: &[u8]) -> Result<(), ProofRejection> {
         let plain = PostProof::from_bytes(carried(snark)?).map_err(rejected)?;
         post::verify(&to_post_statement(statement), &plain).map_err(rejected)
+    }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, snark: &[u8]) -> Result<(), ProofRejection> {
+        let plain = UpdateProof::from_bytes(carried(snark)?).map_err(rejected)?;
+        update::verify(&to_update_statement(statement), &plain).map_err(rejected)
     }
 }

@@ -1,0 +1,23 @@
+//! The numbers of assignment.
+
+use serde::{Deserialize, Serialize};
+
+/// How a network weighs bids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarketParams {
+    /// How much dearer a bid without any reputation counts than the same bid with all of it, in basis points.
+    pub reputation_weight_bp: u32,
+}
+
+impl MarketParams {
+    /// Largest weight: a hundred times the price.
+    pub const REPUTATION_WEIGHT_BP_MAX: u32 = 1_000_000;
+}
+
+impl Default for MarketParams {
+    /// No reputation at all counts as twice the price.
+    fn default() -> Self {
+        Self { reputation_weight_bp: 10_000 }
+    }
+}
