@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cairn_ledger::{Address, Beacon, ChainId, Receipt, SignedTransaction, StateRoot, codec};
+use cairn_ledger::{Address, Beacon, ChainId, LedgerParams, Receipt, SignedTransaction, StateRoot, codec};
 use cairn_protocol::Epoch;
 use cairn_protocol::bytes32::serde32;
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::commit::Commit;
+use crate::drand::DrandRound;
+use crate::evidence::Evidence;
 
 /// A block's name: SHA-256 of its header in canonical DAG-CBOR.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct BlockHeader {
     /// Hash of the decision for the parent; zeros if the parent is the genesis.
     #[serde(with = "serde32")]
     pub commit_root: [u8; 32],
+    /// Hash of the evidence in the block; zeros if there is none.
+    #[serde(with = "serde32")]
+    pub evidence_root: [u8; 32],
     /// Merkle root over the transactions' ids.
     #[serde(with = "serde32")]
     pub transactions_root: [u8; 32],
@@ -75,6 +80,10 @@ pub struct Block {
     pub header: BlockHeader,
     /// The decision for the parent, as its maker knew it; none if the parent is the genesis.
     pub commit: Option<Commit>,
+    /// Contradictions of validators, by height and validator, ascending.
+    pub evidence: Vec<Evidence>,
+    /// The round of drand that the beacon comes from; none where the beacon comes from elsewhere.
+    pub drand: Option<DrandRound>,
     /// In the order in which they are applied.
     pub transactions: Vec<SignedTransaction>,
 }
@@ -87,6 +96,12 @@ pub fn transactions_root(transactions: &[SignedTransaction]) -> [u8; 32] {
 /// Merkle root over receipts; zeros if there are none.
 pub fn receipts_root(receipts: &[Receipt]) -> [u8; 32] {
     merkle_root(receipts.iter().map(|receipt| leaf(b"cairn/receipt-leaf/v1", &codec::encode(receipt))))
+}
+
+/// Bytes of a block's encoding: its transactions, a header, a commit of all validators, evidence, and what holds them
+/// together.
+pub(crate) fn encoded_bytes_max(params: &LedgerParams) -> u64 {
+    params.block_bytes_max + (64 << 10)
 }
 
 fn leaf(tag: &[u8], bytes: &[u8]) -> [u8; 32] {

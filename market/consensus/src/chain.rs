@@ -4,19 +4,23 @@
 //! block is never committed without having been executed here, whoever proposed it, and never without a [`Commit`] that
 //! was checked here, whoever collected it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_ledger::{
-    Address, BlockContext, BlockOutcome, BlockRejection, Outcome, ProofVerifier, SignedTransaction, State,
+    Address, BlockContext, BlockOutcome, BlockRejection, Outcome, ProofVerifier, SignedTransaction, SlashRejection,
+    State,
 };
 use cairn_protocol::Epoch;
 
-use crate::beacon::BeaconSource;
+use crate::beacon::{BeaconRejection, BeaconSlot, BeaconSource};
 use crate::block::{Block, BlockHeader, BlockId, receipts_root, transactions_root};
 use crate::commit::{Commit, CommitRejection};
-use crate::genesis::Genesis;
+use crate::drand::{DrandError, DrandRound, DrandSource};
+use crate::evidence::{self, EVIDENCE_MAX, Evidence, EvidenceRejection, evidence_root};
+use crate::genesis::{Genesis, GenesisError};
 use crate::node::NodeError;
-use crate::store::{Decision, Effects, Head, Store, StoreError, Undecided};
+use crate::store::{Decision, Effects, Head, History, Store, StoreError, Undecided};
 use crate::validators::Validators;
 
 /// A verifier that block makers can share.
@@ -30,7 +34,7 @@ pub struct Chain {
     store: Arc<Store>,
     beacon: Box<dyn BeaconSource>,
     verifier: SharedVerifier,
-    history_blocks: u64,
+    history: History,
     header: BlockHeader,
     state: Arc<State>,
     /// Why the head is final, and who decided it.
@@ -38,6 +42,28 @@ pub struct Chain {
     deciders: Validators,
     /// Who decides the next block.
     validators: Validators,
+    /// Contradictions that no block has named yet, each offence once.
+    pending: BTreeMap<(Epoch, Address), Evidence>,
+}
+
+/// Contradictions that wait for a block; more are dropped, others see them too.
+const PENDING_EVIDENCE_MAX: usize = 256;
+
+/// What [`Chain::open`] may be told; everything has a default.
+#[derive(Clone, Default)]
+pub struct ChainOptions {
+    /// How much of the past is kept.
+    pub history: History,
+    /// Where a proposer's drand rounds come from, on a network that uses them.
+    pub rounds: Option<Arc<dyn DrandSource>>,
+}
+
+/// What a block carries beside its transactions.
+#[derive(Debug, Clone, Default)]
+struct Carried {
+    commit: Option<Commit>,
+    evidence: Vec<Evidence>,
+    drand: Option<DrandRound>,
 }
 
 /// An executed block that may follow the head.
@@ -88,6 +114,22 @@ pub enum InvalidBlock {
         /// What it is.
         got: String,
     },
+    /// It accuses somebody wrongly.
+    #[error("block {height}: {rejection}")]
+    Evidence {
+        /// The block.
+        height: Epoch,
+        /// How.
+        rejection: EvidenceRejection,
+    },
+    /// What it carries shows no beacon.
+    #[error("block {height}: {rejection}")]
+    Beacon {
+        /// The block.
+        height: Epoch,
+        /// How.
+        rejection: BeaconRejection,
+    },
     /// Its maker does not decide blocks.
     #[error("block {height} was made by {proposer}, who is no validator")]
     UnknownProposer {
@@ -118,6 +160,18 @@ pub enum InvalidBlock {
     },
 }
 
+/// Why no block can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// The transactions make no block; a mistake of the caller.
+    #[error(transparent)]
+    Invalid(#[from] InvalidBlock),
+    /// There is no beacon for it now; trying again later helps.
+    #[error("no beacon for the next block: {0}")]
+    Beacon(#[from] DrandError),
+}
+
 impl Chain {
     /// Opens or makes the store in `dir`.
     ///
@@ -126,21 +180,22 @@ impl Chain {
     pub fn open(
         dir: &std::path::Path,
         genesis: &Genesis,
-        history_blocks: u64,
+        options: ChainOptions,
         verifier: SharedVerifier,
     ) -> Result<Self, NodeError> {
         genesis.check_keys(&verifier.verifying_keys())?;
         let (store, head) = Store::open(dir, genesis, Head::of_genesis(genesis)?)?;
         Ok(Self {
             store: Arc::new(store),
-            beacon: genesis.beacon.source(),
+            beacon: genesis.beacon.source(options.rounds).map_err(GenesisError::from)?,
             verifier,
-            history_blocks: history_blocks.max(1),
+            history: options.history,
             validators: Validators::after(&head.state),
             header: head.header,
             state: Arc::new(head.state),
             commit: head.commit,
             deciders: head.deciders,
+            pending: BTreeMap::new(),
         })
     }
 
@@ -169,34 +224,71 @@ impl Chain {
         &self.store
     }
 
-    fn context_at(&self, time_ms: u64) -> BlockContext {
-        let epoch = self.next_height();
-        BlockContext { epoch, time_ms, beacon: self.beacon.beacon(epoch, &self.header.beacon) }
+    fn slot_at(&self, time_ms: u64) -> BeaconSlot {
+        BeaconSlot { epoch: self.next_height(), time_ms, previous: self.header.beacon }
+    }
+
+    /// Takes note of contradictions; those that show nothing or cannot be punished any more are ignored.
+    pub fn note_evidence(&mut self, evidence: impl IntoIterator<Item = Evidence>) {
+        for piece in evidence {
+            let (height, validator) = piece.offence();
+            let room = self.pending.len() < PENDING_EVIDENCE_MAX;
+            if room && piece.verify(&self.header.chain).is_ok() && self.state.check_slash(validator, height).is_ok() {
+                self.pending.entry((height, validator)).or_insert(piece);
+            }
+        }
+    }
+
+    /// The evidence for the next block: what may be punished in the state that its transactions will find.
+    fn due_evidence(&self, commit: Option<&Commit>) -> Vec<Evidence> {
+        let mut state = self.attended(commit);
+        let mut due: Vec<Evidence> = Vec::new();
+        for piece in self.pending.values() {
+            let (height, validator) = piece.offence();
+            if due.len() < EVIDENCE_MAX && state.slash(validator, height).is_ok() {
+                due.push(piece.clone());
+            }
+        }
+        due
+    }
+
+    /// The head's state with who signed for it on record.
+    fn attended(&self, commit: Option<&Commit>) -> State {
+        let mut state = State::clone(&self.state);
+        if let Some(commit) = commit {
+            let deciders = self.deciders.members().iter();
+            state.record_attendance(deciders.map(|m| (m.address, commit.is_signed_by(&m.address))));
+        }
+        state
     }
 
     /// Makes the next block of `transactions` that can be in it, in the name of `proposer`. A clock that went back is
     /// held at the head's time.
     ///
     /// # Errors
-    /// [`InvalidBlock::Ledger`] if the transactions are more than a block may hold.
+    /// [`ProposeError::Invalid`] if the transactions are more than a block may hold, [`ProposeError::Beacon`] if there is
+    /// no beacon for it now.
     pub fn propose(
         &self,
         time_ms: u64,
         proposer: Address,
         transactions: Vec<SignedTransaction>,
-    ) -> Result<Candidate, InvalidBlock> {
-        let context = self.context_at(time_ms.max(self.header.time_ms));
-        let commit = self.commit.clone();
-        let (state, outcome) = self.execute(&context, commit.as_ref(), &transactions)?;
+    ) -> Result<Candidate, ProposeError> {
+        let slot = self.slot_at(time_ms.max(self.header.time_ms));
+        let (beacon, drand) = self.beacon.draw(&slot)?;
+        let context = BlockContext { epoch: slot.epoch, time_ms: slot.time_ms, beacon };
+        let evidence = self.due_evidence(self.commit.as_ref());
+        let carried = Carried { commit: self.commit.clone(), evidence, drand };
+        let (state, outcome) = self.execute(&context, &carried, &transactions)?;
         let refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
         if !outcome.receipts.iter().any(|receipt| refused(&receipt.outcome)) {
-            return Ok(self.candidate(&context, proposer, commit, transactions, (state, outcome)));
+            return Ok(self.candidate(&context, proposer, carried, transactions, (state, outcome)));
         }
         let pairs = transactions.into_iter().zip(&outcome.receipts);
         let admitted: Vec<_> = pairs.filter(|(_, r)| !refused(&r.outcome)).map(|(signed, _)| signed).collect();
         // A refused transaction has no effect, so the others fare as before and none is refused now.
-        let executed = self.execute(&context, commit.as_ref(), &admitted)?;
-        Ok(self.candidate(&context, proposer, commit, admitted, executed))
+        let executed = self.execute(&context, &carried, &admitted)?;
+        Ok(self.candidate(&context, proposer, carried, admitted, executed))
     }
 
     /// Executes a block of somebody else's and checks every field of its header. `now_ms` is the clock, for a block
@@ -215,10 +307,17 @@ impl Chain {
         {
             return Err(InvalidBlock::FromTheFuture { height, time_ms, now_ms });
         }
-        let context = self.context_at(time_ms);
-        let executed = self.execute(&context, block.commit.as_ref(), &block.transactions)?;
-        let candidate = self.candidate(&context, proposer, block.commit, block.transactions, executed);
-        compare_headers(&candidate.block.header, &block.header)?;
+        let slot = self.slot_at(time_ms);
+        let shown = self.beacon.check(&slot, block.drand.as_ref());
+        let beacon = shown.map_err(|rejection| InvalidBlock::Beacon { height, rejection })?;
+        evidence::verify_all(&block.evidence, &self.header.chain)
+            .map_err(|rejection| InvalidBlock::Evidence { height, rejection })?;
+        let context = BlockContext { epoch: slot.epoch, time_ms, beacon };
+        let Block { header, commit, evidence, drand, transactions } = block;
+        let carried = Carried { commit, evidence, drand };
+        let executed = self.execute(&context, &carried, &transactions)?;
+        let candidate = self.candidate(&context, proposer, carried, transactions, executed);
+        compare_headers(&candidate.block.header, &header)?;
         for receipt in &candidate.outcome.receipts {
             if let Outcome::Refused(rejection) = &receipt.outcome {
                 let (height, index, reason) = (receipt.epoch, receipt.index, rejection.to_string());
@@ -241,26 +340,33 @@ impl Chain {
     fn execute(
         &self,
         context: &BlockContext,
-        commit: Option<&Commit>,
+        carried: &Carried,
         transactions: &[SignedTransaction],
     ) -> Result<(State, BlockOutcome), InvalidBlock> {
-        let mut state = State::clone(&self.state);
-        if let Some(commit) = commit {
-            let deciders = self.deciders.members().iter();
-            state.record_attendance(deciders.map(|m| (m.address, commit.is_signed_by(&m.address))));
+        let mut state = self.attended(carried.commit.as_ref());
+        let mut events = Vec::new();
+        for piece in &carried.evidence {
+            let (height, validator) = piece.offence();
+            let refused = |rejection: SlashRejection| InvalidBlock::Evidence {
+                height: context.epoch,
+                rejection: rejection.into(),
+            };
+            events.push(state.slash(validator, height).map_err(refused)?);
         }
-        let outcome = state.apply_block(context, transactions, self.verifier.as_ref())?;
-        Ok((state, outcome))
+        let mut outcome = state.apply_block(context, transactions, self.verifier.as_ref())?;
+        events.append(&mut outcome.events);
+        Ok((state, BlockOutcome { events, ..outcome }))
     }
 
     fn candidate(
         &self,
         context: &BlockContext,
         proposer: Address,
-        commit: Option<Commit>,
+        carried: Carried,
         transactions: Vec<SignedTransaction>,
         (state, outcome): (State, BlockOutcome),
     ) -> Candidate {
+        let Carried { commit, evidence, drand } = carried;
         let header = BlockHeader {
             chain: self.header.chain,
             height: context.epoch,
@@ -270,11 +376,12 @@ impl Chain {
             proposer,
             validators_root: self.validators.root(),
             commit_root: commit.as_ref().map_or([0; 32], Commit::root),
+            evidence_root: evidence_root(&evidence),
             transactions_root: transactions_root(&transactions),
             receipts_root: receipts_root(&outcome.receipts),
             state_root: outcome.state_root,
         };
-        Candidate { block: Block { header, commit, transactions }, outcome, state }
+        Candidate { block: Block { header, commit, evidence, drand, transactions }, outcome, state }
     }
 
     /// Keeps a block for the next height through a crash. Only then may anybody hear of it.
@@ -299,12 +406,19 @@ impl Chain {
         commit.verify(&self.header.chain, block.header.height, &block.header.id(), &self.validators)?;
         let changes = state.changes_since(&self.state);
         let effects = Effects { receipts: outcome.receipts, events: outcome.events };
-        let (deciders, changes) = (&self.validators, changes.as_slice());
-        let decision = Decision { block: &block, commit: &commit, deciders, effects: &effects, changes };
-        self.store.append(&decision, self.history_blocks)?;
+        let decision = Decision {
+            block: &block,
+            commit: &commit,
+            deciders: &self.validators,
+            new_deciders: block.header.validators_root != self.header.validators_root,
+            effects: &effects,
+            changes: &changes,
+        };
+        self.store.append(&decision, &self.history)?;
         self.deciders = std::mem::replace(&mut self.validators, Validators::after(&state));
         self.header = block.header;
         self.commit = Some(commit);
+        self.pending.retain(|&(height, validator), _| state.check_slash(validator, height).is_ok());
         self.state = Arc::new(state);
         Ok(())
     }
@@ -333,6 +447,7 @@ fn compare_headers(expected: &BlockHeader, got: &BlockHeader) -> Result<(), Inva
         ("beacon", expected.beacon.to_string(), got.beacon.to_string()),
         ("validators_root", hex::encode(expected.validators_root), hex::encode(got.validators_root)),
         ("commit_root", hex::encode(expected.commit_root), hex::encode(got.commit_root)),
+        ("evidence_root", hex::encode(expected.evidence_root), hex::encode(got.evidence_root)),
         ("transactions_root", hex::encode(expected.transactions_root), hex::encode(got.transactions_root)),
         ("receipts_root", hex::encode(expected.receipts_root), hex::encode(got.receipts_root)),
         ("state_root", expected.state_root.to_string(), got.state_root.to_string()),

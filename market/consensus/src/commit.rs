@@ -8,6 +8,12 @@
 //!
 //! `kind` is 1 for a prevote and 2 for a precommit; `value` is 1 for a block, 0 for none, and then the block is zeros. A
 //! [`Commit`] collects precommits. It needs neither the engine nor the network to be checked, only the set of validators.
+//!
+//! A proposal signs
+//!
+//! ```text
+//! "cairn/proposal/v1\0"  chain [32]  height u64 BE  round u32 BE  valid round i64 BE (-1: none)  block [32]  proposer [32]
+//! ```
 
 use cairn_ledger::{Address, ChainId, SignatureBytes, codec};
 use cairn_protocol::Epoch;
@@ -19,9 +25,10 @@ use crate::block::BlockId;
 use crate::validators::{VALIDATORS_MAX, Validators};
 
 const TAG_VOTE: &[u8] = b"cairn/vote/v1\0";
+const TAG_PROPOSAL: &[u8] = b"cairn/proposal/v1\0";
 
 /// Which step a vote belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum VoteKind {
     /// The block may be.
@@ -47,6 +54,25 @@ pub fn vote_message(
     message.push(u8::from(block.is_some()));
     message.extend(block.map_or([0; 32], |block| block.0));
     message.extend(validator.0);
+    message
+}
+
+/// The bytes that a proposal signs; see the module.
+pub fn proposal_message(
+    chain: &ChainId,
+    height: Epoch,
+    round: u32,
+    valid_round: Option<u32>,
+    block: &BlockId,
+    proposer: &Address,
+) -> Vec<u8> {
+    let mut message = TAG_PROPOSAL.to_vec();
+    message.extend(chain.0);
+    message.extend(height.0.to_be_bytes());
+    message.extend(round.to_be_bytes());
+    message.extend(valid_round.map_or(-1, i64::from).to_be_bytes());
+    message.extend(block.0);
+    message.extend(proposer.0);
     message
 }
 

@@ -23,11 +23,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use blst::{BLST_ERROR, min_sig};
 use cairn_ledger::Beacon;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::beacon::{BeaconGrade, BeaconRejection, BeaconSlot, BeaconSource};
 
 /// Tag of the hash to G1 (RFC 9380).
 pub const SIGNATURE_TAG: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";
@@ -255,6 +258,22 @@ pub trait DrandSource: Send + Sync {
     fn round(&self, round: u64) -> Result<DrandRound, String>;
 }
 
+impl DrandSource for Arc<dyn DrandSource> {
+    fn round(&self, round: u64) -> Result<DrandRound, String> {
+        self.as_ref().round(round)
+    }
+}
+
+/// No rounds: for nodes that check blocks and make none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRounds;
+
+impl DrandSource for NoRounds {
+    fn round(&self, _: u64) -> Result<DrandRound, String> {
+        Err("this node has no source of rounds".to_owned())
+    }
+}
+
 /// Rounds that were recorded, for networks without a way out and for tests.
 #[derive(Debug, Clone, Default)]
 pub struct RecordedRounds {
@@ -265,6 +284,30 @@ impl RecordedRounds {
     /// These rounds and no others.
     pub fn new(rounds: impl IntoIterator<Item = DrandRound>) -> Self {
         Self { rounds: rounds.into_iter().map(|round| (round.round, round)).collect() }
+    }
+}
+
+/// A file of rounds; what else is in it is not read.
+#[derive(Deserialize)]
+struct RecordedFile {
+    rounds: Vec<RecordedRound>,
+}
+
+#[derive(Deserialize)]
+struct RecordedRound {
+    round: u64,
+    #[serde(with = "hex_bytes")]
+    signature: [u8; 48],
+}
+
+impl RecordedRounds {
+    /// From JSON: an object whose `rounds` are objects with `round` and `signature`, as drand's HTTP interface has them.
+    ///
+    /// # Errors
+    /// What the parser said.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        let file: RecordedFile = serde_json::from_str(text)?;
+        Ok(Self::new(file.rounds.into_iter().map(|r| DrandRound { round: r.round, signature: r.signature })))
     }
 }
 
@@ -297,6 +340,21 @@ impl<S: DrandSource> DrandBeacon<S> {
         let round = self.source.round(number).map_err(unavailable)?;
         let beacon = self.verifier.beacon(time_ms, &round)?;
         Ok((round, beacon))
+    }
+}
+
+impl<S: DrandSource> BeaconSource for DrandBeacon<S> {
+    fn grade(&self) -> BeaconGrade {
+        BeaconGrade::Production
+    }
+
+    fn draw(&self, slot: &BeaconSlot) -> Result<(Beacon, Option<DrandRound>), DrandError> {
+        self.at(slot.time_ms).map(|(round, beacon)| (beacon, Some(round)))
+    }
+
+    fn check(&self, slot: &BeaconSlot, shown: Option<&DrandRound>) -> Result<Beacon, BeaconRejection> {
+        let shown = shown.ok_or(BeaconRejection::Misplaced { expected: "a", got: "none" })?;
+        Ok(self.verifier.beacon(slot.time_ms, shown)?)
     }
 }
 

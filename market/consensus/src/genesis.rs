@@ -1,5 +1,7 @@
 //! What a network starts from. Its hash names the network.
 
+use std::sync::Arc;
+
 use cairn_ledger::validator::POWER_UNIT;
 use cairn_ledger::{Address, Beacon, ChainId, KeyDigest, LedgerParams, State, VerifyingKeys, address_of, codec};
 use cairn_protocol::Amount;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
+use crate::drand::{DrandBeacon, DrandNetwork, DrandRejection, DrandSource, DrandVerifier, NoRounds};
 
 /// What a network is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +54,31 @@ pub enum BeaconConfig {
         #[serde(with = "serde32")]
         secret: [u8; 32],
     },
+    /// Rounds of a drand network; see [`crate::drand`].
+    Drand(DrandNetwork),
 }
 
 impl BeaconConfig {
-    /// The source.
-    pub fn source(&self) -> Box<dyn BeaconSource> {
+    /// What it is worth.
+    pub fn grade(&self) -> BeaconGrade {
         match self {
-            Self::DevelopmentHashChain { secret } => Box::new(DevelopmentBeacon::new(*secret)),
+            Self::DevelopmentHashChain { .. } => BeaconGrade::Development,
+            Self::Drand(_) => BeaconGrade::Production,
         }
+    }
+
+    /// The source. Who makes blocks on a network with drand needs `rounds`.
+    ///
+    /// # Errors
+    /// [`DrandRejection`] if the drand network cannot be.
+    pub fn source(&self, rounds: Option<Arc<dyn DrandSource>>) -> Result<Box<dyn BeaconSource>, DrandRejection> {
+        Ok(match self {
+            Self::DevelopmentHashChain { secret } => Box::new(DevelopmentBeacon::new(*secret)),
+            Self::Drand(network) => {
+                let rounds = rounds.unwrap_or_else(|| Arc::new(NoRounds));
+                Box::new(DrandBeacon::new(DrandVerifier::new(network.clone())?, rounds))
+            }
+        })
     }
 }
 
@@ -97,6 +117,9 @@ pub enum GenesisError {
         /// Name of the network.
         name: String,
     },
+    /// A drand network that cannot be.
+    #[error(transparent)]
+    Drand(#[from] DrandRejection),
     /// Nobody to decide blocks.
     #[error("genesis of {name:?} has no validators")]
     NoValidators {
@@ -181,7 +204,7 @@ impl Genesis {
 
     /// The key of the only validator of a development network, which anybody who has the genesis can compute.
     pub fn only_development_key(&self) -> Option<SigningKey> {
-        let BeaconConfig::DevelopmentHashChain { secret } = &self.beacon;
+        let BeaconConfig::DevelopmentHashChain { secret } = &self.beacon else { return None };
         let key = development_validator_key(secret, 0);
         match self.validators.as_slice() {
             [only] if self.network == Network::Development && only.address == address_of(&key) => Some(key),
@@ -199,9 +222,10 @@ impl Genesis {
     /// # Errors
     /// [`GenesisError`] if parameters or allocations cannot be, or the beacon is not good enough for the network.
     pub fn state(&self) -> Result<State, GenesisError> {
-        if self.network == Network::Production && self.beacon.source().grade() == BeaconGrade::Development {
+        if self.network == Network::Production && self.beacon.grade() == BeaconGrade::Development {
             return Err(GenesisError::DevelopmentBeacon { name: self.name.clone() });
         }
+        self.beacon.source(None)?;
         if self.validators.is_empty() {
             return Err(GenesisError::NoValidators { name: self.name.clone() });
         }
@@ -252,6 +276,11 @@ mod tests {
         let mut genesis = devnet();
         genesis.network = Network::Production;
         assert!(matches!(genesis.state(), Err(GenesisError::DevelopmentBeacon { .. })));
+        genesis.beacon = BeaconConfig::Drand(DrandNetwork::quicknet());
+        assert!(genesis.state().is_ok());
+        assert_eq!(Genesis::from_json(&genesis.to_json()), Ok(genesis.clone()));
+        genesis.beacon = BeaconConfig::Drand(DrandNetwork { public_key: [1; 96], ..DrandNetwork::quicknet() });
+        assert!(matches!(genesis.state(), Err(GenesisError::Drand(_))));
     }
 
     #[test]

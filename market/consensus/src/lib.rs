@@ -7,7 +7,8 @@
 //! 3. [`chain::Chain::keep`] brings either to disk before anybody votes for it;
 //! 4. [`chain::Chain::commit`] stores the one that was decided, in one synced write, and moves the head.
 //!
-//! The `engine` module drives these four by BFT consensus, with one validator or with many; see there.
+//! The `engine` module drives these four by BFT consensus, with one validator or with many; see there. Validators that
+//! contradict themselves are punished by what [`evidence`] shows; nodes that come late start from a [`snapshot`].
 //!
 //! # Invariants
 //! - The store holds whole blocks: block, decision, receipts, events, changed state and head move in one write batch.
@@ -27,17 +28,23 @@ pub mod chain;
 pub mod commit;
 pub mod drand;
 mod engine;
+pub mod evidence;
 pub mod genesis;
 pub mod mempool;
 pub mod node;
+pub mod snapshot;
 pub mod store;
 pub mod validators;
 
-pub use beacon::{BeaconGrade, BeaconSource, DevelopmentBeacon};
+pub use beacon::{BeaconGrade, BeaconRejection, BeaconSlot, BeaconSource, DevelopmentBeacon};
 pub use block::{Block, BlockHeader, BlockId};
-pub use chain::{Candidate, Chain, InvalidBlock};
+pub use chain::{Candidate, Chain, ChainOptions, InvalidBlock, ProposeError};
 pub use commit::{Commit, CommitRejection, CommitSignature};
-pub use drand::{DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier};
+pub use drand::{
+    DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier, NoRounds,
+    RecordedRounds,
+};
+pub use evidence::{Evidence, EvidenceRejection};
 pub use genesis::{
     Allocation, BeaconConfig, Genesis, GenesisError, GenesisValidator, Network, development_validator_key,
 };
@@ -46,5 +53,6 @@ pub use node::{
     BlockEvents, EventsError, LedgerHandle, LedgerNode, NetworkOptions, NodeError, NodeOptions, Timeouts, WaitTimeout,
     system_clock,
 };
-pub use store::{Store, StoreError, Undecided};
+pub use snapshot::{CaughtUp, Checkpoint, SnapshotError, SnapshotOptions};
+pub use store::{History, LightBlock, Store, StoreError, Undecided};
 pub use validators::{Member, Validators};

@@ -101,6 +101,11 @@ impl Mempool {
         self.waiting.len()
     }
 
+    /// Whether this one waits.
+    pub fn is_waiting(&self, id: &TransactionId) -> bool {
+        self.ids.contains(id)
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -13,20 +13,25 @@ use std::time::{Duration, Instant};
 
 use cairn_ledger::{
     Address, AdmissionRejection, Command, Event, Receipt, SignatureBytes, SignedTransaction, State, Transaction,
-    TransactionId, address_of, signatures::verify_signature,
+    TransactionId, address_of, codec, signatures::verify_signature,
 };
 use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::block::{Block, BlockHeader};
-use crate::chain::{Chain, SharedVerifier};
+use crate::chain::{Chain, ChainOptions, ProposeError, SharedVerifier};
 use crate::commit::{Commit, CommitRejection, CommitSignature, VoteKind, vote_message};
+use crate::drand::{DrandError, DrandSource};
 use crate::engine::gossip::Outbox;
 use crate::engine::service;
 use crate::genesis::{Genesis, GenesisError};
 use crate::mempool::{Mempool, MempoolOptions, SubmitRejection};
-use crate::store::{Store, StoreError};
+use crate::snapshot::Offered;
+use crate::store::{History, Store, StoreError};
+
+/// File of the engine's log of votes, in the folder of the store.
+pub(crate) const VOTES_LOG: &str = "votes.wal";
 
 /// How a node runs.
 #[derive(Clone)]
@@ -41,8 +46,10 @@ pub struct NodeOptions {
     pub network: NetworkOptions,
     /// How long to wait for others.
     pub timeouts: Timeouts,
-    /// Blocks kept for receipts and events; default 100,000. At least 1.
-    pub history_blocks: u64,
+    /// How much of the past is kept for receipts, events and nodes that catch up.
+    pub history: History,
+    /// Where drand's rounds come from, on a network whose beacon is drand; without them the node proposes no blocks.
+    pub rounds: Option<Arc<dyn DrandSource>>,
     /// Bounds of the pool.
     pub mempool: MempoolOptions,
     /// Milliseconds since 1970; default [`system_clock`].
@@ -56,7 +63,8 @@ impl Default for NodeOptions {
             validator: None,
             network: NetworkOptions::default(),
             timeouts: Timeouts::default(),
-            history_blocks: 100_000,
+            history: History::default(),
+            rounds: None,
             mempool: MempoolOptions::default(),
             clock: Arc::new(system_clock),
         }
@@ -122,6 +130,9 @@ pub enum NodeError {
         /// What it said.
         detail: String,
     },
+    /// There is no beacon for the next block; trying again later helps.
+    #[error("no beacon for the next block: {0}")]
+    Beacon(DrandError),
     /// Making a block failed in a way that is a mistake of ours.
     #[error("block production stopped: {detail}")]
     Production {
@@ -179,6 +190,8 @@ pub(crate) struct Shared {
     /// Transactions for peers; filled only while there may be some.
     pub(crate) outbox: Outbox,
     gossips: bool,
+    offered: Offered,
+    snapshot_every: u64,
 }
 
 impl Shared {
@@ -194,7 +207,21 @@ impl Shared {
         view.state = chain.state().clone();
         let state = view.state.clone();
         view.mempool.update(&state);
+        drop(view);
         self.moved.notify_all();
+        if chain.header().height.0.is_multiple_of(self.snapshot_every) {
+            self.offer(chain);
+        }
+    }
+
+    /// Offers the state after the head to nodes that catch up. Not offering it does no harm to anybody else.
+    fn offer(&self, chain: &Chain) {
+        let header = chain.header();
+        match chain.store().block(header.height) {
+            Ok(Some(block)) => self.offered.push(header, chain.state().clone(), codec::encode(&block)),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "a snapshot is not offered"),
+        }
     }
 
     /// Lets a transaction wait. Its signature is checked without holding the view.
@@ -231,9 +258,20 @@ pub struct LedgerNode {
     pub(crate) validator: Option<SigningKey>,
     pub(crate) dir: PathBuf,
     running: AtomicBool,
-    /// What this validator does to the blocks that it proposes, if it is a liar.
     #[cfg(test)]
+    pub(crate) mischief: Mischief,
+}
+
+/// What a validator does that it must not.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mischief {
+    /// Changes the blocks that it proposes.
     pub(crate) tamper: Option<fn(&mut Block)>,
+    /// Sends nothing of its blocks but their announcement.
+    pub(crate) withhold: bool,
+    /// Takes part under another name of the transport, so that the same key may be in use twice.
+    pub(crate) twin: bool,
 }
 
 impl LedgerNode {
@@ -247,7 +285,8 @@ impl LedgerNode {
         options: NodeOptions,
         verifier: SharedVerifier,
     ) -> Result<Self, NodeError> {
-        let chain = Chain::open(dir, genesis, options.history_blocks, verifier)?;
+        let chain_options = ChainOptions { history: options.history, rounds: options.rounds.clone() };
+        let chain = Chain::open(dir, genesis, chain_options, verifier)?;
         let validator = options.validator.clone().or_else(|| genesis.only_development_key());
         let view = View {
             header: chain.header().clone(),
@@ -262,7 +301,10 @@ impl LedgerNode {
             store: chain.store().clone(),
             outbox: Outbox::default(),
             gossips: !options.network.is_alone(),
+            offered: Offered::default(),
+            snapshot_every: options.history.snapshot_every.max(1),
         };
+        shared.offer(&chain);
         let (chain, dir) = (Arc::new(Mutex::new(chain)), dir.to_owned());
         Ok(Self {
             chain,
@@ -272,7 +314,7 @@ impl LedgerNode {
             dir,
             running: AtomicBool::new(false),
             #[cfg(test)]
-            tamper: None,
+            mischief: Mischief::default(),
         })
     }
 
@@ -301,13 +343,23 @@ impl LedgerNode {
         }
         let Some(key) = &self.validator else { return Err(mistake("this node is no validator")) };
         let selected = self.shared.view().mempool.select(chain.state());
-        let candidate = chain
-            .propose(time_ms, address_of(key), selected)
-            .map_err(|invalid| self.stop(NodeError::Production { detail: invalid.to_string() }))?;
+        let candidate = chain.propose(time_ms, address_of(key), selected).map_err(|error| match error {
+            ProposeError::Beacon(error) => NodeError::Beacon(error),
+            ProposeError::Invalid(invalid) => self.stop(NodeError::Production { detail: invalid.to_string() }),
+        })?;
         let commit = decide_alone(key, &candidate.block().header);
         chain.commit(candidate, commit).map_err(|error| self.stop(error))?;
         self.shared.publish(&chain);
         Ok(chain.header().clone())
+    }
+
+    /// Sets apart two nodes that have the same key, which happens in tests and by mistake.
+    pub(crate) fn peer_salt(&self) -> &'static [u8] {
+        #[cfg(test)]
+        if self.mischief.twin {
+            return b"twin";
+        }
+        b""
     }
 
     fn stop(&self, error: NodeError) -> NodeError {
@@ -391,6 +443,21 @@ impl LedgerHandle {
     pub fn next_nonce(&self, sender: &Address) -> u64 {
         let view = self.shared.view();
         view.mempool.next_nonce(&view.state, sender)
+    }
+
+    /// Blocks, as they are on disk.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// States that nodes may take which catch up.
+    pub(crate) fn offered(&self) -> &Offered {
+        &self.shared.offered
+    }
+
+    /// See [`History::snapshot_every`].
+    pub fn snapshot_every(&self) -> u64 {
+        self.shared.snapshot_every
     }
 
     /// Transactions waiting for a block.

@@ -1,13 +1,17 @@
 //! One node in one process: blocks, receipts, events, restarts, bad blocks.
 
 use cairn_ledger::testing::{HashVerifier, Network as Story};
-use cairn_ledger::{Beacon, Outcome, Rejection, StateRoot};
+use cairn_ledger::{Beacon, Outcome, Rejection, SlashRejection, StateRoot};
 use cairn_protocol::Amount;
 
 use super::*;
+use crate::beacon::BeaconRejection;
 use crate::block::BlockId;
 use crate::chain::InvalidBlock;
-use crate::genesis::Allocation;
+use crate::drand::{DrandNetwork, RecordedRounds};
+use crate::evidence::tests::double_vote;
+use crate::evidence::{Evidence, EvidenceRejection};
+use crate::genesis::{Allocation, BeaconConfig, GenesisValidator, development_validator_key};
 
 fn genesis() -> Genesis {
     let allocation = |n| Allocation { address: Story::address(n), amount: Amount(1_000_000_000) };
@@ -62,7 +66,10 @@ fn a_snapshot_stays_while_the_ledger_goes_on() {
 #[test]
 fn history_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let node = open(dir.path(), NodeOptions { history_blocks: 3, ..NodeOptions::default() });
+    let node = open(
+        dir.path(),
+        NodeOptions { history: History { blocks: 3, ..History::default() }, ..NodeOptions::default() },
+    );
     let handle = node.handle();
     let old = handle.submit_command(&Story::key(1), transfer(5)).unwrap();
     for time in 1..=5 {
@@ -77,7 +84,10 @@ fn history_is_bounded() {
     assert!(handle.events_since(Epoch(u64::MAX), 10).unwrap().is_empty());
     drop((node, handle));
     // A shorter history is caught up with.
-    let node = open(dir.path(), NodeOptions { history_blocks: 1, ..NodeOptions::default() });
+    let node = open(
+        dir.path(),
+        NodeOptions { history: History { blocks: 1, ..History::default() }, ..NodeOptions::default() },
+    );
     node.produce_block(6).unwrap();
     assert!(node.handle().block(Epoch(5)).unwrap().is_none() && node.handle().block(Epoch(6)).unwrap().is_some());
 }
@@ -85,7 +95,7 @@ fn history_is_bounded() {
 #[test]
 fn blocks_of_others_are_executed_before_they_are_believed() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let chain_in = |dir: &Path| Chain::open(dir, &genesis(), 100, Arc::new(HashVerifier)).unwrap();
+    let chain_in = |dir: &Path| Chain::open(dir, &genesis(), ChainOptions::default(), Arc::new(HashVerifier)).unwrap();
     let (mut proposer, mut validator) = (chain_in(ours.path()), chain_in(theirs.path()));
     let mut pool = Mempool::new(MempoolOptions::default());
     let sign = |nonce, amount| {
@@ -250,4 +260,114 @@ fn a_verifier_that_panics_stops_the_node_and_says_so() {
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.produce_block(9_000))).is_err());
     assert!(matches!(node.produce_block(9_000), Err(NodeError::Production { .. })));
     assert!(matches!(handle.submit_command(&key, transfer(1)), Err(SubmitRejection::Stopped { .. })));
+}
+
+/// A second validator with one vote of eleven, whose key the test has.
+fn with_a_liar() -> (Genesis, SigningKey) {
+    let liar = Story::key(7);
+    let mut genesis = genesis();
+    genesis.validators[0].stake = Amount(10_000_000);
+    genesis.validators.push(GenesisValidator { address: address_of(&liar), stake: Amount(1_000_000) });
+    (genesis, liar)
+}
+
+#[test]
+fn evidence_slashes_once_and_forged_evidence_makes_a_block_invalid() {
+    let (genesis, liar) = with_a_liar();
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let open = |dir: &Path| Chain::open(dir, &genesis, ChainOptions::default(), Arc::new(HashVerifier)).unwrap();
+    let (mut proposer, mut validator) = (open(dirs[0].path()), open(dirs[1].path()));
+    let key = development_validator_key(&[3; 32], 0);
+    let us = address_of(&key);
+    let step = |proposer: &mut Chain, validator: &mut Chain, time_ms| {
+        let block = proposer.propose(time_ms, us, vec![]).unwrap();
+        let commit = decide_alone(&key, &block.block().header);
+        validator.commit(validator.validate(block.block().clone(), None).unwrap(), commit.clone()).unwrap();
+        proposer.commit(block.clone(), commit).unwrap();
+        block
+    };
+    step(&mut proposer, &mut validator, 2_000);
+    let chain = genesis.chain();
+    let (evidence, future) = (double_vote(&chain, &liar, 1), double_vote(&chain, &liar, 9));
+    let strange = double_vote(&chain, &Story::key(8), 1);
+    proposer.note_evidence([evidence.clone(), future.clone(), strange.clone(), evidence.clone()]);
+    let honest = proposer.propose(3_000, us, vec![]).unwrap();
+    assert_eq!(honest.block().evidence, std::slice::from_ref(&evidence), "what shows something now, once");
+    assert!(matches!(honest.outcome().events[0], Event::Slashed { burnt: Amount(50_000), .. }));
+
+    let refused = |evidence: Vec<Evidence>| {
+        let mut block = honest.block().clone();
+        block.header.evidence_root = crate::evidence::evidence_root(&evidence);
+        block.evidence = evidence;
+        match validator.validate(block, None).unwrap_err() {
+            InvalidBlock::Evidence { rejection, .. } => rejection,
+            other => panic!("{other}"),
+        }
+    };
+    let mut forged = evidence.clone();
+    if let Evidence::Votes { statements, .. } = &mut forged {
+        statements[1].signature.0[3] ^= 1;
+    }
+    assert!(matches!(refused(vec![forged]), EvidenceRejection::BadSignature { index: 1, .. }));
+    assert!(matches!(refused(vec![future]), EvidenceRejection::Slash(SlashRejection::Future { .. })));
+    assert!(matches!(refused(vec![strange]), EvidenceRejection::Slash(SlashRejection::NoStake { .. })));
+    assert!(matches!(refused(vec![evidence.clone(), evidence.clone()]), EvidenceRejection::NotAscending { .. }));
+    let unnamed = Block { evidence: vec![], ..honest.block().clone() };
+    let field = validator.validate(unnamed, None).unwrap_err();
+    assert!(matches!(field, InvalidBlock::WrongHeader { field: "evidence_root", .. }), "{field}");
+
+    step(&mut proposer, &mut validator, 3_000);
+    assert!(proposer.validators().get(&address_of(&liar)).is_none(), "the vote is gone with the next block");
+    proposer.note_evidence([evidence.clone()]);
+    let again = proposer.propose(4_000, us, vec![]).unwrap();
+    assert!(again.block().evidence.is_empty());
+    let mut repeated = again.block().clone();
+    repeated.evidence = vec![evidence];
+    let repeated = validator.validate(repeated, None).unwrap_err();
+    let slash = |rejection| matches!(rejection, EvidenceRejection::Slash(SlashRejection::Repeated { .. }));
+    assert!(matches!(repeated, InvalidBlock::Evidence { rejection, .. } if slash(rejection.clone())));
+}
+
+#[test]
+fn a_network_with_drand_makes_blocks_of_recorded_rounds_alone() {
+    let path = cairn_fixtures::fixtures_dir().join("vectors/published/drand-quicknet.json");
+    let rounds = Arc::new(RecordedRounds::from_json(&std::fs::read_to_string(path).unwrap()).unwrap());
+    let network = DrandNetwork::quicknet();
+    let time_of = |round: u64| (network.genesis_time_s + (round - 1) * network.period_s + crate::drand::LAG_S) * 1_000;
+
+    let key = Story::key(9);
+    let mut genesis = genesis();
+    genesis.network = crate::genesis::Network::Production;
+    genesis.beacon = BeaconConfig::Drand(network.clone());
+    genesis.validators[0].address = address_of(&key);
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let open = |dir: &Path, rounds: Option<Arc<dyn DrandSource>>| {
+        let options = ChainOptions { rounds, ..ChainOptions::default() };
+        Chain::open(dir, &genesis, options, Arc::new(HashVerifier)).unwrap()
+    };
+    let mut proposer = open(dirs[0].path(), Some(rounds));
+    let validator = open(dirs[1].path(), None);
+    let us = address_of(&key);
+    let first = proposer.propose(time_of(1_000), us, vec![]).unwrap();
+    assert_eq!(first.block().drand.unwrap().round, 1_000);
+    // Who has no rounds checks them all the same, and makes no block.
+    assert!(validator.validate(first.block().clone(), None).is_ok());
+    let none = validator.propose(time_of(1_000), us, vec![]).unwrap_err();
+    assert!(matches!(none, ProposeError::Beacon(DrandError::Unavailable { round: 1_000, .. })), "{none}");
+    let refused = |change: fn(&mut Block)| {
+        let mut block = first.block().clone();
+        change(&mut block);
+        match validator.validate(block, None).unwrap_err() {
+            InvalidBlock::Beacon { rejection, .. } => rejection,
+            other => panic!("{other}"),
+        }
+    };
+    assert!(matches!(refused(|block| block.drand = None), BeaconRejection::Misplaced { .. }));
+    assert!(matches!(refused(|block| block.header.time_ms += 3_000), BeaconRejection::Drand(_)));
+    assert!(matches!(refused(|block| block.drand.as_mut().unwrap().signature[5] ^= 1), BeaconRejection::Drand(_)));
+    let commit = decide_alone(&key, &first.block().header);
+    proposer.commit(first.clone(), commit).unwrap();
+    let second = proposer.propose(time_of(1_001), us, vec![]).unwrap();
+    assert_ne!(first.block().header.beacon, second.block().header.beacon);
+    assert!(matches!(proposer.propose(time_of(1_003), us, vec![]), Err(ProposeError::Beacon(_))));
 }

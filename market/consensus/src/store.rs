@@ -7,15 +7,19 @@
 //! | | `head` | header of the last block in DAG-CBOR |
 //! | | `deciders` | the validators that decided the last block, in DAG-CBOR |
 //! | | `oldest` | height of the oldest block kept, u64 BE |
+//! | | `bytes` | bytes of all blocks, effects and commits kept, u64 BE |
+//! | | `installing` | there while the state of a snapshot is written; see [`Store::install`] |
 //! | `blocks` | height, u64 BE | [`Block`] in DAG-CBOR |
 //! | `effects` | height, u64 BE | [`Effects`] in DAG-CBOR |
 //! | `commits` | height, u64 BE | [`Commit`] in DAG-CBOR |
+//! | `sets` | height, u64 BE, of the first block that they decided | [`Validators`] in DAG-CBOR |
+//! | `lights` | height, u64 BE, a multiple of [`History::snapshot_every`] | header and [`Commit`] in DAG-CBOR |
 //! | `undecided` | height u64 BE, round u32 BE, block id | [`Undecided`] in DAG-CBOR |
 //! | `transactions` | transaction id | height u64 BE, index u32 BE |
 //! | `state` | column, key | value, as in [`State::entries`] |
 //!
 //! A block is one write batch, synced before it is acknowledged: after a crash it is there whole or not at all. Blocks
-//! beyond the configured history are removed in the same batch, and so are undecided blocks of its height and below.
+//! beyond the configured [`History`] are removed in the same batch, and so are undecided blocks of its height and below.
 //!
 //! An undecided block is on disk before anybody hears of it. A validator that voted for a block and then lost it could
 //! neither decide it nor vote for another; if all of them did so at once, the chain would stand still for ever.
@@ -33,12 +37,14 @@ use crate::commit::Commit;
 use crate::genesis::{Genesis, GenesisError};
 use crate::validators::Validators;
 
-const FORMAT: &[u8] = b"cairn ledger store, version 2\n";
+const FORMAT: &[u8] = b"cairn ledger store, version 3\n";
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_GENESIS: &[u8] = b"genesis";
 const KEY_HEAD: &[u8] = b"head";
 const KEY_OLDEST: &[u8] = b"oldest";
 const KEY_DECIDERS: &[u8] = b"deciders";
+const KEY_BYTES: &[u8] = b"bytes";
+const KEY_INSTALLING: &[u8] = b"installing";
 
 /// Old blocks that one new block removes at most; more than one, so that a history made shorter is caught up with.
 const BLOCKS_FORGOTTEN_MAX: u64 = 16;
@@ -50,7 +56,44 @@ const TRANSACTIONS: &str = "transactions";
 const STATE: &str = "state";
 const COMMITS: &str = "commits";
 const UNDECIDED: &str = "undecided";
-const FAMILIES: [&str; 7] = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE, COMMITS, UNDECIDED];
+const SETS: &str = "sets";
+const LIGHTS: &str = "lights";
+const FAMILIES: [&str; 9] = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE, COMMITS, UNDECIDED, SETS, LIGHTS];
+
+/// Headers at multiples of [`History::snapshot_every`] that are kept after their blocks are gone.
+const LIGHTS_KEPT: u64 = 4_096;
+
+/// Bytes of a snapshot's state that are written at once.
+const INSTALL_BATCH_BYTES: usize = 8 << 20;
+
+/// How much of the past a node keeps. The state is always the last one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Most blocks, with their receipts and events; at least 1.
+    pub blocks: u64,
+    /// Most bytes of blocks, effects and commits, before compression; the last block stays in any case.
+    pub bytes: u64,
+    /// The state of every so manyth block is offered to nodes that catch up; at least 1.
+    pub snapshot_every: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { blocks: 100_000, bytes: 16 << 30, snapshot_every: 128 }
+    }
+}
+
+/// A header, why it is final, and who decided it: what a node that knows the validators believes without executing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightBlock {
+    /// The header.
+    pub header: BlockHeader,
+    /// The decision for it.
+    pub commit: Commit,
+    /// Who made the decision; the header names them.
+    pub deciders: Validators,
+}
 
 /// What a block did, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +127,8 @@ pub struct Decision<'a> {
     pub commit: &'a Commit,
     /// Who decided it.
     pub deciders: &'a Validators,
+    /// Whether others decided the block before.
+    pub new_deciders: bool,
     /// What it did.
     pub effects: &'a Effects,
     /// What to write over the state before it.
@@ -192,6 +237,7 @@ impl Head {
             proposer: Address([0; 32]),
             validators_root: [0; 32],
             commit_root: [0; 32],
+            evidence_root: [0; 32],
             transactions_root: [0; 32],
             receipts_root: [0; 32],
             state_root: state.root(),
@@ -213,6 +259,10 @@ impl Store {
             source,
         })?;
         let store = Self { db, dir: dir.to_owned() };
+        if store.get(META, KEY_INSTALLING)?.is_some() {
+            // What an interrupted snapshot left is neither the old state nor the new one.
+            store.wipe()?;
+        }
         match store.get(META, KEY_FORMAT)? {
             None => {
                 store.require_empty()?;
@@ -311,17 +361,78 @@ impl Store {
         Ok(state)
     }
 
+    /// Removes everything.
+    fn wipe(&self) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        // The mark goes last: until then there is nothing to read.
+        for name in FAMILIES.iter().filter(|name| **name != META) {
+            batch.delete_range_cf(self.family(name), &[][..], &[u8::MAX; 64][..]);
+        }
+        batch.delete_range_cf(self.family(META), &[][..], &[u8::MAX; 64][..]);
+        self.write(batch, "remove everything")
+    }
+
+    /// Puts the block of `light` and the state after it in the place of everything that is here. The caller has checked
+    /// them. A crash on the way leaves a store that starts from the genesis.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn install(
+        &self,
+        genesis: &Genesis,
+        block: &Block,
+        light: &LightBlock,
+        entries: &[StateChange],
+    ) -> Result<(), StoreError> {
+        let mut mark = WriteBatch::default();
+        mark.put_cf(self.family(META), KEY_INSTALLING, height_key(light.header.height));
+        self.write(mark, "begin a snapshot")?;
+        let mut batch = WriteBatch::default();
+        for name in FAMILIES.iter().filter(|name| **name != META) {
+            batch.delete_range_cf(self.family(name), &[][..], &[u8::MAX; 64][..]);
+        }
+        self.write(batch, "make room for a snapshot")?;
+        let mut batch = WriteBatch::default();
+        for change in entries {
+            self.put_changes(&mut batch, std::slice::from_ref(change));
+            if batch.size_in_bytes() > INSTALL_BATCH_BYTES {
+                self.write(std::mem::take(&mut batch), "write a snapshot")?;
+            }
+        }
+        let key = height_key(light.header.height);
+        let (block, commit) = (codec::encode(block), codec::encode(&light.commit));
+        let nothing = codec::encode(&Effects { receipts: Vec::new(), events: Vec::new() });
+        let bytes = (block.len() + commit.len() + nothing.len()) as u64;
+        batch.put_cf(self.family(BLOCKS), key, block);
+        batch.put_cf(self.family(COMMITS), key, commit);
+        batch.put_cf(self.family(EFFECTS), key, nothing);
+        batch.put_cf(self.family(SETS), key, codec::encode(&light.deciders));
+        batch.put_cf(self.family(META), KEY_FORMAT, FORMAT);
+        batch.put_cf(self.family(META), KEY_GENESIS, codec::encode(genesis));
+        batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&light.header));
+        batch.put_cf(self.family(META), KEY_DECIDERS, codec::encode(&light.deciders));
+        batch.put_cf(self.family(META), KEY_OLDEST, key);
+        batch.put_cf(self.family(META), KEY_BYTES, bytes.to_be_bytes());
+        batch.delete_cf(self.family(META), KEY_INSTALLING);
+        self.write(batch, "finish a snapshot")
+    }
+
     /// Stores a block that follows the last, in one synced write.
     ///
     /// # Errors
     /// [`StoreError::Database`]; the block is then stored whole or not at all, which the next opening tells.
-    pub fn append(&self, decision: &Decision<'_>, history_blocks: u64) -> Result<(), StoreError> {
-        let Decision { block, commit, deciders, effects, changes } = decision;
-        let key = height_key(block.header.height);
+    pub fn append(&self, decision: &Decision<'_>, history: &History) -> Result<(), StoreError> {
+        let Decision { block, commit, deciders, new_deciders, effects, changes } = decision;
+        let height = block.header.height;
+        let key = height_key(height);
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(BLOCKS), key, codec::encode(block));
-        batch.put_cf(self.family(EFFECTS), key, codec::encode(effects));
-        batch.put_cf(self.family(COMMITS), key, codec::encode(commit));
+        let values =
+            [(BLOCKS, codec::encode(block)), (EFFECTS, codec::encode(effects)), (COMMITS, codec::encode(commit))];
+        let mut bytes = self.number(KEY_BYTES)?.unwrap_or(0);
+        for (family, value) in values {
+            bytes += value.len() as u64;
+            batch.put_cf(self.family(family), key, value);
+        }
         batch.put_cf(self.family(META), KEY_DECIDERS, codec::encode(deciders));
         for receipt in &effects.receipts {
             let place = [&key[..], &receipt.index.to_be_bytes()].concat();
@@ -329,23 +440,74 @@ impl Store {
         }
         self.put_changes(&mut batch, changes);
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&block.header));
-        let above = height_key(Epoch(block.header.height.0 + 1));
+        let above = height_key(Epoch(height.0 + 1));
         batch.delete_range_cf(self.family(UNDECIDED), height_key(Epoch(0)), above);
-        self.forget_blocks(&mut batch, block.header.height, history_blocks)?;
+        let oldest = self.forget_blocks(&mut batch, height, history, &mut bytes)?;
+        batch.put_cf(self.family(META), KEY_BYTES, bytes.to_be_bytes());
+        if *new_deciders {
+            batch.put_cf(self.family(SETS), key, codec::encode(deciders));
+            self.forget_sets(&mut batch, oldest)?;
+        }
+        let every = history.snapshot_every.max(1);
+        if height.0.is_multiple_of(every) {
+            batch.put_cf(self.family(LIGHTS), key, codec::encode(&(&block.header, commit)));
+            if let Some(forgotten) = height.0.checked_sub(every.saturating_mul(LIGHTS_KEPT)) {
+                batch.delete_cf(self.family(LIGHTS), height_key(Epoch(forgotten)));
+            }
+        }
         self.write(batch, "append a block")
     }
 
-    /// Removes blocks until `history_blocks` are left with the one at `head`, or enough is done for one block.
-    fn forget_blocks(&self, batch: &mut WriteBatch, head: Epoch, history_blocks: u64) -> Result<(), StoreError> {
+    /// Removes blocks until what is left with the one at `head` is within the history, or enough is done for one block.
+    /// Returns the oldest height that is left, and takes what is gone off `bytes`.
+    fn forget_blocks(
+        &self,
+        batch: &mut WriteBatch,
+        head: Epoch,
+        history: &History,
+        bytes: &mut u64,
+    ) -> Result<Epoch, StoreError> {
         let oldest = self.oldest()?.0;
-        let kept_from = (head.0 + 1).saturating_sub(history_blocks).min(oldest + BLOCKS_FORGOTTEN_MAX);
+        let mut kept_from = oldest;
+        let beyond = |from: u64, bytes: u64| head.0 + 1 - from > history.blocks.max(1) || bytes > history.bytes;
+        while kept_from < head.0 && kept_from < oldest + BLOCKS_FORGOTTEN_MAX && beyond(kept_from, *bytes) {
+            *bytes = bytes.saturating_sub(self.forget_block(batch, Epoch(kept_from))?);
+            kept_from += 1;
+        }
         if kept_from > oldest {
-            for height in oldest..kept_from {
-                self.forget_block(batch, Epoch(height))?;
-            }
             batch.put_cf(self.family(META), KEY_OLDEST, kept_from.to_be_bytes());
         }
+        Ok(Epoch(kept_from))
+    }
+
+    /// Removes sets of validators that decided neither a block nor a light block that is kept. At most a few each time.
+    fn forget_sets(&self, batch: &mut WriteBatch, oldest_block: Epoch) -> Result<(), StoreError> {
+        let mut lights = self.db.iterator_cf(self.family(LIGHTS), IteratorMode::Start);
+        let oldest_light = match lights.next() {
+            Some(entry) => self.height_of(&entry.map_err(|source| self.failed("read light blocks", source))?.0)?,
+            None => oldest_block,
+        };
+        let needed = height_key(oldest_block.min(oldest_light));
+        let mut last: Option<Box<[u8]>> = None;
+        for entry in self.db.iterator_cf(self.family(SETS), IteratorMode::Start).take(BLOCKS_FORGOTTEN_MAX as usize) {
+            let (key, _) = entry.map_err(|source| self.failed("read validators", source))?;
+            if key[..] > needed[..] {
+                break;
+            }
+            if let Some(before) = last.replace(key) {
+                batch.delete_cf(self.family(SETS), before);
+            }
+        }
         Ok(())
+    }
+
+    fn height_of(&self, key: &[u8]) -> Result<Epoch, StoreError> {
+        let bytes = key.try_into().map_err(|_| self.damaged("a height", "has the wrong length"))?;
+        Ok(Epoch(u64::from_be_bytes(bytes)))
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        self.get(META, key)?.map(|bytes| self.height_of(&bytes).map(|number| number.0)).transpose()
     }
 
     /// Height of the oldest block kept, or of the first if there is none yet.
@@ -353,20 +515,60 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     pub fn oldest(&self) -> Result<Epoch, StoreError> {
-        let Some(bytes) = self.get(META, KEY_OLDEST)? else { return Ok(Epoch(1)) };
-        let bytes = bytes.try_into().map_err(|_| self.damaged("oldest height", "has the wrong length"))?;
-        Ok(Epoch(u64::from_be_bytes(bytes)))
+        Ok(self.number(KEY_OLDEST)?.map_or(Epoch(1), Epoch))
     }
 
-    fn forget_block(&self, batch: &mut WriteBatch, height: Epoch) -> Result<(), StoreError> {
-        let Some(effects) = self.effects(height)? else { return Ok(()) };
-        for receipt in effects.receipts {
+    /// Bytes of all blocks, effects and commits that are kept, before compression.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn history_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.number(KEY_BYTES)?.unwrap_or(0))
+    }
+
+    /// Who decided the block at `height`, if that is still known.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn deciders(&self, height: Epoch) -> Result<Option<Validators>, StoreError> {
+        let key = height_key(height);
+        let mut sets = self.db.iterator_cf(self.family(SETS), IteratorMode::From(&key, Direction::Reverse));
+        let Some(entry) = sets.next() else { return Ok(None) };
+        let (_, value) = entry.map_err(|source| self.failed("read validators", source))?;
+        let set = codec::decode_strict(&value, usize::MAX);
+        set.map(Some).map_err(|rejection| self.damaged("validators", &rejection.to_string()))
+    }
+
+    /// The header at `height` with what makes it final: of any block that is kept, and of multiples of
+    /// [`History::snapshot_every`] longer than that.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn light(&self, height: Epoch) -> Result<Option<LightBlock>, StoreError> {
+        let what = format!("light block {height}");
+        let kept: Option<(BlockHeader, Commit)> = self.read_optional(LIGHTS, &height_key(height), &what)?;
+        let found = match kept {
+            Some(found) => Some(found),
+            None => self.block(height)?.map(|block| block.header).zip(self.commit(height)?),
+        };
+        let Some((header, commit)) = found else { return Ok(None) };
+        let deciders = self.deciders(height)?.filter(|deciders| deciders.root() == header.validators_root);
+        Ok(deciders.map(|deciders| LightBlock { header, commit, deciders }))
+    }
+
+    /// Returns the bytes that are gone.
+    fn forget_block(&self, batch: &mut WriteBatch, height: Epoch) -> Result<u64, StoreError> {
+        for receipt in self.effects(height)?.map(|effects| effects.receipts).unwrap_or_default() {
             batch.delete_cf(self.family(TRANSACTIONS), receipt.transaction.0);
         }
-        batch.delete_cf(self.family(BLOCKS), height_key(height));
-        batch.delete_cf(self.family(EFFECTS), height_key(height));
-        batch.delete_cf(self.family(COMMITS), height_key(height));
-        Ok(())
+        let mut bytes = 0;
+        for family in [BLOCKS, EFFECTS, COMMITS] {
+            let key = height_key(height);
+            let value = self.db.get_pinned_cf(self.family(family), key);
+            bytes += value.map_err(|source| self.failed("read", source))?.map_or(0, |value| value.len() as u64);
+            batch.delete_cf(self.family(family), key);
+        }
+        Ok(bytes)
     }
 
     fn put_changes(&self, batch: &mut WriteBatch, changes: &[StateChange]) {

@@ -1,8 +1,8 @@
 //! The set of validators that decides one block, and whose turn it is.
 //!
 //! The set follows from the state after the block before, so everybody who has that state has the same set. The turn to
-//! propose goes round: height + round names the place in the list of those who are here, sorted by address. Who missed the
-//! last decisions stands behind all the others, so a dead validator costs a timeout once and not each time its turn comes;
+//! propose follows from height and round, in proportion to votes, among those who are here. Who missed the last decisions
+//! stands behind all the others, so a dead validator costs a timeout once and not each time its turn comes;
 //! it keeps its votes, and its turn comes back with its first signature.
 
 use cairn_ledger::{Address, State, codec};
@@ -43,6 +43,14 @@ impl Validators {
         Self(members)
     }
 
+    /// Whether a set that somebody sent can be one: sorted, nobody twice or without a vote, and not too many.
+    pub fn is_sound(&self) -> bool {
+        let ascending = self.0.windows(2).all(|pair| pair[0].address < pair[1].address);
+        let votes = self.0.iter().try_fold(0u64, |sum, member| sum.checked_add(member.power));
+        let counted = votes.is_some() && self.0.iter().all(|member| member.power > 0);
+        ascending && counted && (1..=VALIDATORS_MAX).contains(&self.0.len())
+    }
+
     /// All members, by address.
     pub fn members(&self) -> &[Member] {
         &self.0
@@ -63,18 +71,18 @@ impl Validators {
         u128::from(power) * 3 > u128::from(self.power()) * 2
     }
 
-    /// Whose turn it is to propose.
+    /// Whose turn it is to propose. Over many heights everybody here has turns in proportion to its votes; within as many
+    /// rounds as there are members, everybody has one, the absent last.
     ///
     /// # Panics
     /// If the set is empty: a block is never decided by nobody.
     pub fn proposer(&self, height: u64, round: u32) -> &Member {
         assert!(!self.0.is_empty(), "somebody decides every block");
         let (here, absent): (Vec<&Member>, Vec<&Member>) = self.0.iter().partition(|member| !member.absent);
-        let place = u64::from(round) % self.0.len() as u64;
-        let turn = |members: &[&Member], place: u64| (height.wrapping_add(place) % members.len() as u64) as usize;
-        match place.checked_sub(here.len() as u64) {
-            None => here[turn(&here, place)],
-            Some(place) => absent[turn(&absent, place)],
+        let place = (u64::from(round) % self.0.len() as u64) as usize;
+        match place.checked_sub(here.len()) {
+            None => turn(here, height, place),
+            Some(place) => turn(absent, height, place),
         }
     }
 
@@ -83,6 +91,33 @@ impl Validators {
         let votes: Vec<(Address, u64)> = self.0.iter().map(|member| (member.address, member.power)).collect();
         Sha256::new().chain_update(b"cairn/validators/v1").chain_update(codec::encode(&votes)).finalize().into()
     }
+}
+
+/// 2^64 divided by the golden ratio. Its multiples fall into the circle of 2^64 as evenly as any can.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The member at `place` in the order of this height: each time the one on whose votes the height's point falls, among
+/// those who have not had their turn.
+fn turn(mut members: Vec<&Member>, height: u64, place: usize) -> &Member {
+    let point = height.wrapping_mul(GOLDEN);
+    for _ in 0..place {
+        members.remove(under(&members, point));
+    }
+    members[under(&members, point)]
+}
+
+/// On whose votes a point of the circle falls.
+fn under(members: &[&Member], point: u64) -> usize {
+    let all: u128 = members.iter().map(|member| u128::from(member.power)).sum();
+    // Both fit: votes of all members together fit in 64 bits.
+    let mut vote = (u128::from(point) * all) >> 64;
+    for (index, member) in members.iter().enumerate() {
+        match vote.checked_sub(member.power.into()) {
+            Some(rest) => vote = rest,
+            None => return index,
+        }
+    }
+    unreachable!("the point is below the sum of the votes")
 }
 
 #[cfg(test)]
@@ -109,8 +144,6 @@ pub(crate) mod tests {
     #[test]
     fn everybody_has_a_turn_and_the_absent_come_last() {
         let all = set(&[5, 1, 1, 1], &[]);
-        let turns: Vec<u8> = (0..4).map(|height| all.proposer(height, 0).address.0[0]).collect();
-        assert_eq!(turns, [1, 2, 3, 4]);
         assert_ne!(all.proposer(7, 0), all.proposer(7, 1));
         let one_gone = set(&[1, 1, 1, 1], &[2]);
         for height in 0..20 {
@@ -122,6 +155,25 @@ pub(crate) mod tests {
             assert_eq!(all.len(), 4, "within as many rounds as there are members, everybody has a turn");
         }
         assert!(set(&[1], &[0]).proposer(3, u32::MAX).absent);
+    }
+
+    #[test]
+    fn turns_are_in_proportion_to_votes() {
+        let all = set(&[50, 20, 20, 10, 900], &[4]);
+        let mut turns = [0i32; 4];
+        for height in 0..1_000 {
+            turns[all.proposer(height, 0).address.0[0] as usize - 1] += 1;
+        }
+        for (turns, share) in turns.into_iter().zip([500, 200, 200, 100]) {
+            assert!((turns - share).abs() <= 4, "{turns} turns of {share}");
+        }
+        let equal = set(&[7, 7, 7, 7], &[]);
+        for first in 0..100 {
+            let mut seen: Vec<_> = (first..first + 8).map(|height| equal.proposer(height, 0).address).collect();
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), 4, "nobody waits long among equals");
+        }
     }
 
     #[test]

@@ -3,11 +3,18 @@
 
 mod support;
 
-use cairn_consensus::{NodeOptions, Validators, development_validator_key};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use cairn_consensus::{
+    CaughtUp, Checkpoint, History, NodeOptions, SnapshotOptions, Validators, development_validator_key, snapshot,
+    system_clock,
+};
 use cairn_ledger::testing::Network;
 use cairn_ledger::{Command, Outcome, address_of};
 use cairn_protocol::{Amount, Epoch};
-use support::{Cluster, PATIENCE, Running, SECRET, check_stores, free_ports, options};
+use support::{Cluster, PATIENCE, Running, SECRET, check_stores, free_ports, options, serve_snapshots};
 
 fn transfer(amount: u64) -> Command {
     Command::Transfer { to: Network::address(8), amount: Amount(amount) }
@@ -120,4 +127,78 @@ fn a_torn_tail_of_the_log_of_votes_heals() {
     let height = (0..4).map(|number| cluster.node(number).height()).max().expect("four") + 4;
     cluster.reach(height);
     assert!(cluster.finish(&[]) >= height);
+}
+
+#[test]
+fn a_late_node_joins_by_snapshot_where_value_sync_no_longer_reaches() {
+    let short = |_: u32, options: &mut NodeOptions| {
+        options.history = History { blocks: 10, snapshot_every: 8, ..History::default() };
+    };
+    let cluster = Cluster::start_with(4, BTreeMap::new(), short);
+    let early = cluster.node(0).handle.submit_command(&Network::key(1), transfer(7)).expect("taken");
+    cluster.reach(30);
+    let server = &cluster.node(1).handle;
+    assert!(server.block(Epoch(5)).expect("readable").is_none() && server.receipt(&early).expect("readable").is_none());
+    let (listening, stop) = serve_snapshots(server.clone());
+    let light = server.store().light(Epoch(8)).expect("readable").expect("a light block");
+    let checkpoint = Checkpoint::Block { height: Epoch(8), block: light.header.id() };
+
+    let dir = cluster.dir.path().join("late");
+    let taken = snapshot::catch_up(&dir, &cluster.genesis, &SnapshotOptions::new(vec![listening], checkpoint));
+    let CaughtUp::Installed { height, .. } = taken.expect("a snapshot") else { panic!("it is needed") };
+    assert!(height >= Epoch(24));
+    let mut addresses = cluster.addresses.clone();
+    addresses.extend(free_ports(1));
+    let mut late = NodeOptions { validator: None, ..options(4, &addresses) };
+    short(4, &mut late);
+    let late = Running::start(&dir, &cluster.genesis, late);
+    let goal = cluster.node(0).height() + 5;
+    late.reach(goal);
+    let state = late.handle.state();
+    state.check_invariants().expect("invariants hold");
+    assert_eq!(state.account(&Network::address(1)).nonce, 1, "what the state is about was before the snapshot");
+    let id = late.handle.submit_command(&Network::key(1), transfer(1)).expect("taken");
+    assert!(cluster.node(3).handle.wait_for_receipt(&id, PATIENCE).expect("readable").is_some());
+    late.reach(cluster.node(3).height());
+    let head = late.handle.head();
+    cluster.reach(head.height.0);
+    assert_eq!(cluster.node(2).handle.store().block_id(head.height).expect("readable"), Some(head.id()));
+    late.stop().expect("it ends well");
+    drop(stop);
+    for number in 0..4 {
+        let store = cluster.node(number).handle.store().oldest().expect("readable");
+        assert!(store.0 + 10 > cluster.node(number).height() - 10, "the history is bounded");
+    }
+}
+
+#[test]
+fn clocks_that_jump_do_not_stop_the_chain() {
+    static OFFSETS_MS: [AtomicI64; 4] = [const { AtomicI64::new(0) }; 4];
+    let cluster = Cluster::start_with(4, BTreeMap::new(), |number, options| {
+        options.clock = Arc::new(move || {
+            let offset = OFFSETS_MS[number as usize].load(Ordering::Relaxed);
+            system_clock().saturating_add_signed(offset)
+        });
+    });
+    const HOUR_MS: i64 = 3_600_000;
+    let set = |number: usize, offset| OFFSETS_MS[number].store(offset, Ordering::Relaxed);
+    let go_on = |blocks| {
+        let height = (0..4).map(|number| cluster.node(number).height()).max().expect("four") + blocks;
+        cluster.reach(height);
+    };
+    go_on(3);
+    // One is an hour ahead: its own blocks are refused, those of the others are not.
+    set(0, HOUR_MS);
+    go_on(6);
+    let last = cluster.node(1).handle.head().time_ms;
+    assert!(last < system_clock() + 60_000, "nobody followed it");
+    set(0, 0);
+    // All are an hour ahead, and the chain with them; then all are right again, and the chain's time stands still.
+    (0..4).for_each(|number| set(number, HOUR_MS));
+    go_on(3);
+    (0..4).for_each(|number| set(number, 0));
+    go_on(6);
+    let ahead = cluster.node(1).handle.head().time_ms;
+    assert!(ahead > system_clock() + HOUR_MS as u64 / 2);
+    cluster.finish(&[]);
 }

@@ -165,7 +165,7 @@ pub enum Command {
         /// How much; the whole stake must be one vote or more.
         amount: Amount,
     },
-    /// Takes stake back: it stops voting with the next block and is free after a proving period.
+    /// Takes stake back: it stops voting with the next block and is free after `unbonding_epochs`.
     Unbond {
         /// How much; the rest must be nothing, or one vote or more.
         amount: Amount,

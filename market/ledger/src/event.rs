@@ -88,6 +88,8 @@ pub enum Event {
     ChannelClosing { channel: ChannelId, until: Epoch },
     /// A payment channel is over; `returned` went back to the payer.
     ChannelClosed { channel: ChannelId, returned: Amount, closure: Closure },
+    /// A validator contradicted itself when block `height` was decided: `burnt` of its stake is gone, the rest leaves.
+    Slashed { validator: Address, height: Epoch, burnt: Amount },
     /// About attributes.
     Market(MarketEvent),
     /// About a proven sector.

@@ -154,7 +154,12 @@ impl State {
             let untils = validator.leaving.iter().map(|(until, _)| *until);
             untils.map(move |until| (until, Due::StakeRelease(address))).collect::<Vec<_>>()
         };
-        self.validators().flat_map(leaving).try_for_each(|(until, due)| self.queued(until.0, due))
+        self.validators().flat_map(leaving).try_for_each(|(until, due)| self.queued(until.0, due))?;
+        let unbonding = self.params().stake.unbonding_epochs;
+        let offences = self.offences.iter().map(|(&(validator, height), ())| (validator, height));
+        offences.into_iter().try_for_each(|(validator, height)| {
+            self.queued(height.0 + unbonding + 1, Due::ForgetOffence(validator, height))
+        })
     }
 
     fn check_deals(&self) -> Result<(), InvariantViolation> {

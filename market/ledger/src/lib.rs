@@ -47,6 +47,7 @@ pub mod sector;
 pub mod sector_rules;
 pub mod signatures;
 pub mod state;
+pub mod sync;
 pub mod table;
 #[cfg(any(test, feature = "simulated"))]
 pub mod testing;
@@ -79,4 +80,4 @@ pub use sector_rules::{SectorCommand, SectorEvent, SectorRejection, SectorRules,
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage, StateSize};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};
-pub use validator::Validator;
+pub use validator::{SlashRejection, StakeParams, Validator};

@@ -12,6 +12,7 @@ use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
 use crate::market::MarketParams;
 use crate::sector_rules::SectorRules;
+use crate::validator::StakeParams;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
@@ -91,6 +92,8 @@ pub struct LedgerParams {
     pub block_transactions_max: u32,
     /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
     pub queue_weight_per_block: u64,
+    /// Stake of validators.
+    pub stake: StakeParams,
     /// How bids are weighed.
     pub market: MarketParams,
     /// How a proven sector is ended, prolonged and updated.
@@ -149,6 +152,7 @@ impl LedgerParams {
             block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
             queue_weight_per_block: 10_000,
+            stake: StakeParams { unbonding_epochs: 18_000, slash_permille: 50 },
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(10_000_000),
             economy: EconomyParams::devnet(),
@@ -191,6 +195,7 @@ impl LedgerParams {
             block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
             queue_weight_per_block: 20_000,
+            stake: StakeParams { unbonding_epochs: 21 * DAY, slash_permille: 50 },
             market: MarketParams::default(),
             sectors: SectorRules::with_extensions_of(1_278 * DAY),
             economy: EconomyParams::mainnet(),
@@ -236,6 +241,7 @@ impl LedgerParams {
             ("transaction_bytes_max", self.transaction_bytes_max),
             ("block_transactions_max", u64::from(self.block_transactions_max)),
             ("queue_weight_per_block", self.queue_weight_per_block),
+            ("stake.unbonding_epochs", self.stake.unbonding_epochs),
             ("sectors.termination_periods", u64::from(self.sectors.termination_periods)),
             ("sectors.extension_epochs_max", self.sectors.extension_epochs_max),
         ];
@@ -243,6 +249,8 @@ impl LedgerParams {
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }
+        let permille = self.stake.slash_permille;
+        check(permille <= 1_000, "stake.slash_permille", permille.into(), "cannot be more than all")?;
         check(
             self.post_challenge_lead <= EPOCHS_MAX && self.post_window() < self.proving_period(),
             "post_challenge_lead",

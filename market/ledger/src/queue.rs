@@ -39,6 +39,8 @@ pub enum Due {
     ForgetChannel(ChannelId),
     /// Stake that was taken back is free.
     StakeRelease(Address),
+    /// What a validator was slashed for is too old to be named again.
+    ForgetOffence(Address, Epoch),
     /// A rail ends, or the deal that it is for.
     RailEnd(RailId),
     /// A checker's stake that was taken back is free.

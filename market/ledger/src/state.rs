@@ -8,6 +8,7 @@
 use cairn_protocol::{Amount, Epoch, PostRandomness, ProviderId, SectorNumber, SectorParams, Seed, Ticket};
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use crate::calendar::{Calendar, DeadlineInfo};
@@ -25,7 +26,8 @@ use crate::queue::Due;
 use crate::randomness;
 use crate::scores::ballot::Ballot;
 use crate::sector::{Health, Partition, Sector, SectorStatus};
-use crate::table::{Table, TableKey};
+use crate::sync::{Place, StateTop};
+use crate::table::{Side, Table, TableKey, TreeNode};
 use crate::treasury::Treasury;
 use crate::validator::Validator;
 
@@ -65,6 +67,7 @@ pub struct State {
     pub(crate) queue: Table<(Epoch, Due), ()>,
     pub(crate) channels: Table<ChannelId, Channel>,
     pub(crate) validators: Table<Address, Validator>,
+    pub(crate) offences: Table<(Address, Epoch), ()>,
     pub(crate) attributes: Table<ProviderId, Attributes>,
     pub(crate) attestations: Table<(ProviderId, Address), Attestation>,
     pub(crate) rails: RailBook,
@@ -188,6 +191,8 @@ pub mod columns {
     pub const CHANNELS: u8 = 10;
     /// Validators by address.
     pub const VALIDATORS: u8 = 11;
+    /// What validators were slashed for, by address and height.
+    pub const OFFENCES: u8 = 30;
     /// What providers say about themselves, by provider.
     pub const ATTRIBUTES: u8 = 12;
     /// Who vouches for it, by provider and auditor.
@@ -246,6 +251,7 @@ macro_rules! each_table {
         $with!(QUEUE, queue);
         $with!(CHANNELS, channels);
         $with!(VALIDATORS, validators);
+        $with!(OFFENCES, offences);
         $with!(ATTRIBUTES, attributes);
         $with!(ATTESTATIONS, attestations);
         $with!(RAILS, rails.rails);
@@ -335,6 +341,7 @@ impl State {
             queue: Table::new(),
             channels: Table::new(),
             validators: Table::new(),
+            offences: Table::new(),
             attributes: Table::new(),
             attestations: Table::new(),
             rails: RailBook::default(),
@@ -366,6 +373,32 @@ impl State {
         }
         each_table!(leaf);
         StateRoot(MerkleTree::<MerkleSha256>::from_leaves(&leaves).root().expect("there are leaves"))
+    }
+
+    /// The part of the root's preimage that tells the tables' roots; the rest of the state is below them.
+    pub fn top(&self) -> StateTop {
+        let mut columns = Vec::new();
+        macro_rules! column {
+            ($column:ident, $($table:tt)+) => {
+                columns.push((columns::$column, ByteBuf::from(self.$($table)+.root())));
+            };
+        }
+        each_table!(column);
+        StateTop { meta: ByteBuf::from(codec::encode(&self.meta)), columns }
+    }
+
+    /// Appends nodes of one subtree; see [`Table::list`]. `None` if there is no such column or key.
+    pub(crate) fn list_place(&self, place: &Place, bytes_left: &mut usize, nodes: &mut Vec<TreeNode>) -> Option<()> {
+        let parent = place.parent.as_ref().map(|(key, side)| (key.as_slice(), *side));
+        macro_rules! list {
+            ($column:ident, $($table:tt)+) => {
+                if place.column == columns::$column {
+                    return list_table(&self.$($table)+, parent, bytes_left, nodes);
+                }
+            };
+        }
+        each_table!(list);
+        None
     }
 
     /// What to write over the stored `older` state to store this one.
@@ -453,13 +486,24 @@ impl State {
 /// Number of the first provider. Not 0, so that no prover id is all zeros.
 const FIRST_PROVIDER: u64 = 1_000;
 
+fn list_table<K: TableKey, V: Clone + Serialize>(
+    table: &Table<K, V>,
+    parent: Option<(&[u8], Side)>,
+    bytes_left: &mut usize,
+    nodes: &mut Vec<TreeNode>,
+) -> Option<()> {
+    let Some((key, side)) = parent else { return table.list(None, bytes_left, nodes) };
+    let key: K = codec::decode_strict(key, key.len()).ok()?;
+    table.list(Some((&key, side)), bytes_left, nodes)
+}
+
 /// Checks that a supply and all rewards to come fit in 64 bits.
 pub(crate) fn check_supply(params: &LedgerParams, supply: Amount) -> Result<(), GenesisRejection> {
     let all = u128::from(supply.0) + params.economy.emission.scheduled_ever();
     if all <= u128::from(u64::MAX) { Ok(()) } else { Err(GenesisRejection::SupplyOverflow) }
 }
 
-fn column_leaf(column: u8, root: [u8; 32]) -> [u8; 32] {
+pub(crate) fn column_leaf(column: u8, root: [u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(b"cairn/state-column/v1").chain_update([column]).chain_update(root).finalize().into()
 }
 

@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use cairn_protocol::bytes32::serde32;
 use serde::de::{self, DeserializeOwned};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize};
@@ -234,6 +235,91 @@ impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
     }
 }
 
+/// A node of a table's tree with everything that its hash is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeNode {
+    /// Canonical encoding of the key.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// Canonical encoding of the value.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
+    /// Hash of the subtree with smaller keys; zeros if there is none.
+    #[serde(with = "serde32")]
+    pub left: [u8; 32],
+    /// Hash of the subtree with greater keys; zeros if there is none.
+    #[serde(with = "serde32")]
+    pub right: [u8; 32],
+}
+
+impl TreeNode {
+    /// The node's hash, as its parent or the table's root has it.
+    pub fn hash(&self) -> [u8; 32] {
+        node_hash(&entry_hash(&self.key, &self.value), &self.left, &self.right)
+    }
+
+    /// Bytes that it is made of.
+    pub fn len(&self) -> usize {
+        self.key.len() + self.value.len() + 64
+    }
+
+    /// Never: a node has hashes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Which child of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Smaller keys.
+    Left,
+    /// Greater keys.
+    Right,
+}
+
+impl<K: TableKey, V: Clone + Serialize> Table<K, V> {
+    /// Appends the nodes of a subtree to `nodes`, each before its children, left before right, until `bytes_left` is used
+    /// up; the last one may exceed it. The subtree is the whole table, or a child of the node of a key. `None` if there is
+    /// no such key.
+    pub(crate) fn list(
+        &self,
+        parent: Option<(&K, Side)>,
+        bytes_left: &mut usize,
+        nodes: &mut Vec<TreeNode>,
+    ) -> Option<()> {
+        let top = match parent {
+            None => &self.root,
+            Some((key, side)) => {
+                let parent = self.node_of(key)?;
+                if side == Side::Left { &parent.left } else { &parent.right }
+            }
+        };
+        let mut waiting: Vec<&Arc<Node<K, V>>> = top.iter().collect();
+        while let Some(node) = waiting.pop().filter(|_| *bytes_left > 0) {
+            let (key, value) = (codec::encode(&node.entry.key), codec::encode(&node.entry.value));
+            let node_out = TreeNode { key, value, left: link_hash(&node.left), right: link_hash(&node.right) };
+            *bytes_left = bytes_left.saturating_sub(node_out.len());
+            nodes.push(node_out);
+            waiting.extend(node.right.iter().chain(&node.left));
+        }
+        Some(())
+    }
+
+    fn node_of(&self, key: &K) -> Option<&Arc<Node<K, V>>> {
+        let mut link = &self.root;
+        while let Some(node) = link {
+            link = match key.cmp(&node.entry.key) {
+                Ordering::Equal => return Some(node),
+                Ordering::Less => &node.left,
+                Ordering::Greater => &node.right,
+            };
+        }
+        None
+    }
+}
+
 impl<K, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
         Self { root: self.root.clone() }
@@ -395,25 +481,21 @@ fn link_hash<K: Serialize, V: Serialize>(link: &Link<K, V>) -> [u8; 32] {
     let Some(here) = link else { return HASH_EMPTY };
     *here.hash.get_or_init(|| {
         visits::add();
-        let mut hash = Sha256::new();
-        hash.update([1]);
-        hash.update(leaf_hash(&here.entry));
-        hash.update(link_hash(&here.left));
-        hash.update(link_hash(&here.right));
-        hash.finalize().into()
+        node_hash(&leaf_hash(&here.entry), &link_hash(&here.left), &link_hash(&here.right))
     })
 }
 
+fn node_hash(leaf: &[u8; 32], left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update([1]).chain_update(leaf).chain_update(left).chain_update(right).finalize().into()
+}
+
+fn entry_hash(key: &[u8], value: &[u8]) -> [u8; 32] {
+    let length = (key.len() as u32).to_be_bytes();
+    Sha256::new().chain_update([0]).chain_update(length).chain_update(key).chain_update(value).finalize().into()
+}
+
 fn leaf_hash<K: Serialize, V: Serialize>(entry: &Entry<K, V>) -> [u8; 32] {
-    *entry.leaf_hash.get_or_init(|| {
-        let key = codec::encode(&entry.key);
-        let mut hash = Sha256::new();
-        hash.update([0]);
-        hash.update((key.len() as u32).to_be_bytes());
-        hash.update(&key);
-        hash.update(codec::encode(&entry.value));
-        hash.finalize().into()
-    })
+    *entry.leaf_hash.get_or_init(|| entry_hash(&codec::encode(&entry.key), &codec::encode(&entry.value)))
 }
 
 /// Walks both trees from the top. Their shapes follow from their keys, so an entry that stands above the other tree's

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use cairn_ledger::{BlockContext, ChainId, JobParams, LedgerParams, Outcome, SignedTransaction, State};
+use cairn_ledger::{BlockContext, ChainId, JobParams, LedgerParams, Outcome, SignedTransaction, StakeParams, State};
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
 
@@ -155,6 +155,7 @@ fn params(random: &mut Random) -> LedgerParams {
         fault_periods_max: random.between(2, 4) as u32,
         queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
+        stake: StakeParams { unbonding_epochs: 60, slash_permille: 50 },
         jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }

@@ -85,7 +85,7 @@ impl KeyFile {
         let others = metadata.mode() & 0o077;
         ensure!(others == 0, "{}: others may read it: expected mode 600, got {:o}", place(), metadata.mode() & 0o777);
         let mut text = String::new();
-        (&file).take(BYTES_MAX + 1).read_to_string(&mut text).with_context(place)?;
+        file.take(BYTES_MAX + 1).read_to_string(&mut text).with_context(place)?;
         ensure!(text.len() as u64 <= BYTES_MAX, "{}: expected at most {BYTES_MAX} bytes", place());
         Self::parse(&text).with_context(place)
     }

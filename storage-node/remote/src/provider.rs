@@ -126,6 +126,7 @@ impl LedgerClient for ProviderSeat {
             partition: duty.partition,
             challenge_epoch: duty.challenge_epoch,
             proof,
+            skipped: Vec::new(),
         };
         self.ledger.send("window PoSt", &command)
     }

@@ -21,10 +21,10 @@ use arc_malachitebft_app_channel::app::engine::host::{Next, SyncedValueOutcome};
 use arc_malachitebft_app_channel::app::streaming::{StreamContent, StreamId, StreamMessage};
 use arc_malachitebft_app_channel::app::types::{LocallyProposedValue, ProposedValue};
 use arc_malachitebft_app_channel::{AppMsg, NetworkMsg};
-use arc_malachitebft_core_consensus::VoteExtensionError;
+use arc_malachitebft_core_consensus::{MisbehaviorEvidence, VoteExtensionError};
 use arc_malachitebft_core_types::{
-    CommitCertificate, ExtendedCommitCertificate, ExtendedCommitSignature, HeightParams, LinearTimeouts, Round,
-    Validity,
+    CommitCertificate, DoubleProposal, DoubleVote, ExtendedCommitCertificate, ExtendedCommitSignature, HeightParams,
+    LinearTimeouts, Round, SignedMessage, Validity,
 };
 use arc_malachitebft_sync::RawDecidedValue;
 use bytes::Bytes;
@@ -34,12 +34,13 @@ use serde_bytes::ByteBuf;
 use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
 
-use crate::block::{Block, BlockId};
-use crate::chain::{Candidate, Chain, InvalidBlock};
+use crate::block::{Block, BlockId, encoded_bytes_max};
+use crate::chain::{Candidate, Chain, InvalidBlock, ProposeError};
 use crate::commit::{Commit, CommitSignature};
-use crate::engine::context::{Context, Height, Signature, ValidatorKey, ValidatorSet};
+use crate::engine::context::{Context, Height, Proposal, Signature, ValidatorKey, ValidatorSet, Vote};
 use crate::engine::parts::{Assembler, Init, Part, Place, split};
-use crate::engine::signing::KeySigner;
+use crate::engine::signing::{KeySigner, vote_kind, voted_block};
+use crate::evidence::{Evidence, ProposalStatement, VoteStatement};
 use crate::node::{NodeError, Shared};
 use crate::store::Undecided;
 
@@ -72,7 +73,7 @@ pub(crate) struct Wiring {
     /// Transactions that peers sent.
     pub transactions: SyncSender<Vec<ByteBuf>>,
     #[cfg(test)]
-    pub tamper: Option<fn(&mut Block)>,
+    pub mischief: crate::node::Mischief,
 }
 
 /// What executing a block of the next height gave.
@@ -100,7 +101,7 @@ impl Application {
     pub(crate) fn new(wiring: Wiring) -> Self {
         let (chain_id, block_bytes_max) = {
             let chain = lock(&wiring.chain);
-            (chain.header().chain, encoded_block_bytes_max(chain.state().params().block_bytes_max))
+            (chain.header().chain, encoded_bytes_max(chain.state().params()))
         };
         Self {
             wiring,
@@ -148,10 +149,14 @@ impl Application {
                 answer(reply, ());
             }
             AppMsg::Finalized { certificate, evidence, reply, .. } => {
-                if !evidence.is_empty() {
-                    warn!(height = %certificate.height, ?evidence, "validators contradicted themselves");
+                let mut chain = self.chain();
+                for piece in evidence_of(&evidence) {
+                    let (height, validator) = piece.offence();
+                    warn!(%height, %validator, "a validator contradicted itself");
+                    chain.note_evidence([piece]);
                 }
-                self.chain().extend_commit(commit_of(&certificate));
+                chain.extend_commit(commit_of(&certificate));
+                drop(chain);
                 let (height, params) = self.next_height();
                 answer(reply, Next::Start(height, params));
             }
@@ -218,8 +223,14 @@ impl Application {
                 return Ok(None);
             }
             let selected = self.wiring.shared.view().mempool.select(chain.state());
-            let made = chain.propose((self.wiring.clock)(), proposer, selected);
-            made.map_err(|invalid| NodeError::Production { detail: invalid.to_string() })?
+            match chain.propose((self.wiring.clock)(), proposer, selected) {
+                Ok(candidate) => candidate,
+                Err(ProposeError::Beacon(error)) => {
+                    warn!(%height, %error, "our turn passes");
+                    return Ok(None);
+                }
+                Err(invalid) => return Err(NodeError::Production { detail: invalid.to_string() }),
+            }
         };
         let block = self.tampered(candidate.block().clone());
         self.verdicts.insert(block.header.id(), Verdict::Valid(Box::new(candidate)));
@@ -232,9 +243,19 @@ impl Application {
         block
     }
 
+    #[cfg(not(test))]
+    fn is_withholding(&self) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn is_withholding(&self) -> bool {
+        self.wiring.mischief.withhold
+    }
+
     #[cfg(test)]
     fn tampered(&self, mut block: Block) -> Block {
-        self.wiring.tamper.inspect(|tamper| tamper(&mut block));
+        self.wiring.mischief.tamper.inspect(|tamper| tamper(&mut block));
         block
     }
 
@@ -252,6 +273,9 @@ impl Application {
         let parts = split(signer, place, block.header.id(), &codec::encode(block));
         let contents = parts.into_iter().map(StreamContent::Data).chain([StreamContent::Fin]);
         for (sequence, content) in (0..).zip(contents) {
+            if sequence > 0 && self.is_withholding() {
+                return;
+            }
             let message = NetworkMsg::PublishProposalPart(StreamMessage::new(id.clone(), sequence, content));
             if self.wiring.network.blocking_send(message).is_err() {
                 return;
@@ -440,11 +464,6 @@ fn lock(chain: &Mutex<Chain>) -> MutexGuard<'_, Chain> {
     chain.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes of a block's encoding: its transactions, a header, a commit of all validators, and what holds them together.
-fn encoded_block_bytes_max(transaction_bytes_max: u64) -> u64 {
-    transaction_bytes_max + (64 << 10)
-}
-
 fn proposed(height: Height, undecided: &Undecided, validity: Validity) -> ProposedValue<Context> {
     ProposedValue {
         height,
@@ -454,6 +473,46 @@ fn proposed(height: Height, undecided: &Undecided, validity: Validity) -> Propos
         value: undecided.block.header.id(),
         validity,
     }
+}
+
+/// What the engine saw of each liar, as we check and store it: one contradiction is enough.
+fn evidence_of(seen: &MisbehaviorEvidence<Context>) -> Vec<Evidence> {
+    let votes = seen.votes.iter().filter_map(|(_, pairs)| pairs.iter().find_map(double_vote));
+    let proposals = seen.proposals.iter().filter_map(|(_, pairs)| pairs.iter().find_map(double_proposal));
+    votes.chain(proposals).collect()
+}
+
+fn double_vote((first, second): &DoubleVote<Context>) -> Option<Evidence> {
+    let statement = |signed: &SignedMessage<Context, Vote>| VoteStatement {
+        block: voted_block(&signed.message.block).copied(),
+        signature: signed.signature.0,
+    };
+    let Vote { kind, height, round, validator, .. } = &first.message;
+    let evidence = Evidence::Votes {
+        validator: validator.0,
+        height: Epoch(height.0),
+        round: round.as_u32()?,
+        kind: vote_kind(*kind),
+        statements: [statement(first), statement(second)],
+    };
+    Some(evidence.sorted())
+}
+
+/// None if they differ in the earlier round alone, which is no proof that the chain could have split.
+fn double_proposal((first, second): &DoubleProposal<Context>) -> Option<Evidence> {
+    let statement = |signed: &SignedMessage<Context, Proposal>| ProposalStatement {
+        block: signed.message.block,
+        valid_round: signed.message.valid_round.as_u32(),
+        signature: signed.signature.0,
+    };
+    let Proposal { height, round, proposer, .. } = &first.message;
+    let evidence = Evidence::Proposals {
+        validator: proposer.0,
+        height: Epoch(height.0),
+        round: round.as_u32()?,
+        statements: [statement(first), statement(second)],
+    };
+    (first.message.block != second.message.block).then(|| evidence.sorted())
 }
 
 /// The engine's certificate as we store it: sorted, without the engine's types.

@@ -1,6 +1,6 @@
 //! Starts the engine, keeps it company, stops it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -25,7 +25,7 @@ use crate::engine::context::{Context, ValidatorKey};
 use crate::engine::gossip;
 use crate::engine::signing::{ChainVerifier, KeySigner};
 use crate::engine::wire::{PROTOCOL, Wire};
-use crate::node::{LedgerNode, NetworkOptions, NodeError, Shared, Timeouts};
+use crate::node::{LedgerNode, NetworkOptions, NodeError, Shared, Timeouts, VOTES_LOG};
 
 /// Batches of transactions of peers that wait to be looked at.
 const TRANSACTION_BATCHES_MAX: usize = 256;
@@ -35,6 +35,9 @@ const REQUESTS_MAX: usize = 1;
 
 /// Bytes of the header of the engine's log.
 const WAL_HEADER_BYTES: u64 = 12;
+
+/// More than one page, so that a full file system shows.
+const PROBE_BYTES: usize = 64 << 10;
 
 /// How often peers tell each other their height, by which one that was away learns that it is behind.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
@@ -118,9 +121,9 @@ fn linear(timeouts: Timeouts) -> LinearTimeouts {
 
 /// The key by which peers know the connection. It follows from the validator's, but is another, so that no signature of
 /// the transport can be taken for one of ours.
-fn peer_key(signer: Option<&KeySigner>) -> Result<Keypair, NodeError> {
+fn peer_key(signer: Option<&KeySigner>, salt: &[u8]) -> Result<Keypair, NodeError> {
     let Some(signer) = signer else { return Ok(Keypair::generate_ed25519()) };
-    let secret = Sha256::digest(signer.sign(b"cairn/peer-key/v1").0.0);
+    let secret = Sha256::digest(signer.sign(&[b"cairn/peer-key/v1", salt].concat()).0.0);
     Keypair::ed25519_from_bytes(<[u8; 32]>::from(secret)).map_err(|error| failed("make the peer key", error))
 }
 
@@ -136,12 +139,12 @@ fn remove_torn_log(path: &Path) -> Result<(), NodeError> {
 async fn start(
     chain: ChainId,
     signer: Option<KeySigner>,
-    wal: PathBuf,
-    network: &NetworkOptions,
+    node: &LedgerNode,
     sizes: Sizes,
 ) -> Result<(Channels<Context>, EngineHandle), NodeError> {
+    let (wal, network) = (node.dir.join(VOTES_LOG), &node.options.network);
     remove_torn_log(&wal)?;
-    let keypair = peer_key(signer.as_ref())?;
+    let keypair = peer_key(signer.as_ref(), node.peer_salt())?;
     let peer_id = keypair.public().to_peer_id().to_bytes();
     let moniker = signer.as_ref().map_or_else(|| "observer".to_owned(), |signer| signer.address().to_string());
     let verifier = Box::new(ChainVerifier { chain });
@@ -189,8 +192,7 @@ async fn run_engine(node: &LedgerNode, stopped: watch::Receiver<bool>) -> Result
         (view.header.chain, sizes)
     };
     let signer = node.validator.clone().map(|key| KeySigner::new(chain, key));
-    let wal = node.dir.join("votes.wal");
-    let (channels, engine) = start(chain, signer.clone(), wal, &node.options.network, sizes).await?;
+    let (channels, engine) = start(chain, signer.clone(), node, sizes).await?;
     let Channels { consensus, network, .. } = channels;
     let (transactions, received) = sync_channel(TRANSACTION_BATCHES_MAX);
     let wiring = Wiring {
@@ -204,9 +206,10 @@ async fn run_engine(node: &LedgerNode, stopped: watch::Receiver<bool>) -> Result
         is_alone: node.options.network.is_alone(),
         transactions,
         #[cfg(test)]
-        tamper: node.tamper,
+        mischief: node.mischief,
     };
     let sender = tokio::spawn(gossip::send(node.shared.clone(), network));
+    let repeater = tokio::spawn(gossip::repeat(node.shared.clone()));
     let shared: Arc<Shared> = node.shared.clone();
     let receiver = tokio::task::spawn_blocking(move || gossip::receive(&shared, &received));
     let runtime = tokio::runtime::Handle::current();
@@ -216,9 +219,23 @@ async fn run_engine(node: &LedgerNode, stopped: watch::Receiver<bool>) -> Result
     engine.actor.stop(Some("the node stops".to_owned()));
     let _ = engine.handle.await;
     sender.abort();
+    repeater.abort();
     let _ = receiver.await;
     info!(height = node.handle().head().height.0, "engine stopped");
-    result.unwrap_or_else(|panic| Err(NodeError::Production { detail: panic.to_string() }))
+    let result = result.unwrap_or_else(|panic| Err(NodeError::Production { detail: panic.to_string() }));
+    result.map_err(|error| explained(error, &node.dir))
+}
+
+/// The engine does not say why it stopped; a disk that takes nothing is the likeliest cause, and easy to see.
+fn explained(error: NodeError, dir: &Path) -> NodeError {
+    let NodeError::Engine { what, detail } = error else { return error };
+    let probe = dir.join(".probe");
+    let written = std::fs::write(&probe, [0; PROBE_BYTES]);
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => NodeError::Engine { what, detail },
+        Err(error) => NodeError::Engine { what, detail: format!("{detail}: {}: {error}", dir.display()) },
+    }
 }
 
 /// Answers the engine until told to stop; the message in hand is finished first.
@@ -238,7 +255,12 @@ fn serve(
         });
         match next {
             None => return Ok(()),
-            Some(None) => return Err(failed("run", "the engine stopped by itself; its log may be damaged")),
+            Some(None) => {
+                return Err(failed(
+                    "run",
+                    "the engine stopped by itself; its log of votes cannot be written, or is damaged",
+                ));
+            }
             Some(Some(message)) => application.handle(message)?,
         }
     }

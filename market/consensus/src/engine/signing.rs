@@ -1,12 +1,8 @@
 //! Keys: what a validator signs, byte for byte, and how it is checked.
 //!
-//! Votes sign [`vote_message`], so that certificates can be checked without the engine. A proposal signs
-//!
-//! ```text
-//! "cairn/proposal/v1\0"  chain [32]  height u64 BE  round u32 BE  valid round i64 BE (-1: none)  block [32]  proposer [32]
-//! ```
-//!
-//! and the first part of a streamed block the same fields with its own tag and the block's length.
+//! Votes sign [`vote_message`] and proposals [`proposal_message`], so that certificates and contradictions can be checked
+//! without the engine. The first part of a streamed block signs the fields of a proposal with its own tag and the block's
+//! length.
 
 use arc_malachitebft_core_types::{NilOrVal, SignedMessage, ValidatorProof, VoteExtensionScope, VoteType};
 use arc_malachitebft_signing::{Error, Signer, VerificationResult, Verifier};
@@ -15,35 +11,35 @@ use cairn_ledger::{Address, ChainId, SignatureBytes, address_of};
 use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
 
-use crate::commit::{VoteKind, is_signed, vote_message};
+use crate::block::BlockId;
+use crate::commit::{VoteKind, is_signed, proposal_message, vote_message};
 use crate::engine::context::{Context, Proposal, Signature, ValidatorKey, Vote};
-
-const TAG_PROPOSAL: &[u8] = b"cairn/proposal/v1\0";
 
 /// Vote extensions are switched off, so being asked for one is a mistake of ours, not of a peer.
 const NO_EXTENSIONS: &str = "votes carry no extensions";
 
-fn vote_bytes(chain: &ChainId, vote: &Vote) -> Option<Vec<u8>> {
-    let kind = match vote.kind {
+pub(crate) fn vote_kind(kind: VoteType) -> VoteKind {
+    match kind {
         VoteType::Prevote => VoteKind::Prevote,
         VoteType::Precommit => VoteKind::Precommit,
-    };
-    let block = match &vote.block {
+    }
+}
+
+pub(crate) fn voted_block(block: &NilOrVal<BlockId>) -> Option<&BlockId> {
+    match block {
         NilOrVal::Nil => None,
         NilOrVal::Val(block) => Some(block),
-    };
+    }
+}
+
+fn vote_bytes(chain: &ChainId, vote: &Vote) -> Option<Vec<u8>> {
+    let (kind, block) = (vote_kind(vote.kind), voted_block(&vote.block));
     Some(vote_message(chain, kind, Epoch(vote.height.0), vote.round.as_u32()?, block, &vote.validator.0))
 }
 
 fn proposal_bytes(chain: &ChainId, proposal: &Proposal) -> Option<Vec<u8>> {
-    let mut message = TAG_PROPOSAL.to_vec();
-    message.extend(chain.0);
-    message.extend(proposal.height.0.to_be_bytes());
-    message.extend(proposal.round.as_u32()?.to_be_bytes());
-    message.extend(proposal.valid_round.as_i64().to_be_bytes());
-    message.extend(proposal.block.0);
-    message.extend(proposal.proposer.0.0);
-    Some(message)
+    let Proposal { height, round, block, valid_round, proposer } = proposal;
+    Some(proposal_message(chain, Epoch(height.0), round.as_u32()?, valid_round.as_u32(), block, &proposer.0))
 }
 
 /// Checks signatures of one chain.
@@ -163,7 +159,6 @@ mod tests {
     use arc_malachitebft_core_types::Round;
 
     use super::*;
-    use crate::block::BlockId;
     use crate::engine::context::Height;
 
     #[test]

@@ -1,6 +1,7 @@
 //! A network of validators in one process, over loopback, and what must be true of their stores.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cairn_consensus::{
-    Allocation, Chain, Genesis, LedgerHandle, LedgerNode, NetworkOptions, NodeError, NodeOptions, Store, Timeouts,
-    development_validator_key,
+    Allocation, Chain, ChainOptions, Genesis, History, LedgerHandle, LedgerNode, NetworkOptions, NodeError,
+    NodeOptions, Store, Timeouts, development_validator_key,
 };
 use cairn_ledger::TransactionId;
 use cairn_ledger::testing::{HashVerifier, Network};
@@ -88,20 +89,35 @@ impl Running {
     }
 }
 
+/// Changes the options of a validator by its number.
+type Tune = Box<dyn Fn(u32, &mut NodeOptions)>;
+
 /// Validators in one folder.
 pub struct Cluster {
     pub dir: tempfile::TempDir,
     pub genesis: Genesis,
     pub addresses: Vec<SocketAddr>,
     pub nodes: Vec<Option<Running>>,
+    /// What is different about a validator's options.
+    tune: Tune,
+    /// Stores that are elsewhere.
+    pub elsewhere: BTreeMap<u32, PathBuf>,
 }
 
 impl Cluster {
     pub fn start(validators: u32) -> Self {
+        Self::start_with(validators, BTreeMap::new(), |_, _| ())
+    }
+
+    pub fn start_with(
+        validators: u32,
+        elsewhere: BTreeMap<u32, PathBuf>,
+        tune: impl Fn(u32, &mut NodeOptions) + 'static,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let addresses = free_ports(validators);
         let nodes = (0..validators).map(|_| None).collect();
-        let mut cluster = Self { dir, genesis: genesis(validators), addresses, nodes };
+        let mut cluster = Self { dir, genesis: genesis(validators), addresses, nodes, tune: Box::new(tune), elsewhere };
         for number in 0..validators {
             cluster.restart(number);
         }
@@ -109,11 +125,13 @@ impl Cluster {
     }
 
     pub fn store_dir(&self, number: u32) -> PathBuf {
-        self.dir.path().join(number.to_string())
+        self.elsewhere.get(&number).cloned().unwrap_or_else(|| self.dir.path().join(number.to_string()))
     }
 
     pub fn restart(&mut self, number: u32) {
-        let node = Running::start(&self.store_dir(number), &self.genesis, options(number, &self.addresses));
+        let mut options = options(number, &self.addresses);
+        (self.tune)(number, &mut options);
+        let node = Running::start(&self.store_dir(number), &self.genesis, options);
         self.nodes[number as usize] = Some(node);
     }
 
@@ -142,9 +160,13 @@ impl Cluster {
     }
 }
 
+fn keep_all() -> ChainOptions {
+    ChainOptions { history: History { blocks: u64::MAX, bytes: u64::MAX, ..History::default() }, rounds: None }
+}
+
 /// Opens a store that no node uses.
 pub fn open_store(genesis: &Genesis, dir: &Path) -> Arc<Store> {
-    Chain::open(dir, genesis, u64::MAX, Arc::new(HashVerifier)).expect("the store opens").store().clone()
+    Chain::open(dir, genesis, keep_all(), Arc::new(HashVerifier)).expect("the store opens").store().clone()
 }
 
 /// Replays the longest chain from the genesis, certificates and all, and compares the others with it height by height.
@@ -152,7 +174,7 @@ pub fn open_store(genesis: &Genesis, dir: &Path) -> Arc<Store> {
 pub fn check_stores(genesis: &Genesis, dirs: &[PathBuf], committed: &[TransactionId]) -> u64 {
     let stores: Vec<Arc<Store>> = dirs.iter().map(|dir| open_store(genesis, dir)).collect();
     let replay_dir = tempfile::tempdir().expect("a directory");
-    let mut replay = Chain::open(replay_dir.path(), genesis, u64::MAX, Arc::new(HashVerifier)).expect("a new store");
+    let mut replay = Chain::open(replay_dir.path(), genesis, keep_all(), Arc::new(HashVerifier)).expect("a new store");
     loop {
         let height = replay.next_height();
         let blocks: Vec<_> = stores.iter().map(|store| store.block(height).expect("readable")).collect();
@@ -172,4 +194,19 @@ pub fn check_stores(genesis: &Genesis, dirs: &[PathBuf], committed: &[Transactio
         assert!(receipt.is_some(), "{id} was acknowledged and is gone");
     }
     replay.header().height.0
+}
+
+/// Serves a node's snapshots from a thread of its own, until what it returns is dropped.
+pub fn serve_snapshots(ledger: LedgerHandle) -> (SocketAddr, oneshot::Sender<()>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (said, address) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            said.send(listener.local_addr().expect("bound")).expect("somebody waits");
+            let _ = cairn_consensus::snapshot::serve(listener, ledger, async { drop(stopped.await) }).await;
+        });
+    });
+    (address.recv().expect("it listens"), stop)
 }

@@ -260,6 +260,7 @@ impl Step<'_> {
             Due::ForgetDeal(deal) => u64::from(self.state.deals.remove(&deal)),
             Due::ChannelClose(channel) => self.end_channel(channel),
             Due::StakeRelease(validator) => self.release_stake(validator, due_at),
+            Due::ForgetOffence(validator, height) => u64::from(self.state.offences.remove(&(validator, height))),
             Due::RailEnd(rail) => self.end_rail(rail, due_at),
             Due::CheckerExit(checker) => self.release_checker(checker, due_at),
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),

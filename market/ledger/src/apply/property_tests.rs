@@ -32,6 +32,7 @@ fn params() -> LedgerParams {
         deal_epochs_min: 48,
         fault_periods_max: 3,
         queue_weight_per_block: 4,
+        stake: StakeParams { unbonding_epochs: 48, slash_permille: 50 },
         economy: economy(),
         jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()

@@ -1,7 +1,7 @@
 //! Stake: who votes, and money that stops voting.
 //!
-//! Stake that is taken back stops voting with the next block and stays locked for one proving period more, so that a
-//! validator cannot take its money and run before its contradictions are known.
+//! Stake that is taken back stops voting with the next block and stays locked for `unbonding_epochs` more, so that a
+//! validator cannot take its money and run before its contradictions are known ([`State::slash`](crate::State::slash)).
 
 use cairn_protocol::{Amount, Epoch};
 
@@ -46,7 +46,7 @@ impl Step<'_> {
         }
         let parts = record.leaving.len() as u64 + 1;
         super::in_range("parts of a stake that are leaving", parts, 1, LEAVING_MAX)?;
-        let until = self.later(self.now(), self.state.meta.params.proving_period());
+        let until = self.later(self.now(), self.state.meta.params.stake.unbonding_epochs);
         record.stake = rest;
         record.leaving.push((until, amount));
         self.state.schedule(until, Due::StakeRelease(validator));
@@ -88,6 +88,7 @@ mod tests {
     use crate::LedgerParams;
     use crate::command::Command;
     use crate::testing::Network;
+    use crate::validator::StakeParams;
 
     const UNIT: u64 = POWER_UNIT.0;
 
@@ -99,13 +100,20 @@ mod tests {
         Command::Unbond { amount: Amount(amount) }
     }
 
+    /// A network whose stake is free after 20 epochs.
+    fn hasty() -> Network {
+        let devnet = LedgerParams::devnet();
+        let stake = StakeParams { unbonding_epochs: 20, ..devnet.stake };
+        Network::new(LedgerParams { stake, ..devnet }, 3)
+    }
+
     fn powers(network: &Network) -> Vec<u64> {
         network.state.validators().map(|(_, validator)| validator.power()).filter(|power| *power > 0).collect()
     }
 
     #[test]
     fn stake_votes_at_once_and_leaves_late() {
-        let mut network = Network::new(LedgerParams::devnet(), 3);
+        let mut network = hasty();
         network.command(1, bond(2));
         network.command(2, bond(3));
         assert_eq!(powers(&network).iter().sum::<u64>(), 5);
@@ -114,8 +122,7 @@ mod tests {
         network.command(1, unbond(UNIT));
         assert_eq!(powers(&network), [3]);
         assert_eq!(network.state.treasury().stake, Amount(5 * UNIT), "still locked");
-        let period = network.state.params().proving_period();
-        (0..period).for_each(|_| drop(network.block(&[])));
+        (0..20).for_each(|_| drop(network.block(&[])));
         let after = network.state.account(&Network::address(1)).balance;
         assert_eq!(after.0 + 2 * network.state.params().transaction_fee.0, before.0 + 2 * UNIT);
         assert!(network.state.validator(&Network::address(1)).is_none(), "forgotten");

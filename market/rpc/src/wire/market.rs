@@ -1,6 +1,8 @@
 //! Providers, orders, bids and deals.
 
-use cairn_ledger::{Address, BidStatus, Commitment, DealId, DealStatus, OrderId, OrderPiece, OrderStatus};
+use cairn_ledger::{
+    Address, BidStatus, Commitment, DealId, DealStatus, OrderId, OrderPiece, OrderStatus, Requirements,
+};
 use cairn_protocol::{Amount, CommP, Epoch, PaddedBytes, PieceInfo, ProviderId, SectorNumber, SectorSize};
 use cid::Cid;
 use serde::{Deserialize, Serialize};
@@ -90,6 +92,10 @@ pub struct OrderTerms {
     pub copies: u32,
     /// Where providers fetch the dataset.
     pub transfer_url: String,
+    /// What is asked of those who bid, under the names that the ledger uses; nothing unless it is said.
+    #[serde(default, skip_serializing_if = "Requirements::is_usual")]
+    #[schema(value_type = Object)]
+    pub requirements: Requirements,
 }
 
 impl OrderTerms {
@@ -102,6 +108,7 @@ impl OrderTerms {
             price_per_epoch_max: terms.price_per_epoch_max,
             copies: terms.copies,
             transfer_url: terms.transfer_url.clone(),
+            requirements: terms.requirements.clone(),
         }
     }
 
@@ -114,6 +121,7 @@ impl OrderTerms {
             price_per_epoch_max: self.price_per_epoch_max,
             copies: self.copies,
             transfer_url: self.transfer_url.clone(),
+            requirements: self.requirements.clone(),
         }
     }
 }

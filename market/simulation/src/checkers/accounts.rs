@@ -132,7 +132,7 @@ impl Checker for VotesAreStaked {
             if let (Command::Unbond { amount }, Outcome::Applied) =
                 (&offer.signed.transaction.command, &receipt.outcome)
             {
-                let until = Epoch(seen.now().0 + seen.after.params().proving_period());
+                let until = Epoch(seen.now().0 + seen.after.params().stake.unbonding_epochs);
                 self.leaving.entry(offer.signed.transaction.sender).or_default().push((until, amount.0));
             }
         }

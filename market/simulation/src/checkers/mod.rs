@@ -69,7 +69,7 @@ pub const PROMISES: &[Promise] = promises! {
     "every-deadline-counts", "each live sector answers each deadline, or is counted as faulty", deadlines::EveryDeadlineCounts;
     "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof that holds, and slashed for one that does not", jobs::JobsPayForProofs;
     "vouchers-pay-once", "a channel pays what its payer signed, once, and returns the rest", accounts::VouchersPayOnce;
-    "votes-are-staked", "votes are locked money, somebody has one, and stake leaves a proving period after it stopped voting", accounts::VotesAreStaked;
+    "votes-are-staked", "votes are locked money, somebody has one, and stake leaves its unbonding time after it stopped voting", accounts::VotesAreStaked;
     "nonces-count", "an account's nonce counts its transactions: none is taken twice or out of order", accounts::NoncesCount;
     "crimes-fail", "forged, replayed, stolen and false things are never applied", offences::CrimesFail;
     "refused-costs-nothing", "a refused transaction changes nothing at all", offences::RefusedCostsNothing;

@@ -130,7 +130,7 @@ impl Checker for DepositsReturn {
         for (offer, receipt) in seen.receipts() {
             if let (Command::Unbond { .. }, Outcome::Applied) = (&offer.signed.transaction.command, &receipt.outcome) {
                 self.unbonded += 1;
-                let until = seen.now().0 + seen.after.params().proving_period();
+                let until = seen.now().0 + seen.after.params().stake.unbonding_epochs;
                 self.until(Locked::Stake(offer.signed.transaction.sender, self.unbonded), until);
             }
         }

@@ -25,6 +25,7 @@ pub enum SnarkSource {
   cairn devnet --dir ~/cairn-devnet
   cairn devnet --dir ~/cairn-devnet --store ~/datasets/photos
   cairn devnet --dir ~/cairn-devnet --rpc
+  cairn devnet --dir ~/cairn-devnet --checker
   cairn devnet --dir demo --demo --exit --dataset fixtures/dataset/data
 
 A network on one machine: ledger, one provider and its gateway, and a client that orders storage. Everything is kept under
@@ -55,6 +56,9 @@ pub struct DevnetArguments {
     /// Who makes the proofs of replication
     #[arg(long, value_name = "SOURCE", value_enum, default_value = "local")]
     pub snarks: SnarkSource,
+    /// Run a checker beside the network: it stakes, fetches what the beacon assigns, and votes on how well it was served
+    #[arg(long)]
+    pub checker: bool,
     /// Store a dataset, prove it through two window PoSts, fetch it back, compare, and print what happened
     #[arg(long)]
     pub demo: bool,

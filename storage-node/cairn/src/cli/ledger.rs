@@ -12,7 +12,7 @@ pub const DEFAULT_RPC: &str = "127.0.0.1:8440";
 /// Which ledger to ask, and how to print.
 #[derive(Debug, Clone, Args)]
 pub struct RpcArguments {
-    /// The ledger: what `cairn devnet --rpc` or a validator serves
+    /// The ledger: what `cairn devnet --rpc` serves
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8440")]
     pub rpc: String,
     /// Print JSON

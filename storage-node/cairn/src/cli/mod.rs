@@ -16,6 +16,7 @@ mod post;
 mod prover;
 mod sector;
 mod sim;
+mod validator;
 mod wallet;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,10 @@ pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments}
 pub use prover::ProveJobsArguments;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
+pub use validator::{
+    Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments,
+    ValidatorRunArguments,
+};
 pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
 
 /// Decentralised storage for AI data: seal it, prove it, serve it.
@@ -102,6 +107,9 @@ pub enum Command {
     /// Look at blocks, and follow what happens
     #[command(subcommand)]
     Block(BlockCommand),
+    /// Decide blocks: make keys and a genesis, and run one of several validators
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
     /// Play the ledger and its economy from a seed: promises under attack, blocks over large states, ten years of money
     #[command(subcommand)]
     Sim(SimCommand),

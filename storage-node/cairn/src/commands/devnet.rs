@@ -24,7 +24,8 @@ pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     if let Some(rpc) = devnet.rpc {
         console.line(format!("rpc: http://{rpc}"));
     }
-    let result = work(&arguments, &home, &parameters, &mut devnet, &console);
+    let result = start_checker(&arguments, &home, &mut devnet, &console)
+        .and_then(|()| work(&arguments, &home, &parameters, &mut devnet, &console));
     console.line("stopping");
     devnet.stop();
     result
@@ -49,6 +50,15 @@ fn open(arguments: &DevnetArguments, console: &Console) -> anyhow::Result<(Home,
     let other = || format!("--params {} does not belong to the network in {}", params.display(), dir.display());
     home.genesis().check_keys(&keys).with_context(other)?;
     Ok((home, parameters))
+}
+
+fn start_checker(
+    arguments: &DevnetArguments,
+    home: &Home,
+    devnet: &mut Devnet,
+    console: &Arc<Console>,
+) -> anyhow::Result<()> {
+    if arguments.checker { devnet.start_checker(home, console.clone()) } else { Ok(()) }
 }
 
 fn work(

@@ -13,6 +13,7 @@ mod proof_file;
 mod prover;
 mod sector;
 mod sim;
+mod validator;
 
 use std::time::Instant;
 
@@ -39,6 +40,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Prover(arguments) => prover::run(arguments),
         Command::Tx(command) => ledger::transaction::run(command),
         Command::Block(command) => ledger::block::run(command),
+        Command::Validator(command) => validator::run(command),
         Command::Sim(command) => sim::run(command),
     }
 }

@@ -7,6 +7,7 @@
 //! DIR/provider/journal/    sealing journal
 //! DIR/provider/sectors/    one folder for each sector
 //! DIR/client/hot/          the client's datasets, by reference
+//! DIR/checker/             what the checker has measured
 //! DIR/worker/jobs/         proof jobs that the worker has in hand
 //! DIR/fetched/             what the demo fetched back
 //! ```
@@ -140,6 +141,11 @@ impl Home {
     /// Folder of a role's hot store.
     pub fn hot_dir(&self, role: &str) -> PathBuf {
         self.dir.join(role).join("hot")
+    }
+
+    /// Folder of what the checker has measured.
+    pub fn checker_dir(&self) -> PathBuf {
+        self.dir.join("checker")
     }
 
     /// Folder of the sealing journal.

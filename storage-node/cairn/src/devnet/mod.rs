@@ -17,6 +17,7 @@
 //! Nothing here remembers anything that is not on the ledger, in the pipeline's journal or in a hot store, so stopping
 //! and starting is the same as not having stopped.
 
+mod checker;
 pub mod client;
 pub mod console;
 pub mod demo;
@@ -124,6 +125,17 @@ impl Devnet {
         let provider = Provider::start(home, proofs, ledger.clone(), hot, sealing_workers, gateway, console)?;
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
         Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway, rpc })
+    }
+
+    /// Lets a checker work beside the network; see [`checker`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub fn start_checker(&mut self, home: &Home, console: Arc<Console>) -> anyhow::Result<()> {
+        let stopped = stopped(self.stop.subscribe());
+        let work = checker::start(home, self.ledger.clone(), console, stopped).context("the checker")?;
+        self.services.push(self.runtime.spawn(work));
+        Ok(())
     }
 
     /// Waits until somebody wants the process to end (Ctrl-C, SIGTERM), or the ledger or a gateway ends by itself.

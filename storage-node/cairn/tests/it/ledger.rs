@@ -146,7 +146,8 @@ fn a_client_stores_a_folder_and_looks_on() {
     assert_eq!(place.json(&["order", "list"]).as_array().unwrap().len(), 1);
 
     let shown = place.json(&["order", "show", "order-1"]);
-    assert_eq!((&shown["bids"][0]["state"], shown["deals"].as_array().unwrap().len()), (&"won".into(), 1));
+    // The bid's deposit is back, since all its deals are active.
+    assert_eq!((&shown["bids"][0]["closure"]["code"], shown["deals"].as_array().unwrap().len()), (&203.into(), 1));
     let text = place.ask(&["order", "show", "1"]).stdout;
     assert!(text.contains("matched") && text.contains("0.000050 units an epoch and copy"), "{text}");
     let deals = place.ask(&["deal", "list", "--provider", "1000", "--state", "active"]).stdout;

@@ -9,3 +9,4 @@ mod params;
 mod post;
 mod sector_snark;
 mod support;
+mod validator;

@@ -88,6 +88,7 @@ fn terms_of(imported: &Imported, arguments: &TermsArguments, transfer_url: Strin
         price_per_epoch_max: arguments.price_max,
         copies: arguments.copies,
         transfer_url,
+        requirements: cairn_ledger::Requirements::default(),
     }
 }
 
