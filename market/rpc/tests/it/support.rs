@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cairn_consensus::{Allocation, Genesis, LedgerHandle, LedgerNode, NodeOptions};
+use cairn_consensus::{Allocation, Genesis, History, LedgerHandle, LedgerNode, NodeOptions};
 use cairn_ledger::testing::{HashVerifier, Network as Story, order_terms, piece};
 use cairn_ledger::{ChainId, Command, Event, OrderId, OrderStatus, Outcome, TransactionId};
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorSize};
@@ -34,7 +34,8 @@ impl Ledger {
         let dir = tempfile::tempdir().unwrap();
         let allocation = |n| Allocation { address: Story::address(n), amount: Amount(FUNDS) };
         let genesis = Genesis::devnet(1_000, [3; 32], (1..=4).map(allocation).collect());
-        let options = NodeOptions { history_blocks, ..NodeOptions::default() };
+        let history = History { blocks: history_blocks, ..History::default() };
+        let options = NodeOptions { history, ..NodeOptions::default() };
         let node = LedgerNode::open(dir.path(), &genesis, options, Arc::new(HashVerifier)).unwrap();
         Self { node, time_ms: AtomicU64::new(1_000), _dir: dir }
     }

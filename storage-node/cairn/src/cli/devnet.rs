@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use cairn_protocol::SectorSize;
 use clap::{Args, ValueEnum};
 
+use super::ledger::DEFAULT_RPC;
+
 /// Who makes the proofs of replication of a development network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SnarkSource {
@@ -13,9 +15,9 @@ pub enum SnarkSource {
     Local,
     /// Whoever takes the job that the provider posts on the ledger; a worker with an account of its own runs beside it
     Market,
+    /// The same, but nobody here takes the jobs: `cairn prover` may, with --rpc
+    Posted,
 }
-
-use super::ledger::DEFAULT_RPC;
 
 /// What `cairn devnet` takes.
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod order;
 mod params;
 mod piece;
 mod post;
+mod prover;
 mod sector;
 mod sim;
 mod validator;
@@ -34,6 +35,7 @@ pub use order::{
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
+pub use prover::ProveJobsArguments;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
@@ -97,6 +99,8 @@ pub enum Command {
     /// Look at proof jobs, and take one's own back
     #[command(subcommand)]
     Job(JobCommand),
+    /// Take proof jobs from a ledger and prove them on this machine, for money
+    Prover(ProveJobsArguments),
     /// Look at transactions, sign and send them
     #[command(subcommand)]
     Tx(TxCommand),

@@ -46,6 +46,8 @@ pub enum DevnetRole {
     Client,
     /// Stores.
     Provider,
+    /// Proves for money.
+    Worker,
 }
 
 /// Arguments of `cairn wallet import`.

@@ -10,6 +10,7 @@ pub mod params;
 mod piece;
 mod post;
 mod proof_file;
+mod prover;
 mod sector;
 mod sim;
 mod validator;
@@ -36,6 +37,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
         Command::Job(command) => ledger::job::run(command),
+        Command::Prover(arguments) => prover::run(arguments),
         Command::Tx(command) => ledger::transaction::run(command),
         Command::Block(command) => ledger::block::run(command),
         Command::Validator(command) => validator::run(command),

@@ -51,6 +51,7 @@ use home::Home;
 use parameters::Parameters;
 use provider::{Proofs, Provider};
 use worker::ProofWorker;
+pub use worker::say as say_job;
 
 use crate::cli::SnarkSource;
 
@@ -112,10 +113,12 @@ impl Devnet {
         let sealing_workers = Workers::new(threads)?;
         let (prover, worker) = match snarks {
             SnarkSource::Local => (parameters.prover.clone(), None),
-            SnarkSource::Market => {
+            SnarkSource::Market | SnarkSource::Posted => {
                 let prover = worker::market_snarks(home, parameters, ledger.clone(), hot.clone(), gateway);
                 let workers = sealing_workers.clone();
-                (prover, Some(ProofWorker::start(home, parameters, ledger.clone(), workers, console.clone())?))
+                let beside = snarks == SnarkSource::Market;
+                let start = || ProofWorker::start(home, parameters, ledger.clone(), workers, console.clone());
+                (prover, beside.then(start).transpose()?)
             }
         };
         let proofs = Proofs { prover, verifier: parameters.verifier.clone() };

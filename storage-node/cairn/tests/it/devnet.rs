@@ -43,9 +43,21 @@ impl Place {
     }
 
     fn start(&self, more: &[&str]) -> Running {
-        let (out, log) = (self.path("out"), self.path("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
         command.args(["devnet", "--params", &params(), "--dir"]).arg(self.path("net")).args(more);
+        self.spawn(command, "")
+    }
+
+    /// A worker that leaves when it is paid once.
+    fn prover(&self, rpc: &str, key: &str, name: &str) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        command.args(["prover", "--rpc", rpc, "--key", key, "--params", &params(), "--jobs", "1", "--dir"]);
+        command.arg(self.path("jobs"));
+        self.spawn(command, name)
+    }
+
+    fn spawn(&self, mut command: Command, name: &str) -> Running {
+        let (out, log) = (self.path(&format!("out{name}")), self.path(&format!("log{name}")));
         command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         Running { child: command.spawn().unwrap(), out, log }
     }
@@ -197,23 +209,31 @@ fn what_cannot_be_stored_is_said_in_one_line() {
     assert!(ran.failure().ends_with("has 8MiB, got 2KiB"), "{}", ran.stderr);
 }
 
-/// A provider that does not prove replication itself: a worker with an account of its own takes the job, fetches the plain
-/// proof, proves, and is paid by the ledger. Killed when the proof is made, it is handed in and not made again.
+/// A provider that does not prove replication itself: another process with an account of its own takes the job over HTTP,
+/// fetches the plain proof, proves, and is paid by the ledger. Killed when the proof is made, it hands it in when it is back,
+/// and makes no other.
 #[test]
-fn a_worker_proves_for_the_provider_and_is_paid() {
+fn a_worker_elsewhere_proves_for_the_provider_and_is_paid() {
     let place = Place::new();
     let data = place.path("data").display().to_string();
-    let demo = ["--snarks", "market", "--demo", "--exit", "--json", "--dataset", &data];
-    let mut running = place.start(&demo);
-    running.line("worker: bid ");
-    running.line("worker: proven job-1");
-    running.signal("-KILL");
-    let (_, _, before) = running.wait();
-    let (status, out, log) = place.start(&demo).wait();
+    let demo = ["--snarks", "posted", "--rpc", "127.0.0.1:0", "--demo", "--exit", "--json", "--dataset", &data];
+    let mut devnet = place.start(&demo);
+    let rpc = devnet.line("rpc: ");
+    let (net, key) = (place.path("net").display().to_string(), place.path("worker.key").display().to_string());
+    cairn(["wallet", "import", "--devnet", &net, "--role", "worker", "--out", &key, "--json"]).json();
+
+    let mut worker = place.prover(&rpc, &key, "first");
+    worker.line("bid ");
+    worker.line("proven job-1");
+    worker.signal("-KILL");
+    let (_, _, before) = worker.wait();
+    let (status, _, after) = place.prover(&rpc, &key, "second").wait();
+    assert!(status.success() && after.contains("paid "), "{after}");
+    assert!(!after.contains("proving job-1"), "made twice: {after}");
+    assert!((before + &after).contains("handed in job-1, "), "{after}");
+
+    let (status, out, log) = devnet.wait();
     assert!(status.success(), "{log}");
-    assert!(!log.contains("worker: proving "), "made twice: {log}");
-    let log = before + &log;
-    assert!(log.contains("worker: handed in job-1, ") && log.contains("worker: paid "), "{log}");
     check_report(&serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}")));
     same(&place.path("data/c.bin"), &place.path("net/fetched/c.bin"));
 }

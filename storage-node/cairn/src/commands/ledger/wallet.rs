@@ -34,6 +34,7 @@ pub fn run(command: WalletCommand) -> anyhow::Result<()> {
             let role = match import.role {
                 DevnetRole::Client => "client",
                 DevnetRole::Provider => "provider",
+                DevnetRole::Worker => "worker",
             };
             let key = key_file::from_devnet(&import.devnet, role)?;
             key.write_new(&import.out)?;
