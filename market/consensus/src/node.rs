@@ -5,7 +5,7 @@
 //! view, so that submitting and reading never wait for a proof. The view moves to a block only after the block is on disk.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -74,7 +74,8 @@ impl Default for NodeOptions {
 /// Where the other nodes are. With neither a place to listen nor peers, the node is alone and opens no port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NetworkOptions {
-    /// Where peers may connect. A node that has peers listens on a port of the system's choice if this is not set.
+    /// Where peers may connect. A node that has peers listens on a port of the system's choice if this is not set: on
+    /// loopback if all of them are there, else on every address.
     pub listen: Option<SocketAddr>,
     /// Whom to stay connected to.
     pub peers: Vec<SocketAddr>,
@@ -84,6 +85,18 @@ impl NetworkOptions {
     /// Whether there is nobody to talk to.
     pub fn is_alone(&self) -> bool {
         self.listen.is_none() && self.peers.is_empty()
+    }
+
+    /// Where to listen, if not alone.
+    pub(crate) fn listen_address(&self) -> SocketAddr {
+        let local = self.peers.iter().all(|peer| peer.ip().is_loopback());
+        let ip = match (self.peers.first().is_none_or(SocketAddr::is_ipv4), local) {
+            (true, true) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            (true, false) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            (false, true) => IpAddr::from(Ipv6Addr::LOCALHOST),
+            (false, false) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        self.listen.unwrap_or(SocketAddr::new(ip, 0))
     }
 }
 

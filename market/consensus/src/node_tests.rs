@@ -371,3 +371,17 @@ fn a_network_with_drand_makes_blocks_of_recorded_rounds_alone() {
     assert_ne!(first.block().header.beacon, second.block().header.beacon);
     assert!(matches!(proposer.propose(time_of(1_003), us, vec![]), Err(ProposeError::Beacon(_))));
 }
+
+#[test]
+fn who_has_peers_listens_where_they_can_be() {
+    let address = |listen: Option<&str>, peers: &[&str]| {
+        let parse = |text: &str| text.parse().unwrap();
+        let peers = peers.iter().map(|peer| parse(peer)).collect();
+        NetworkOptions { listen: listen.map(parse), peers }.listen_address().to_string()
+    };
+    assert_eq!(address(Some("10.0.0.1:7000"), &["10.0.0.2:7000"]), "10.0.0.1:7000");
+    assert_eq!(address(None, &["127.0.0.1:7000", "127.0.0.2:7000"]), "127.0.0.1:0");
+    assert_eq!(address(None, &["127.0.0.1:7000", "10.0.0.2:7000"]), "0.0.0.0:0");
+    assert_eq!(address(None, &["[::1]:7000"]), "[::1]:0");
+    assert_eq!(address(None, &["[2001:db8::1]:7000"]), "[::]:0");
+}

@@ -214,7 +214,7 @@ impl Application {
         let proposer = signer.address();
         let place = Place { height: height.0, round, valid_round: None };
         let ours = |u: &&Undecided| (u.round, u.valid_round, u.proposer) == (round, None, proposer);
-        if let Some(before) = self.kept.iter().find(ours) {
+        if let Some(before) = self.kept.iter().find(ours).filter(|_| self.keeps_its_word()) {
             return Ok(Some((place, before.block.clone())));
         }
         let candidate = {
@@ -246,6 +246,17 @@ impl Application {
     #[cfg(not(test))]
     fn is_withholding(&self) -> bool {
         false
+    }
+
+    #[cfg(not(test))]
+    fn keeps_its_word(&self) -> bool {
+        true
+    }
+
+    /// A twin makes a block of its own although one of its key may have reached it first.
+    #[cfg(test)]
+    fn keeps_its_word(&self) -> bool {
+        !self.wiring.mischief.twin
     }
 
     #[cfg(test)]

@@ -82,9 +82,7 @@ fn engine_config(moniker: String, chain: &ChainId, network: &NetworkOptions, siz
     };
     let mut consensus = ConsensusConfig::default();
     let p2p = &mut consensus.p2p;
-    if let Some(listen) = &network.listen {
-        p2p.listen_addr = address(listen);
-    }
+    p2p.listen_addr = address(&network.listen_address());
     p2p.persistent_peers = network.peers.iter().map(address).collect();
     p2p.discovery.max_connections_per_ip = network.peers.len() * 2 + 16;
     p2p.discovery.ip_throttle_duration = Duration::ZERO;
