@@ -440,8 +440,7 @@ impl Store {
         }
         self.put_changes(&mut batch, changes);
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&block.header));
-        let above = height_key(Epoch(height.0 + 1));
-        batch.delete_range_cf(self.family(UNDECIDED), height_key(Epoch(0)), above);
+        self.forget_undecided(&mut batch, height)?;
         let oldest = self.forget_blocks(&mut batch, height, history, &mut bytes)?;
         batch.put_cf(self.family(META), KEY_BYTES, bytes.to_be_bytes());
         if *new_deciders {
@@ -456,6 +455,20 @@ impl Store {
             }
         }
         self.write(batch, "append a block")
+    }
+
+    /// Removes the blocks that were not decided at this height; those of each height before went with its own block. One
+    /// by one: a removed range for each block would be looked through by every read until the table is written out.
+    fn forget_undecided(&self, batch: &mut WriteBatch, height: Epoch) -> Result<(), StoreError> {
+        let from = height_key(height);
+        for entry in self.db.iterator_cf(self.family(UNDECIDED), IteratorMode::From(&from, Direction::Forward)) {
+            let (key, _) = entry.map_err(|source| self.failed("read undecided blocks", source))?;
+            if !key.starts_with(&from) {
+                break;
+            }
+            batch.delete_cf(self.family(UNDECIDED), key);
+        }
+        Ok(())
     }
 
     /// Removes blocks until what is left with the one at `head` is within the history, or enough is done for one block.
