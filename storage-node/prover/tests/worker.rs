@@ -72,7 +72,7 @@ fn a_plain_proof_that_does_not_hold_gets_no_bid() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(reasons.len(), 5, "each is looked at once for now: {reasons:?}");
+    assert_eq!(reasons.len(), 5, "each is looked at once: {reasons:?}");
     assert!(reasons[0].1.contains("does not hold") && reasons[1].1.contains("does not hold"), "{reasons:?}");
     assert!(reasons[2].1.contains("bytes, got"), "{reasons:?}");
     assert_eq!(town.balance(WORKER), FUNDS);
