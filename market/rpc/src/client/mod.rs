@@ -20,13 +20,14 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 pub use self::error::{ClientError, UrlRejection};
-pub use self::pages::{DealFilter, OrderFilter, Pages};
+pub use self::pages::{DealFilter, OrderFilter, Pages, RailFilter};
 pub use self::sse::{Frame, SseParser, SseRejection};
 pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
-    Account, Bid, Block, BlockHeader, BlockSummary, Channel, Deal, InvariantReport, Job, JobBid, Network, Order,
-    OrderTerms, Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted,
+    Account, Attestation, Bid, Block, BlockHeader, BlockSummary, Channel, CheckTask, Checker, Deal, InvariantReport,
+    Job, JobBid, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider, ProviderRewards, Quote,
+    QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector, SubmitRequest, Submitted,
     Supply, Ticket, TransactionState, TransactionStatus, Validator, Worker,
 };
 
@@ -296,6 +297,71 @@ impl RpcClient {
     /// A payment channel.
     pub fn channel(&self, id: u64) -> Result<Option<Channel>, ClientError> {
         found(self.get(&format!("/v1/channels/{id}")))
+    }
+
+    /// Rails that are not over.
+    pub fn rails(&self, filter: &RailFilter) -> Pages<'_, Rail> {
+        self.pages(filter.path())
+    }
+
+    /// A rail; one that is over is forgotten.
+    pub fn rail(&self, id: u64) -> Result<Option<Rail>, ClientError> {
+        found(self.get(&format!("/v1/rails/{id}")))
+    }
+
+    /// An address's money for rails.
+    pub fn rail_account(&self, address: &Address) -> Result<RailAccount, ClientError> {
+        self.get(&format!("/v1/accounts/{address}/rails"))
+    }
+
+    /// An address's rewards that are not free yet.
+    pub fn rewards(&self, address: &Address) -> Result<Rewards, ClientError> {
+        self.get(&format!("/v1/accounts/{address}/rewards"))
+    }
+
+    /// What a provider was not rewarded for yet.
+    pub fn provider_rewards(&self, provider: ProviderId) -> Result<Option<ProviderRewards>, ClientError> {
+        found(self.get(&format!("/v1/providers/{}/rewards", provider.0)))
+    }
+
+    /// What auditors vouch for about a provider.
+    pub fn attestations(&self, provider: ProviderId) -> Pages<'_, Attestation> {
+        self.pages(format!("/v1/providers/{}/attestations", provider.0))
+    }
+
+    /// The round of now.
+    pub fn round(&self) -> Result<Round, ClientError> {
+        self.get("/v1/round")
+    }
+
+    /// Rounds whose emission can still be paid, oldest first.
+    pub fn rounds(&self) -> Pages<'_, RewardRound> {
+        self.pages("/v1/rounds".to_owned())
+    }
+
+    /// Scores of providers that were ever scored, without the opinions behind them.
+    pub fn scores(&self) -> Pages<'_, Score> {
+        self.pages("/v1/scores".to_owned())
+    }
+
+    /// A provider's score, with the opinions behind it.
+    pub fn score(&self, provider: ProviderId) -> Result<Option<Score>, ClientError> {
+        found(self.get(&format!("/v1/scores/{}", provider.0)))
+    }
+
+    /// Who checks.
+    pub fn checkers(&self) -> Pages<'_, Checker> {
+        self.pages("/v1/checkers".to_owned())
+    }
+
+    /// A checker; `None` if it has no stake, and none that leaves.
+    pub fn checker(&self, address: &Address) -> Result<Option<Checker>, ClientError> {
+        found(self.get(&format!("/v1/checkers/{address}")))
+    }
+
+    /// What a checker shall fetch in the round of now.
+    pub fn check_tasks(&self, checker: &Address) -> Pages<'_, CheckTask> {
+        self.pages(format!("/v1/checkers/{checker}/tasks"))
     }
 
     /// Who has stake.

@@ -14,6 +14,8 @@ mod params;
 mod piece;
 mod post;
 mod prover;
+mod rail;
+mod score;
 mod sector;
 mod sim;
 mod validator;
@@ -28,7 +30,7 @@ pub use get::GetArguments;
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};
-pub use market::{DealCommand, DealListArguments, ProviderCommand, ProviderShowArguments};
+pub use market::{DealCommand, DealListArguments, ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
 pub use order::{
     OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
 };
@@ -36,6 +38,8 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use prover::ProveJobsArguments;
+pub use rail::{RailCommand, RailListArguments, RailOpenArguments};
+pub use score::ScoreCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
@@ -96,6 +100,12 @@ pub enum Command {
     /// Look at providers, and register one
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Stream money to somebody, for storage that is proven or for anything else
+    #[command(subcommand)]
+    Rail(RailCommand),
+    /// Look at how well providers serve, and at those who check it
+    #[command(subcommand)]
+    Score(ScoreCommand),
     /// Look at proof jobs, and take one's own back
     #[command(subcommand)]
     Job(JobCommand),

@@ -36,6 +36,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Order(command) => ledger::order::run(command),
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
+        Command::Rail(command) => ledger::rail::run(command),
+        Command::Score(command) => ledger::score::run(command),
         Command::Job(command) => ledger::job::run(command),
         Command::Prover(arguments) => prover::run(arguments),
         Command::Tx(command) => ledger::transaction::run(command),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cairn_fixtures::labelled_data;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{Command, DealStatus, SectorStatus, State};
-use cairn_protocol::ProviderId;
+use cairn_protocol::{Epoch, ProviderId};
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
 use serde_json::Value;
@@ -244,4 +244,72 @@ fn a_ledger_that_is_not_there_is_named() {
     assert!(ran.failure().contains("cannot ask http://127.0.0.1:9/v1/head"), "{}", ran.stderr);
     let ran = cairn(["block", "show", "--rpc", "https://127.0.0.1:9"]);
     assert!(ran.failure().contains("--rpc: address of the ledger: expected http://HOST:PORT"), "{}", ran.stderr);
+}
+
+#[test]
+fn attributes_are_said_signed_and_asked_for() {
+    let place = Place::new(NetworkGrade::Development);
+    place.served.ledger.provider(2);
+    let (owner, auditor) = (text(&place.path("provider")), text(&place.path("client")));
+    let set = ["provider", "set", "1000", "region=eu-west", "disk=nvme", "--key", &owner];
+    let done = place.ticking(|| place.ask(&set)).stdout;
+    assert!(done.contains("disk=nvme region=eu-west"), "{done}");
+
+    let data = place.path("data");
+    fs::write(&data, labelled_data("a", 50_000)).unwrap();
+    let (data, address) = (text(&data), cairn(["wallet", "show", &auditor, "--json"]).json()["address"].clone());
+    let address = address.as_str().unwrap();
+    let terms = ["--duration", "20000", "--price-max", "0.00005", "--key", &auditor, "--reputation-min", "0.5"];
+    let asked = ["--attribute", "region=eu-west", "--signed-by-any", address, "--regions", "required"];
+    let quote = place.json(&[&["order", "quote", &data][..], &terms, &asked].concat());
+    let said = quote["asked"].as_str().unwrap();
+    assert!(said.contains("region=eu-west; signed by one of") && said.contains("reputation 0.500000"), "{said}");
+    let nothing = place.ask(&[&["order", "quote", &data, "--signed-by-all", address][..], &terms].concat());
+    assert!(nothing.failure().contains("no attribute is required that they could have signed"), "{}", nothing.stderr);
+
+    let attest = ["provider", "attest", "1000", "region=eu-west", "--key", &auditor];
+    place.ticking(|| place.json(&attest));
+    let unserved = ["--transfer-url", "http://data.test", "--active-within", "0"];
+    let order = [&["order", "place", &data][..], &terms, &asked, &unserved].concat();
+    let line = place.ticking(|| place.ask(&order).stderr);
+    assert!(line.contains("order-1"), "{line}");
+    let shown = place.ask(&["provider", "show", "1000"]).stdout;
+    assert!(shown.contains("0.500000, never scored") && shown.contains(address), "{shown}");
+    let shown = place.ask(&["order", "show", "1"]).stdout;
+    assert!(shown.contains("a region of its own for each copy"), "{shown}");
+    let back = ["provider", "attest", "1000", "--none", "--key", &auditor];
+    assert!(place.ticking(|| place.ask(&back)).stdout.contains("you vouch for nothing of"), "{}", back.join(" "));
+    assert_eq!(place.json(&["provider", "show", "1000"])["attestations"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_rail_is_opened_settled_and_ended() {
+    let place = Place::new(NetworkGrade::Development);
+    let key = text(&place.path("client"));
+    let payee = Story::address(3).to_string();
+    let act = |arguments: &[&str]| place.ticking(|| place.ask(&[arguments, &["--key", &key]].concat()));
+    assert!(act(&["rail", "deposit", "--amount", "10"]).stdout.contains("10.000000 units for the rails of"));
+    let open = ["rail", "open", "--to", &payee, "--rate", "0.000010", "--lockup-period", "3"];
+    let opened = act(&open).stdout;
+    let rail = opened.split("rail-").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
+    let told = place.json(&["rail", "show", &rail]);
+    assert_eq!((&told["state"], micro(&told["rate"])), (&"streaming".into(), 10));
+    assert!(told["funded_until"].as_u64() > told["settled_until"].as_u64());
+    assert!(act(&["rail", "settle", &rail]).stdout.contains("is settled"));
+    let account = place.json(&["rail", "account", &payee]);
+    assert!(micro(&account["funds"]) >= 10, "{account}");
+    assert_eq!(place.json(&["rail", "list", "--payee", &payee]).as_array().map(Vec::len), Some(1));
+    let ended = act(&["rail", "terminate", &rail, "--json"]).json();
+    let ended = ended["receipt"]["events"][0]["fields"]["ends_at"].as_u64().unwrap();
+    let balance = place.ask(&["wallet", "balance", "--key", &key]).stdout;
+    assert!(balance.contains("for rails"), "{balance}");
+    place.served.ledger.blocks_until(Epoch(ended + 1));
+    assert!(place.ask(&["rail", "show", &rail]).failure().contains("or it is over"));
+    let nothing = act(&["wallet", "claim"]);
+    assert!(nothing.failure().contains("nothing has vested"), "{}", nothing.stderr);
+
+    assert_eq!(place.json(&["score", "list"]), Value::Array(vec![]));
+    assert!(place.ask(&["score", "rounds"]).stdout.contains("round"));
+    assert!(place.ask(&["score", "show", "7"]).failure().contains("the ledger has no"));
+    assert!(place.ask(&["score", "checker", &payee]).failure().contains("is no checker"));
 }

@@ -5,6 +5,8 @@ pub mod deal;
 pub mod job;
 pub mod order;
 pub mod provider;
+pub mod rail;
+pub mod score;
 mod session;
 mod table;
 pub mod transaction;
