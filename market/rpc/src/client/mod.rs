@@ -1,13 +1,14 @@
 //! A ledger that is somewhere else, asked over HTTP. All calls block.
 //!
 //! The server is not trusted with keys: transactions are signed here, for the chain that the server names, and a caller
-//! that knows its chain says so ([`RpcClient::expect_chain`]). It is trusted with what it reports: a client that wants
-//! proof of a block checks its commit.
+//! that knows its chain says so ([`RpcClient::expect_chain`]). It is trusted with what it reports about the state. Blocks,
+//! and what became of a transaction, can be checked against the network's genesis or a checkpoint: see [`verify`].
 
 mod error;
 mod pages;
 mod sse;
 mod stream;
+pub mod verify;
 
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,9 @@ pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
     Account, Attestation, Bid, Block, BlockHeader, BlockSummary, Channel, CheckTask, Checker, Deal, InvariantReport,
-    Job, JobBid, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider, ProviderRewards, Quote,
+    Job, JobBid, LightBlock, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider, ProviderRewards, Quote,
     QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector, SubmitRequest, Submitted,
-    Supply, Ticket, TransactionState, TransactionStatus, Validator, Worker,
+    Supply, Ticket, TransactionProof, TransactionState, TransactionStatus, Validator, Worker,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -186,6 +187,16 @@ impl RpcClient {
     /// A block with the decision for it.
     pub fn block(&self, height: Epoch) -> Result<Block, ClientError> {
         self.get(&format!("/v1/blocks/{}", height.0))
+    }
+
+    /// What shows that a block is final; [`RpcClient::verified_light`] checks it.
+    pub fn light_block(&self, height: Epoch) -> Result<LightBlock, ClientError> {
+        self.get(&format!("/v1/blocks/{}/light", height.0))
+    }
+
+    /// What shows that a transaction is in a block; [`RpcClient::verified_transaction`] checks it.
+    pub fn transaction_proof(&self, id: &TransactionId) -> Result<Option<TransactionProof>, ClientError> {
+        found(self.get(&format!("/v1/transactions/{id}/proof")))
     }
 
     /// Blocks, newest first.

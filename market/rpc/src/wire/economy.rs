@@ -421,6 +421,9 @@ impl CheckerBallot {
 /// Someone who checks providers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checker {
+    /// Height of the state that was read.
+    #[schema(value_type = u64)]
+    pub height: Epoch,
     /// Its key and account.
     #[schema(value_type = Hex32)]
     pub address: Address,
@@ -449,6 +452,7 @@ impl Checker {
         }
         let before = state.round_at(state.epoch()).checked_sub(1);
         Some(Self {
+            height: state.epoch(),
             address,
             stake: record.map_or(Amount::ZERO, |record| record.stake),
             since_round: record.map_or(0, |record| record.since_round),

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use blocks::{
-    Block, BlockHeader, BlockSummary, Commit, CommitSignature, LedgerEvent, Network, NetworkGrade, Outcome, Receipt,
-    Refusal, SubmitRequest, Submitted, Transaction, TransactionState, TransactionStatus,
+    Block, BlockHeader, BlockSummary, Commit, CommitSignature, Decider, Digest, LedgerEvent, LightBlock, Network,
+    NetworkGrade, Outcome, Receipt, Refusal, SubmitRequest, Submitted, Transaction, TransactionProof, TransactionState,
+    TransactionStatus,
 };
 pub use economy::{
     BallotState, CheckTask, Checker, CheckerBallot, CheckerOpinion, LeavingStake, Opinion, ProviderRewards, Rail,

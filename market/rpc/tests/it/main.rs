@@ -7,3 +7,4 @@ mod reading;
 mod streaming;
 mod submitting;
 mod support;
+mod verifying;

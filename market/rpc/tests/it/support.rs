@@ -88,8 +88,13 @@ impl Ledger {
 
     /// Account `n` registers a provider.
     pub fn provider(&self, n: u8) -> ProviderId {
+        self.provider_at(n, &format!("http://provider-{n}.test/"))
+    }
+
+    /// The same, with its gateway at `endpoint`.
+    pub fn provider_at(&self, n: u8, endpoint: &str) -> ProviderId {
         let collateral = self.handle().state().params().collateral_min.checked_mul(10).unwrap();
-        let endpoint = format!("http://provider-{n}.test/");
+        let endpoint = endpoint.to_owned();
         let command = Command::RegisterProvider { sector_size: SectorSize::MIB8, collateral, endpoint };
         match self.command(n, command).1.as_slice() {
             [Event::ProviderRegistered { provider, .. }] => *provider,

@@ -2,6 +2,7 @@
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
 mod chain;
+mod checker;
 mod circuit;
 mod devnet;
 mod get;
@@ -23,7 +24,10 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
-pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
+pub use chain::{
+    BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
+};
+pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use get::GetArguments;
@@ -106,6 +110,9 @@ pub enum Command {
     /// Look at how well providers serve, and at those who check it
     #[command(subcommand)]
     Score(ScoreCommand),
+    /// Check how well providers serve, for a part of what is minted
+    #[command(subcommand)]
+    Checker(CheckerCommand),
     /// Look at proof jobs, and take one's own back
     #[command(subcommand)]
     Job(JobCommand),

@@ -7,10 +7,13 @@ mod served;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cairn_consensus::Genesis;
 use cairn_fixtures::labelled_data;
+use cairn_ledger::scores::ballot::Ballot;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{Command, DealStatus, SectorStatus, State};
 use cairn_protocol::{Epoch, ProviderId};
@@ -19,7 +22,7 @@ use cairn_rpc::wire::NetworkGrade;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::served::{Ledger, Served};
+use self::served::{Ledger, PATIENCE, Served};
 use crate::support::{Ran, cairn, text};
 
 /// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
@@ -30,7 +33,11 @@ struct Place {
 
 impl Place {
     fn new(grade: NetworkGrade) -> Self {
-        let served = Served::new(Ledger::new(100_000), ServerOptions { grade, ..ServerOptions::default() });
+        Self::of(Ledger::new(100_000), grade)
+    }
+
+    fn of(ledger: Ledger, grade: NetworkGrade) -> Self {
+        let served = Served::new(ledger, ServerOptions { grade, ..ServerOptions::default() });
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(r#"{{"client_key":"{}","provider_key":"{}"}}"#, "01".repeat(32), "02".repeat(32));
         fs::write(folder.path().join("devnet.json"), settings).unwrap();
@@ -312,4 +319,95 @@ fn a_rail_is_opened_settled_and_ended() {
     assert!(place.ask(&["score", "rounds"]).stdout.contains("round"));
     assert!(place.ask(&["score", "show", "7"]).failure().contains("the ledger has no"));
     assert!(place.ask(&["score", "checker", &payee]).failure().contains("is no checker"));
+}
+
+/// Waits for something that another process does, however long it takes.
+fn wait_for(what: &str, child: &mut Child, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none() && started.elapsed() < PATIENCE, "{what} does not happen; the process: {ended:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The blocks wait for the checker wherever it must act in time, so nothing depends on which process is faster.
+#[test]
+fn a_checker_of_its_own_process_moves_a_reputation() {
+    let place = Place::of(Ledger::of(&Ledger::genesis_of_short_rounds(), 100_000), NetworkGrade::Development);
+    let (ledger, handle) = (&place.served.ledger, place.served.ledger.handle());
+    // Nobody listens there.
+    let provider = ledger.provider_at(2, "http://127.0.0.1:9");
+    ledger.active_deal(2, provider);
+    let (key, dir) = (text(&place.path("client")), place.path("receipts"));
+    let run = ["checker", "run", "--key", &key, "--dir", &text(&dir)].map(str::to_owned);
+    assert!(place.ask(&run.each_ref().map(String::as_str)).failure().contains("has no stake"));
+    let stake = handle.state().params().economy.checkers.stake_min.to_string();
+    let stake = ["checker", "stake", "--amount", &stake, "--key", &key];
+    assert!(place.ticking(|| place.ask(&stake)).stdout.contains("units staked"));
+
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command.args(run).args(["--rounds", "1", "--rpc", &format!("http://{}", place.served.address)]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (state, own) = (handle.state(), Story::address(1));
+    let (rounds, round) = (state.params().economy.rounds, state.round_at(state.epoch()));
+    wait_for("a measured round", &mut child, || dir.join(format!("round-{round}")).exists());
+    let first = rounds.first_epoch(round + 1).unwrap();
+    ledger.blocks_until(first);
+    // It may have been in a block already.
+    let handed = |what: fn(&Ballot) -> bool| handle.state().ballot(round, own).is_some_and(what);
+    wait_for("a commitment", &mut child, || handle.waiting() > 0 || handed(|_| true));
+    ledger.block();
+    let committed = place.json(&["score", "checker", &own.to_string()]);
+    assert_eq!(committed["ballot"]["state"], "committed", "{committed}");
+    ledger.blocks_until(Epoch(first.0 + rounds.commit_epochs));
+    let revealed = || handed(|ballot| matches!(ballot, Ballot::Revealed(_)));
+    wait_for("a reveal", &mut child, || handle.waiting() > 0 || revealed());
+    ledger.block();
+    let checkers = place.ask(&["score", "checkers"]).stdout;
+    assert!(checkers.contains(&format!("round {round}: revealed")), "{checkers}");
+    let ran = child.wait_with_output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+
+    while handle.state().score_of(provider).is_none() {
+        assert!(ledger.block() < rounds.first_epoch(round + 2).unwrap(), "the round is scored before it ends");
+    }
+    let shown = place.ask(&["score", "show", "1000"]).stdout;
+    assert!(shown.contains("0.450000") && shown.contains(&own.to_string()), "{shown}");
+    assert!(place.ask(&["score", "list"]).stdout.contains("0.450000"));
+}
+
+#[test]
+fn blocks_and_receipts_are_checked_against_the_genesis() {
+    let place = Place::new(NetworkGrade::Development);
+    let (own, other) = (place.path("genesis.json"), place.path("other.json"));
+    fs::write(&own, Ledger::genesis().to_json()).unwrap();
+    // The same but for a name, so other validators' signatures are for another chain.
+    fs::write(&other, Genesis { name: "other".to_owned(), ..Ledger::genesis() }.to_json()).unwrap();
+    let ledger = &place.served.ledger;
+    ledger.block();
+    let to = Story::address(2);
+    let (id, _) = ledger.command(1, Command::Transfer { to, amount: cairn_protocol::Amount(5) });
+    let (own, other, id) = (text(&own), text(&other), id.to_string());
+
+    let block = place.json(&["block", "show", "2", "--verify", "--genesis", &own]);
+    assert_eq!((&block["verified"]["votes"], &block["verified"]["of"]), (&1.into(), &1.into()));
+    assert_eq!(block["transactions"][0], id.as_str());
+    let name = block["header"]["id"].as_str().unwrap().to_owned();
+    let shown = place.ask(&["tx", "show", &id, "--verify", "--genesis", &own]).stdout;
+    assert!(shown.contains("1 of 1 votes signed it, from the genesis on") && shown.contains("Transfer"), "{shown}");
+    let checkpoint = format!("2:{name}");
+    let from = ["--verify", "--genesis", &own, "--checkpoint", &checkpoint];
+    let shown = place.ask(&[&["tx", "show", &id][..], &from].concat()).stdout;
+    assert!(shown.contains("from the checkpoint at 2 on"), "{shown}");
+
+    let refused = place.ask(&["block", "show", "2", "--verify", "--genesis", &other]);
+    assert!(refused.failure().contains("the server's block is not believed"), "{}", refused.stderr);
+    let below = place.ask(&[&["block", "show", "1"][..], &from].concat());
+    assert!(below.failure().contains("2 or above, where trust begins, got 1"), "{}", below.stderr);
+    let lie = format!("2:{}", "00".repeat(32));
+    let refused = place.ask(&["block", "show", "2", "--verify", "--genesis", &own, "--checkpoint", &lie]);
+    assert!(refused.failure().contains("the checkpoint is 0000"), "{}", refused.stderr);
+    let alone = place.ask(&["block", "show", "2", "--verify"]);
+    assert!(alone.failure().contains("--genesis"), "{}", alone.stderr);
 }
