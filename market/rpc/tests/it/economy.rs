@@ -119,7 +119,8 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
     });
     let round = client.round().unwrap();
     let checker = collect(client.checkers()).remove(0);
-    assert_eq!((checker.address, checker.stake, checker.silent_rounds), (address, stake, 0));
+    let silent = ledger.handle().state().checker(&address).unwrap().silent_rounds;
+    assert_eq!((checker.address, checker.stake, checker.silent_rounds), (address, stake, silent));
     let ballot = checker.ballot.unwrap();
     assert_eq!(
         (ballot.round + 1, ballot.state, ballot.opinions[0].level),

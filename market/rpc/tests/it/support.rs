@@ -104,7 +104,9 @@ impl Ledger {
 
     /// Account `n` places an order for one piece.
     pub fn order(&self, n: u8, tag: u8) -> OrderId {
-        let terms = order_terms(self.handle().state().params(), vec![piece(tag, 1 << 20)], 100);
+        let mut terms = order_terms(self.handle().state().params(), vec![piece(tag, 1 << 20)], 100);
+        // One that names a dataset, so that checkers may ask for it.
+        terms.root = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".parse().unwrap();
         match self.command(n, Command::PlaceOrder(terms)).1.as_slice() {
             [Event::OrderPlaced { order, .. }] => *order,
             other => panic!("expected an order, got {other:?}"),
