@@ -126,7 +126,7 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
         (ballot.round + 1, ballot.state, ballot.opinions[0].level),
         (round.round, BallotState::Revealed, u16::MAX)
     );
-    while client.score(provider).unwrap().unwrap().round.is_none() {
+    while client.score(provider).unwrap().unwrap().round != Some(ballot.round) {
         assert!(ledger.block() < round.ends_at, "the round is scored before it ends");
     }
     let told = client.score(provider).unwrap().unwrap();

@@ -369,7 +369,7 @@ fn a_checker_of_its_own_process_moves_a_reputation() {
     let ran = child.wait_with_output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 
-    while handle.state().score_of(provider).is_none() {
+    while handle.state().score_of(provider).map(|score| score.round) != Some(round) {
         assert!(ledger.block() < rounds.first_epoch(round + 2).unwrap(), "the round is scored before it ends");
     }
     let shown = place.ask(&["score", "show", "1000"]).stdout;
