@@ -5,6 +5,7 @@ mod chain;
 mod checker;
 mod circuit;
 mod devnet;
+mod gateway;
 mod get;
 mod job;
 mod keys;
@@ -30,6 +31,7 @@ pub use chain::{
 pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
+pub use gateway::GatewayArguments;
 pub use get::GetArguments;
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
@@ -62,7 +64,8 @@ pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
   cairn sector seal --size 8MiB --seal-proof v1_1 --prover-id HEX --sector-number 7 --ticket HEX --piece shard-000000.tar --dir sector-7
   cairn params setup --circuit porep --sector-size 8MiB --params params
   cairn sector prove --dir sector-7 --seed HEX --params params --json > proof.json
-  cairn sector verify proof.json --params params"
+  cairn sector verify proof.json --params params
+  cairn gateway --data ~/datasets/photos"
 )]
 pub struct Arguments {
     /// What to do.
@@ -90,6 +93,8 @@ pub enum Command {
     Circuit(CircuitCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
+    /// Serve folders, files and CAR archives over HTTP, without a ledger
+    Gateway(GatewayArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
     /// Make keys, ask what an account has, send money
