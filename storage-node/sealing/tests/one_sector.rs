@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cairn_compute::Workers;
 use cairn_consensus::{Allocation, Genesis, LedgerNode, NodeOptions};
 use cairn_ledger::{
-    Address, Command, DealStatus, Event, OrderPiece, OrderTerms, Outcome, Receipt, SectorStatus, State, TransactionId,
+    Address, Command, DealStatus, Event, OrderPiece, OrderTerms, Outcome, SectorStatus, State, TransactionId,
     address_of,
 };
 use cairn_protocol::{Amount, Epoch, ProviderId, SealProof, SectorNumber, SectorSize};
