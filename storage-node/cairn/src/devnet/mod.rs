@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cairn_compute::Workers;
-use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
+use cairn_consensus::{LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
 use cairn_protocol::SectorSize;
@@ -102,7 +102,10 @@ impl Devnet {
         services.push(runtime.spawn(async move { node.run(stopped).await.context("the ledger") }));
 
         let rpc = match rpc {
-            Some(address) => Some(start_rpc(&runtime, address, ledger.clone(), &stopping, &mut services)?),
+            Some(address) => {
+                let network = home.genesis().network;
+                Some(start_rpc(&runtime, address, network, ledger.clone(), &stopping, &mut services)?)
+            }
             None => None,
         };
         let hot = open_store(home, "provider")?;
@@ -187,7 +190,7 @@ pub(crate) async fn ended_by_signal() -> std::io::Result<()> {
     }
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
@@ -217,9 +220,11 @@ fn start_gateway(
     Ok(address)
 }
 
-fn start_rpc(
+/// Serves a ledger of `network` over HTTP.
+pub(crate) fn start_rpc(
     runtime: &Runtime,
     address: SocketAddr,
+    network: Network,
     ledger: LedgerHandle,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
@@ -227,7 +232,10 @@ fn start_rpc(
     let listener =
         runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--rpc: cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    let grade = NetworkGrade::Development;
+    let grade = match network {
+        Network::Development => NetworkGrade::Development,
+        Network::Production => NetworkGrade::Production,
+    };
     let options = ServerOptions { grade, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
     let stopped = stopped(stopping.clone());
     let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };
