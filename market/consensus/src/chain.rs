@@ -434,7 +434,7 @@ impl Chain {
         self.deciders = std::mem::replace(&mut self.validators, Validators::after(&state));
         self.header = block.header;
         self.commit = Some(commit);
-        settled.iter().for_each(|offence| drop(self.pending.remove(offence)));
+        self.pending.retain(|offence, _| !settled.contains(offence));
         self.state = Arc::new(state);
         Ok(())
     }

@@ -5,7 +5,6 @@
 mod support;
 
 use std::process::Command as Process;
-use std::time::Duration;
 
 use support::processes::{Processes, VALIDATORS, validate};
 
