@@ -42,11 +42,11 @@ pub struct Chain {
     deciders: Validators,
     /// Who decides the next block.
     validators: Validators,
-    /// Contradictions that no block has named yet, each offence once.
+    /// Contradictions that no block has named yet, each offence once; as in the store.
     pending: BTreeMap<(Epoch, Address), Evidence>,
 }
 
-/// Contradictions that wait for a block; more are dropped, others see them too.
+/// Contradictions that wait for a block, in memory and on disk; more are dropped, others see them too.
 const PENDING_EVIDENCE_MAX: usize = 256;
 
 /// What [`Chain::open`] may be told; everything has a default.
@@ -185,6 +185,8 @@ impl Chain {
     ) -> Result<Self, NodeError> {
         genesis.check_keys(&verifier.verifying_keys())?;
         let (store, head) = Store::open(dir, genesis, Head::of_genesis(genesis)?)?;
+        // A block removes what it settles; after a snapshot there may be more of that, which the next block removes.
+        let pending = store.evidence()?.into_iter().map(|piece| (piece.offence(), piece)).collect();
         Ok(Self {
             store: Arc::new(store),
             beacon: genesis.beacon.source(options.rounds).map_err(GenesisError::from)?,
@@ -195,7 +197,7 @@ impl Chain {
             state: Arc::new(head.state),
             commit: head.commit,
             deciders: head.deciders,
-            pending: BTreeMap::new(),
+            pending,
         })
     }
 
@@ -228,15 +230,26 @@ impl Chain {
         BeaconSlot { epoch: self.next_height(), time_ms, previous: self.header.beacon }
     }
 
-    /// Takes note of contradictions; those that show nothing or cannot be punished any more are ignored.
-    pub fn note_evidence(&mut self, evidence: impl IntoIterator<Item = Evidence>) {
+    /// Takes note of contradictions, so that a crash does not forget them; those that show nothing or cannot be punished
+    /// any more are ignored.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one cannot be written.
+    pub fn note_evidence(&mut self, evidence: impl IntoIterator<Item = Evidence>) -> Result<(), StoreError> {
         for piece in evidence {
             let (height, validator) = piece.offence();
-            let room = self.pending.len() < PENDING_EVIDENCE_MAX;
-            if room && piece.verify(&self.header.chain).is_ok() && self.state.check_slash(validator, height).is_ok() {
-                self.pending.entry((height, validator)).or_insert(piece);
+            let is_new = !self.pending.contains_key(&(height, validator)) && self.pending.len() < PENDING_EVIDENCE_MAX;
+            if is_new && piece.verify(&self.header.chain).is_ok() && self.state.check_slash(validator, height).is_ok() {
+                self.store.keep_evidence(&piece)?;
+                self.pending.insert((height, validator), piece);
             }
         }
+        Ok(())
+    }
+
+    /// Contradictions that wait for a block, by height.
+    pub fn pending_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.pending.values()
     }
 
     /// The evidence for the next block: what may be punished in the state that its transactions will find.
@@ -406,6 +419,8 @@ impl Chain {
         commit.verify(&self.header.chain, block.header.height, &block.header.id(), &self.validators)?;
         let changes = state.changes_since(&self.state);
         let effects = Effects { receipts: outcome.receipts, events: outcome.events };
+        let offences = self.pending.keys().copied();
+        let settled: Vec<_> = offences.filter(|&(height, who)| state.check_slash(who, height).is_err()).collect();
         let decision = Decision {
             block: &block,
             commit: &commit,
@@ -413,12 +428,13 @@ impl Chain {
             new_deciders: block.header.validators_root != self.header.validators_root,
             effects: &effects,
             changes: &changes,
+            settled: &settled,
         };
         self.store.append(&decision, &self.history)?;
         self.deciders = std::mem::replace(&mut self.validators, Validators::after(&state));
         self.header = block.header;
         self.commit = Some(commit);
-        self.pending.retain(|&(height, validator), _| state.check_slash(validator, height).is_ok());
+        self.pending.retain(|offence, _| !settled.contains(offence));
         self.state = Arc::new(state);
         Ok(())
     }

@@ -13,13 +13,15 @@
 //!    Tickets, seeds, challenges and draws are then derived with a domain each (`cairn_ledger::randomness`, `scores`).
 //!
 //! Verification takes under a millisecond on one core and touches no network: where rounds come from is a
-//! [`DrandSource`], recorded rounds ([`RecordedRounds`]) among them.
+//! [`DrandSource`]: relays over HTTP ([`HttpRounds`]), or recorded rounds ([`RecordedRounds`]).
 //!
 //! # Where trust remains
 //! More than half of the League of Entropy together could compute rounds before their time, and could stop. A proposer
 //! can hold a block back; it cannot choose its round, because the block's time fixes it.
 //!
 //! Not to be mixed up with drand's *fastnet*, which signs in G1 with the tag of G2, nor with the old chained network.
+
+mod http;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +33,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::beacon::{BeaconGrade, BeaconRejection, BeaconSlot, BeaconSource};
+
+pub use http::{HttpOptions, HttpRounds, HttpRoundsRejection, PUBLIC_RELAYS};
 
 /// Tag of the hash to G1 (RFC 9380).
 pub const SIGNATURE_TAG: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";

@@ -41,8 +41,8 @@ pub use block::{Block, BlockHeader, BlockId};
 pub use chain::{Candidate, Chain, ChainOptions, InvalidBlock, ProposeError};
 pub use commit::{Commit, CommitRejection, CommitSignature};
 pub use drand::{
-    DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier, NoRounds,
-    RecordedRounds,
+    DrandBeacon, DrandError, DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier, HttpOptions,
+    HttpRounds, HttpRoundsRejection, NoRounds, PUBLIC_RELAYS, RecordedRounds,
 };
 pub use evidence::{Evidence, EvidenceRejection};
 pub use genesis::{
@@ -53,6 +53,6 @@ pub use node::{
     BlockEvents, EventsError, LedgerHandle, LedgerNode, NetworkOptions, NodeError, NodeOptions, Timeouts, WaitTimeout,
     system_clock,
 };
-pub use snapshot::{CaughtUp, Checkpoint, SnapshotError, SnapshotOptions};
+pub use snapshot::{CaughtUp, Checkpoint, SnapshotError, SnapshotOptions, Trust};
 pub use store::{History, LightBlock, Store, StoreError, Undecided};
 pub use validators::{Member, Validators};

@@ -283,8 +283,8 @@ pub(crate) struct Mischief {
     pub(crate) tamper: Option<fn(&mut Block)>,
     /// Sends nothing of its blocks but their announcement.
     pub(crate) withhold: bool,
-    /// Takes part under another name of the transport, so that the same key may be in use twice.
-    pub(crate) twin: bool,
+    /// Signs two of each, for different blocks.
+    pub(crate) said_twice: Option<crate::engine::liar::SaidTwice>,
 }
 
 impl LedgerNode {
@@ -364,15 +364,6 @@ impl LedgerNode {
         chain.commit(candidate, commit).map_err(|error| self.stop(error))?;
         self.shared.publish(&chain);
         Ok(chain.header().clone())
-    }
-
-    /// Sets apart two nodes that have the same key, which happens in tests and by mistake.
-    pub(crate) fn peer_salt(&self) -> &'static [u8] {
-        #[cfg(test)]
-        if self.mischief.twin {
-            return b"twin";
-        }
-        b""
     }
 
     fn stop(&self, error: NodeError) -> NodeError {

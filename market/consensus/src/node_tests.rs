@@ -271,6 +271,53 @@ fn with_a_liar() -> (Genesis, SigningKey) {
     (genesis, liar)
 }
 
+/// Its liar's stake is free after four blocks.
+#[test]
+fn evidence_waits_on_disk_until_it_is_in_a_block_or_too_old() {
+    let (mut genesis, liar) = with_a_liar();
+    genesis.params.stake.unbonding_epochs = 4;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let open =
+        |n: usize| Chain::open(dirs[n].path(), &genesis, ChainOptions::default(), Arc::new(HashVerifier)).unwrap();
+    let key = development_validator_key(&[3; 32], 0);
+    let made = |maker: &Chain, time_ms| {
+        let candidate = maker.propose(time_ms, address_of(&key), vec![]).unwrap();
+        let commit = decide_alone(&key, &candidate.block().header);
+        (candidate.block().clone(), commit)
+    };
+    let take = |chain: &mut Chain, (block, commit): (Block, Commit)| {
+        chain.commit(chain.validate(block, None).unwrap(), commit).unwrap();
+    };
+    let waiting = |chain: &Chain| chain.pending_evidence().cloned().collect::<Vec<_>>();
+    let evidence = double_vote(&genesis.chain(), &liar, 1);
+    let first = made(&open(0), 2_000);
+    for n in 0..3 {
+        let mut chain = open(n);
+        take(&mut chain, first.clone());
+        if n > 0 {
+            chain.note_evidence([evidence.clone()]).unwrap();
+        }
+    }
+    // One knows nothing and makes the blocks, until the evidence of another is too old.
+    let (mut ignorant, mut witness) = (open(0), open(1));
+    assert_eq!(waiting(&witness), std::slice::from_ref(&evidence), "it survived");
+    for time_ms in 3..7 {
+        assert_eq!(waiting(&witness).len(), 1);
+        let block = made(&ignorant, time_ms * 1_000);
+        take(&mut ignorant, block.clone());
+        take(&mut witness, block);
+    }
+    drop(witness);
+    assert!(waiting(&open(1)).is_empty(), "and is gone when it is of no use");
+    // A third comes back in time, and names it.
+    let mut maker = open(2);
+    let block = made(&maker, 3_000);
+    assert_eq!(block.0.evidence, [evidence]);
+    take(&mut maker, block);
+    drop(maker);
+    assert!(waiting(&open(2)).is_empty(), "a block has it now");
+}
+
 #[test]
 fn evidence_slashes_once_and_forged_evidence_makes_a_block_invalid() {
     let (genesis, liar) = with_a_liar();
@@ -290,7 +337,7 @@ fn evidence_slashes_once_and_forged_evidence_makes_a_block_invalid() {
     let chain = genesis.chain();
     let (evidence, future) = (double_vote(&chain, &liar, 1), double_vote(&chain, &liar, 9));
     let strange = double_vote(&chain, &Story::key(8), 1);
-    proposer.note_evidence([evidence.clone(), future.clone(), strange.clone(), evidence.clone()]);
+    proposer.note_evidence([evidence.clone(), future.clone(), strange.clone(), evidence.clone()]).unwrap();
     let honest = proposer.propose(3_000, us, vec![]).unwrap();
     assert_eq!(honest.block().evidence, std::slice::from_ref(&evidence), "what shows something now, once");
     assert!(matches!(honest.outcome().events[0], Event::Slashed { burnt: Amount(50_000), .. }));
@@ -318,7 +365,7 @@ fn evidence_slashes_once_and_forged_evidence_makes_a_block_invalid() {
 
     step(&mut proposer, &mut validator, 3_000);
     assert!(proposer.validators().get(&address_of(&liar)).is_none(), "the vote is gone with the next block");
-    proposer.note_evidence([evidence.clone()]);
+    proposer.note_evidence([evidence.clone()]).unwrap();
     let again = proposer.propose(4_000, us, vec![]).unwrap();
     assert!(again.block().evidence.is_empty());
     let mut repeated = again.block().clone();

@@ -15,6 +15,7 @@
 //! | `sets` | height, u64 BE, of the first block that they decided | [`Validators`] in DAG-CBOR |
 //! | `lights` | height, u64 BE, a multiple of [`History::snapshot_every`] | header and [`Commit`] in DAG-CBOR |
 //! | `undecided` | height u64 BE, round u32 BE, block id | [`Undecided`] in DAG-CBOR |
+//! | `evidence` | height u64 BE, address of the validator | [`Evidence`] in DAG-CBOR that no block has named yet |
 //! | `transactions` | transaction id | height u64 BE, index u32 BE |
 //! | `state` | column, key | value, as in [`State::entries`] |
 //!
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, BlockHeader, BlockId};
 use crate::commit::Commit;
+use crate::evidence::Evidence;
 use crate::genesis::{Genesis, GenesisError};
 use crate::validators::Validators;
 
@@ -58,7 +60,8 @@ const COMMITS: &str = "commits";
 const UNDECIDED: &str = "undecided";
 const SETS: &str = "sets";
 const LIGHTS: &str = "lights";
-const FAMILIES: [&str; 9] = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE, COMMITS, UNDECIDED, SETS, LIGHTS];
+const EVIDENCE: &str = "evidence";
+const FAMILIES: [&str; 10] = [META, BLOCKS, EFFECTS, TRANSACTIONS, STATE, COMMITS, UNDECIDED, SETS, LIGHTS, EVIDENCE];
 
 /// Headers at multiples of [`History::snapshot_every`] that are kept after their blocks are gone.
 const LIGHTS_KEPT: u64 = 4_096;
@@ -133,6 +136,8 @@ pub struct Decision<'a> {
     pub effects: &'a Effects,
     /// What to write over the state before it.
     pub changes: &'a [StateChange],
+    /// Offences whose evidence is of no more use after it.
+    pub settled: &'a [(Epoch, Address)],
 }
 
 /// Why the store cannot be used.
@@ -372,8 +377,8 @@ impl Store {
         self.write(batch, "remove everything")
     }
 
-    /// Puts the block of `light` and the state after it in the place of everything that is here. The caller has checked
-    /// them. A crash on the way leaves a store that starts from the genesis.
+    /// Puts the block of `light` and `state`, which is after it, in the place of everything that is here, except evidence. The
+    /// caller has checked them. A crash on the way leaves a store that starts from the genesis.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -382,23 +387,24 @@ impl Store {
         genesis: &Genesis,
         block: &Block,
         light: &LightBlock,
-        entries: &[StateChange],
+        state: &State,
     ) -> Result<(), StoreError> {
         let mut mark = WriteBatch::default();
         mark.put_cf(self.family(META), KEY_INSTALLING, height_key(light.header.height));
         self.write(mark, "begin a snapshot")?;
         let mut batch = WriteBatch::default();
-        for name in FAMILIES.iter().filter(|name| **name != META) {
+        for name in FAMILIES.iter().filter(|name| ![META, EVIDENCE].contains(name)) {
             batch.delete_range_cf(self.family(name), &[][..], &[u8::MAX; 64][..]);
         }
         self.write(batch, "make room for a snapshot")?;
         let mut batch = WriteBatch::default();
-        for change in entries {
-            self.put_changes(&mut batch, std::slice::from_ref(change));
-            if batch.size_in_bytes() > INSTALL_BATCH_BYTES {
-                self.write(std::mem::take(&mut batch), "write a snapshot")?;
+        state.for_each_entry(|entry| {
+            self.put_changes(&mut batch, &[entry]);
+            match batch.size_in_bytes() > INSTALL_BATCH_BYTES {
+                true => self.write(std::mem::take(&mut batch), "write a snapshot"),
+                false => Ok(()),
             }
-        }
+        })?;
         let key = height_key(light.header.height);
         let (block, commit) = (codec::encode(block), codec::encode(&light.commit));
         let nothing = codec::encode(&Effects { receipts: Vec::new(), events: Vec::new() });
@@ -422,7 +428,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`]; the block is then stored whole or not at all, which the next opening tells.
     pub fn append(&self, decision: &Decision<'_>, history: &History) -> Result<(), StoreError> {
-        let Decision { block, commit, deciders, new_deciders, effects, changes } = decision;
+        let Decision { block, commit, deciders, new_deciders, effects, changes, settled } = decision;
         let height = block.header.height;
         let key = height_key(height);
         let mut batch = WriteBatch::default();
@@ -440,6 +446,7 @@ impl Store {
         }
         self.put_changes(&mut batch, changes);
         batch.put_cf(self.family(META), KEY_HEAD, codec::encode(&block.header));
+        settled.iter().for_each(|offence| batch.delete_cf(self.family(EVIDENCE), evidence_key(*offence)));
         self.forget_undecided(&mut batch, height)?;
         let oldest = self.forget_blocks(&mut batch, height, history, &mut bytes)?;
         batch.put_cf(self.family(META), KEY_BYTES, bytes.to_be_bytes());
@@ -641,6 +648,30 @@ impl Store {
         Ok(found)
     }
 
+    /// Keeps evidence through a crash until a block settles it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(EVIDENCE), evidence_key(evidence.offence()), codec::encode(evidence));
+        self.write(batch, "keep evidence")
+    }
+
+    /// Evidence that no block has settled, by height.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a piece cannot be read.
+    pub fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
+        let mut found = Vec::new();
+        for entry in self.db.iterator_cf(self.family(EVIDENCE), IteratorMode::Start) {
+            let (_, value) = entry.map_err(|source| self.failed("read evidence", source))?;
+            let evidence = codec::decode_strict(&value, usize::MAX);
+            found.push(evidence.map_err(|rejection| self.damaged("evidence", &rejection.to_string()))?);
+        }
+        Ok(found)
+    }
+
     /// What a block did; `None` if it is beyond the history or above the head.
     ///
     /// # Errors
@@ -717,6 +748,10 @@ impl Store {
 
 fn height_key(height: Epoch) -> [u8; 8] {
     height.0.to_be_bytes()
+}
+
+fn evidence_key((height, validator): (Epoch, Address)) -> Vec<u8> {
+    [&height_key(height)[..], &validator.0].concat()
 }
 
 fn database_options() -> Options {

@@ -4,16 +4,21 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use blst::min_sig::SecretKey;
+use cairn_consensus::drand::SIGNATURE_TAG;
 use cairn_consensus::{
-    CaughtUp, Checkpoint, History, NodeOptions, SnapshotOptions, Validators, development_validator_key, snapshot,
-    system_clock,
+    BeaconConfig, CaughtUp, Checkpoint, DrandNetwork, History, HttpOptions, HttpRounds, NodeOptions, SnapshotOptions,
+    Validators, development_validator_key, snapshot, system_clock,
 };
 use cairn_ledger::testing::Network;
 use cairn_ledger::{Command, Outcome, address_of};
 use cairn_protocol::{Amount, Epoch};
+use sha2::{Digest, Sha256};
 use support::{Cluster, PATIENCE, Running, SECRET, check_stores, free_ports, options, serve_snapshots};
 
 fn transfer(amount: u64) -> Command {
@@ -201,4 +206,49 @@ fn clocks_that_jump_do_not_stop_the_chain() {
     let ahead = cluster.node(1).handle.head().time_ms;
     assert!(ahead > system_clock() + HOUR_MS as u64 / 2);
     cluster.finish(&[]);
+}
+
+/// Answers `/CHAIN/public/ROUND` with any round that is out, signed by the key whose seed is 7; a liar's signatures are of
+/// the round before.
+fn drand_relay(is_liar: bool) -> (String, DrandNetwork) {
+    let key = SecretKey::key_gen(&[7; 32], &[]).expect("a long seed");
+    let public_key = key.sk_to_pk().to_bytes();
+    let network = DrandNetwork { chain_hash: [5; 32], public_key, period_s: 1, genesis_time_s: 0 };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+            while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {}
+            let path = line.split(' ').nth(1).expect("a path");
+            let round: u64 = path.rsplit('/').next().expect("a round").parse().unwrap_or(1);
+            let message = Sha256::digest((round - u64::from(is_liar)).to_be_bytes());
+            let signature = hex::encode(key.sign(&message, SIGNATURE_TAG, &[]).to_bytes());
+            let body = format!(r#"{{"round":{round},"randomness":"","signature":"{signature}"}}"#);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    (url, network)
+}
+
+#[test]
+fn a_production_network_takes_its_randomness_from_relays_and_not_from_liars() {
+    let ((liar, network), (honest, _)) = (drand_relay(true), drand_relay(false));
+    let mut genesis = support::genesis(1);
+    genesis.network = cairn_consensus::Network::Production;
+    genesis.beacon = BeaconConfig::Drand(network.clone());
+    let rounds = HttpRounds::start(&network, HttpOptions::new(vec![liar, honest])).expect("relays");
+    let validator = Some(development_validator_key(&SECRET, 0));
+    let options = NodeOptions { validator, rounds: Some(Arc::new(rounds)), ..NodeOptions::default() };
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Running::start(dir.path(), &genesis, options);
+    node.reach(3);
+    for height in 1..=3 {
+        let block = node.handle.block(Epoch(height)).expect("readable").expect("kept");
+        let shown = block.drand.expect("a round");
+        assert_eq!(network.round_at(block.header.time_ms), Some(shown.round));
+    }
+    node.stop().expect("it ends well");
 }

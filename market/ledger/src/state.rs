@@ -420,10 +420,29 @@ impl State {
 
     /// Every entry, to store a state where there is none.
     pub fn entries(&self) -> Vec<StateChange> {
-        let nothing = Self::empty(self.meta.clone(), Table::new());
-        let mut entries = self.changes_since(&nothing);
-        entries.push(self.meta_entry());
+        let mut entries = Vec::new();
+        let Ok(()) = self.for_each_entry(|entry| {
+            entries.push(entry);
+            Ok::<(), std::convert::Infallible>(())
+        });
         entries
+    }
+
+    /// Gives every entry to `take`, one at a time, so that they need not all be in memory beside the state.
+    ///
+    /// # Errors
+    /// The first of `take`.
+    pub fn for_each_entry<E>(&self, mut take: impl FnMut(StateChange) -> Result<(), E>) -> Result<(), E> {
+        macro_rules! give {
+            ($column:ident, $($table:tt)+) => {
+                for (key, value) in self.$($table)+.iter() {
+                    let (key, value) = (codec::encode(key), Some(codec::encode(value)));
+                    take(StateChange { column: columns::$column, key, value })?;
+                }
+            };
+        }
+        each_table!(give);
+        take(self.meta_entry())
     }
 
     /// Entries in all columns, and the bytes of their keys and values. Encodes every one.

@@ -153,7 +153,7 @@ impl Application {
                 for piece in evidence_of(&evidence) {
                     let (height, validator) = piece.offence();
                     warn!(%height, %validator, "a validator contradicted itself");
-                    chain.note_evidence([piece]);
+                    chain.note_evidence([piece])?;
                 }
                 chain.extend_commit(commit_of(&certificate));
                 drop(chain);
@@ -214,7 +214,7 @@ impl Application {
         let proposer = signer.address();
         let place = Place { height: height.0, round, valid_round: None };
         let ours = |u: &&Undecided| (u.round, u.valid_round, u.proposer) == (round, None, proposer);
-        if let Some(before) = self.kept.iter().find(ours).filter(|_| self.keeps_its_word()) {
+        if let Some(before) = self.kept.iter().find(ours) {
             return Ok(Some((place, before.block.clone())));
         }
         let candidate = {
@@ -246,17 +246,6 @@ impl Application {
     #[cfg(not(test))]
     fn is_withholding(&self) -> bool {
         false
-    }
-
-    #[cfg(not(test))]
-    fn keeps_its_word(&self) -> bool {
-        true
-    }
-
-    /// A twin makes a block of its own although one of its key may have reached it first.
-    #[cfg(test)]
-    fn keeps_its_word(&self) -> bool {
-        !self.wiring.mischief.twin
     }
 
     #[cfg(test)]

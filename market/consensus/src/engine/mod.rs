@@ -26,6 +26,8 @@ pub(crate) mod alone;
 pub(crate) mod application;
 pub(crate) mod context;
 pub(crate) mod gossip;
+#[cfg(test)]
+pub(crate) mod liar;
 pub(crate) mod parts;
 pub(crate) mod service;
 pub(crate) mod signing;

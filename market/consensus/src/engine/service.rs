@@ -13,6 +13,12 @@ use arc_malachitebft_app_channel::{
     AppMsg, Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkContext, NetworkIdentity, RequestContext,
     SyncContext, WalContext,
 };
+#[cfg(test)]
+use arc_malachitebft_app_channel::{
+    NetworkMsg,
+    app::{engine::network::NetworkRef, metrics::SharedRegistry},
+    spawn::spawn_network_actor,
+};
 use arc_malachitebft_core_types::LinearTimeouts;
 use cairn_ledger::{Address, ChainId};
 use sha2::{Digest, Sha256};
@@ -23,6 +29,8 @@ use crate::engine::alone;
 use crate::engine::application::{Application, Wiring};
 use crate::engine::context::{Context, ValidatorKey};
 use crate::engine::gossip;
+#[cfg(test)]
+use crate::engine::liar;
 use crate::engine::signing::{ChainVerifier, KeySigner};
 use crate::engine::wire::{PROTOCOL, Wire};
 use crate::node::{LedgerNode, NetworkOptions, NodeError, Shared, Timeouts, VOTES_LOG};
@@ -119,9 +127,9 @@ fn linear(timeouts: Timeouts) -> LinearTimeouts {
 
 /// The key by which peers know the connection. It follows from the validator's, but is another, so that no signature of
 /// the transport can be taken for one of ours.
-fn peer_key(signer: Option<&KeySigner>, salt: &[u8]) -> Result<Keypair, NodeError> {
+fn peer_key(signer: Option<&KeySigner>) -> Result<Keypair, NodeError> {
     let Some(signer) = signer else { return Ok(Keypair::generate_ed25519()) };
-    let secret = Sha256::digest(signer.sign(&[b"cairn/peer-key/v1", salt].concat()).0.0);
+    let secret = Sha256::digest(signer.sign(b"cairn/peer-key/v1").0.0);
     Keypair::ed25519_from_bytes(<[u8; 32]>::from(secret)).map_err(|error| failed("make the peer key", error))
 }
 
@@ -142,10 +150,12 @@ async fn start(
 ) -> Result<(Channels<Context>, EngineHandle), NodeError> {
     let (wal, network) = (node.dir.join(VOTES_LOG), &node.options.network);
     remove_torn_log(&wal)?;
-    let keypair = peer_key(signer.as_ref(), node.peer_salt())?;
+    let keypair = peer_key(signer.as_ref())?;
     let peer_id = keypair.public().to_peer_id().to_bytes();
     let moniker = signer.as_ref().map_or_else(|| "observer".to_owned(), |signer| signer.address().to_string());
     let verifier = Box::new(ChainVerifier { chain });
+    #[cfg(test)]
+    let lying_signer = signer.clone();
     let (identity, consensus) = match signer {
         Some(signer) => {
             let proof = signer.validator_proof(peer_id);
@@ -160,10 +170,21 @@ async fn start(
         }
     };
     let config = engine_config(moniker, &chain, network, sizes);
+    #[cfg(test)]
+    let lies = node.mischief.said_twice.map(|said_twice| (said_twice, lying_signer, identity.clone(), config.clone()));
     let builder = EngineBuilder::new(Context, config)
         .with_default_wal(WalContext::new(wal, Wire))
         .with_default_consensus(consensus)
         .with_default_request(RequestContext::new(REQUESTS_MAX));
+    #[cfg(test)]
+    if let Some((said_twice, signer, identity, config)) = lies {
+        let network = spawned_network(identity, &config).await?;
+        let signer = signer.expect("a liar has a key");
+        let (network, sender) =
+            liar::before(said_twice, signer, network).await.map_err(|error| failed("start", error))?;
+        let builder = builder.with_custom_network(network, sender).with_default_sync(SyncContext::new(Wire));
+        return builder.build().await.map_err(|error| failed("start", format!("{error:#}")));
+    }
     let started = if network.is_alone() {
         let (network, sender) = alone::spawn().await.map_err(|error| failed("start", error))?;
         builder.with_custom_network(network, sender).with_no_sync().build().await
@@ -172,6 +193,17 @@ async fn start(
         builder.with_default_network(network).with_default_sync(SyncContext::new(Wire)).build().await
     };
     started.map_err(|error| failed("start", format!("{error:#}")))
+}
+
+/// The network that the engine would start by itself.
+#[cfg(test)]
+async fn spawned_network(
+    identity: NetworkIdentity,
+    config: &EngineConfig,
+) -> Result<(NetworkRef<Context>, mpsc::Sender<NetworkMsg<Context>>), NodeError> {
+    let registry = SharedRegistry::global().with_moniker(config.moniker());
+    let spawned = spawn_network_actor(identity, &config.consensus, &config.value_sync, &registry, Wire).await;
+    spawned.map_err(|error| failed("start the network", format!("{error:#}")))
 }
 
 /// What [`run`] returns. Boxed here, so that the engine is compiled once, and not again in every crate that runs a node.

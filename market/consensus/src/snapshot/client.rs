@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cairn_ledger::sync::Download;
 use cairn_ledger::{ChainId, State, codec};
@@ -11,20 +11,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use crate::block::{Block, encoded_bytes_max, transactions_root};
+use crate::block::{Block, BlockHeader, encoded_bytes_max, transactions_root};
 use crate::commit::Commit;
 use crate::evidence::evidence_root;
 use crate::genesis::Genesis;
-use crate::snapshot::trust::{Believed, TrustRejection, check_age, check_light, reach};
+use crate::snapshot::trust::{Believed, TrustRejection, check_age, check_light, check_own_head, reach};
 use crate::snapshot::wire::{Answer, Ask, Connection, NODES_BYTES, Question, Status, VERSION};
-use crate::snapshot::{CaughtUp, Checkpoint, ServerFault, SnapshotError, SnapshotOptions};
-use crate::store::{Head, LightBlock, Store};
+use crate::snapshot::{CaughtUp, Checkpoint, ServerFault, SnapshotError, SnapshotOptions, Trust};
+use crate::store::{Head, LightBlock, Store, StoreError};
 use crate::validators::Validators;
 
 /// Answers other than blocks and nodes: a light block of the largest set is far below.
 const SMALL_ANSWER_MAX: usize = 1 << 20;
 /// An answer with nodes: the last one may exceed the usual size.
 const NODES_ANSWER_MAX: usize = NODES_BYTES * 4;
+/// Blocks that tell how fast they come.
+const INTERVALS_MAX: u64 = 100;
 /// Light blocks that are looked at on the way to one that is believed.
 const LIGHTS_MAX: u32 = 256;
 
@@ -34,34 +36,29 @@ const LIGHTS_MAX: u32 = 256;
 /// # Errors
 /// [`SnapshotError`]; the store is then as it was, or starts from the genesis if writing failed.
 pub fn catch_up(dir: &Path, genesis: &Genesis, options: &SnapshotOptions) -> Result<CaughtUp, SnapshotError> {
-    let (store, head) = Store::open(dir, genesis, Head::of_genesis(genesis)?)?;
-    let head = head.header.height;
-    let mut search = Search {
-        genesis,
-        chain: genesis.chain(),
-        options,
-        deadline: Instant::now() + options.timeout,
-        head,
-        taken: None,
-    };
-    let next = Epoch(head.0 + 1);
-    let mut faults = Vec::new();
-    let mut oldest: Option<Epoch> = None;
-    for &server in &options.servers {
-        match search.status_of(server) {
-            Ok(status) => oldest = oldest.max(Some(status.oldest)),
-            Err(fault) => faults.push((server, fault)),
-        }
-    }
-    let Some(oldest) = oldest else { return Err(SnapshotError::Nobody { faults }) };
+    let (store, Head { header, state, .. }) = Store::open(dir, genesis, Head::of_genesis(genesis)?)?;
+    let (head, next) = (header.height, Epoch(header.height.0 + 1));
+    let validators = Validators::after(&state);
+    // There is to be room for the other one.
+    drop(state);
+    let chain = genesis.chain();
+    let deadline = Instant::now() + options.timeout;
+    let (oldest, faults) = statuses(&options.servers, chain, options.answer_timeout, deadline);
+    let Some(oldest) = oldest.iter().copied().max() else { return Err(SnapshotError::Nobody { faults }) };
     if next >= oldest {
         return Ok(CaughtUp::NotNeeded { next, oldest });
     }
-    faults.clear();
+    if let Trust::OwnHead { now_ms, block_interval } = options.trust {
+        let interval = seen_interval(&store, &header)?.map_or(block_interval, |seen| seen.min(block_interval));
+        check_own_head(&header, now_ms, interval, &genesis.params)?;
+    }
+    let own = Believed { validators, height: head };
+    let mut search = Search { genesis, chain, options, deadline, own, taken: None };
+    let mut faults = Vec::new();
     for &server in &options.servers {
         match search.take_from(server) {
             Ok((target, state, bytes)) => {
-                store.install(genesis, &target.block, &target.light, &state.entries())?;
+                store.install(genesis, &target.block, &target.light, &state)?;
                 drop(store);
                 // It speaks of heights below; the engine would find nothing in it.
                 let _ = std::fs::remove_file(dir.join(crate::node::VOTES_LOG));
@@ -78,6 +75,35 @@ pub fn catch_up(dir: &Path, genesis: &Genesis, options: &SnapshotOptions) -> Res
     Err(SnapshotError::Nobody { faults })
 }
 
+/// What each server that answers has as its oldest block, and why the others do not answer.
+type Statuses = (Vec<Epoch>, Vec<(SocketAddr, ServerFault)>);
+
+fn statuses(servers: &[SocketAddr], chain: ChainId, answer_timeout: Duration, deadline: Instant) -> Statuses {
+    let (mut oldest, mut faults) = (Vec::new(), Vec::new());
+    for &server in servers {
+        match Talk::open(server, chain, answer_timeout, deadline).and_then(|mut talk| talk.status()) {
+            Ok(status) => oldest.push(status.oldest),
+            Err(fault) => faults.push((server, fault)),
+        }
+    }
+    (oldest, faults)
+}
+
+/// The oldest block that any of these servers has: a node that needs an older one cannot go on block by block. None if
+/// nobody answers. What they say is not checked.
+pub fn oldest_offered(servers: &[SocketAddr], chain: ChainId, answer_timeout: Duration) -> Option<Epoch> {
+    let deadline = Instant::now() + answer_timeout.saturating_mul(servers.len().try_into().unwrap_or(u32::MAX));
+    statuses(servers, chain, answer_timeout, deadline).0.into_iter().min()
+}
+
+/// The mean time between the last blocks, as far as they are kept.
+fn seen_interval(store: &Store, head: &BlockHeader) -> Result<Option<Duration>, StoreError> {
+    let first = Epoch(head.height.0.saturating_sub(INTERVALS_MAX)).max(store.oldest()?);
+    let intervals = u32::try_from(head.height.0.saturating_sub(first.0)).unwrap_or(u32::MAX);
+    let since = store.block(first)?.map(|block| head.time_ms.saturating_sub(block.header.time_ms));
+    Ok(since.filter(|_| intervals > 0).map(|since| Duration::from_millis(since) / intervals))
+}
+
 /// A block that is believed, and is to be the head.
 struct Target {
     light: LightBlock,
@@ -89,30 +115,16 @@ struct Search<'a> {
     chain: ChainId,
     options: &'a SnapshotOptions,
     deadline: Instant,
-    head: Epoch,
+    /// Who decides the block after the own head.
+    own: Believed,
     /// What earlier servers gave and was checked.
     taken: Option<(Target, Download)>,
 }
 
 impl Search<'_> {
-    fn connect(&self, server: SocketAddr) -> Result<Talk, ServerFault> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let unreachable = |detail: String| ServerFault::Unreachable { doing: "connect", detail };
-        if left.is_zero() {
-            return Err(unreachable("there is no time left".to_owned()));
-        }
-        let opened = Connection::open(server, self.options.answer_timeout.min(left));
-        let connection = opened.map_err(|error| unreachable(error.to_string()))?;
-        Ok(Talk { connection, chain: self.chain, deadline: self.deadline })
-    }
-
-    fn status_of(&self, server: SocketAddr) -> Result<Status, ServerFault> {
-        self.connect(server)?.status()
-    }
-
     /// Everything from one server, after what others gave.
     fn take_from(&mut self, server: SocketAddr) -> Result<(Target, State, u64), ServerFault> {
-        let mut talk = self.connect(server)?;
+        let mut talk = Talk::open(server, self.chain, self.options.answer_timeout, self.deadline)?;
         let status = talk.status()?;
         let begun = self.taken.as_ref().map(|(target, _)| target.light.header.height);
         if begun.is_none_or(|height| !status.snapshots.contains(&height)) {
@@ -141,7 +153,7 @@ impl Search<'_> {
 
     /// The newest snapshot of the server, up to where its nodes begin.
     fn begin(&self, talk: &mut Talk, status: &Status) -> Result<(Target, Download), ServerFault> {
-        let newest = status.snapshots.iter().max().filter(|height| **height > self.head);
+        let newest = status.snapshots.iter().max().filter(|height| **height > self.own.height);
         let height = *newest.ok_or_else(|| ServerFault::Missing { asked: "a snapshot of a later block".to_owned() })?;
         let light = self.believed_light(talk, height, status.every.max(1))?;
         let block = self.block_of(talk, &light)?;
@@ -156,13 +168,19 @@ impl Search<'_> {
         Ok((Target { light, block }, download))
     }
 
-    /// The light block at `height`, believed because of the checkpoint.
+    /// The light block at `height`, believed because of what is believed already.
     fn believed_light(&self, talk: &mut Talk, height: Epoch, every: u64) -> Result<LightBlock, ServerFault> {
         let mut lights_left = LIGHTS_MAX;
         let target = talk.light(height, &mut lights_left)?;
-        let believed = match self.options.checkpoint {
-            Checkpoint::Validators { root } => decided_by(talk, &target, root, every, &mut lights_left)?,
-            Checkpoint::Block { height: at, block } => {
+        let believed = match self.options.trust {
+            Trust::OwnHead { .. } => {
+                check_age(self.own.height, height, &self.genesis.params)?;
+                self.own.clone()
+            }
+            Trust::Checkpoint(Checkpoint::Validators { root }) => {
+                decided_by(talk, &target, root, every, &mut lights_left)?
+            }
+            Trust::Checkpoint(Checkpoint::Block { height: at, block }) => {
                 check_age(at, height, &self.genesis.params)?;
                 let light = talk.light(at, &mut lights_left)?;
                 let got = light.header.id();
@@ -243,6 +261,22 @@ struct Talk {
 }
 
 impl Talk {
+    fn open(
+        server: SocketAddr,
+        chain: ChainId,
+        answer_timeout: Duration,
+        deadline: Instant,
+    ) -> Result<Self, ServerFault> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let unreachable = |detail: String| ServerFault::Unreachable { doing: "connect", detail };
+        if left.is_zero() {
+            return Err(unreachable("there is no time left".to_owned()));
+        }
+        let opened = Connection::open(server, answer_timeout.min(left));
+        let connection = opened.map_err(|error| unreachable(error.to_string()))?;
+        Ok(Self { connection, chain, deadline })
+    }
+
     fn ask(&mut self, asked: &'static str, what: Ask, limit: usize) -> Result<Answer, ServerFault> {
         let unreachable = |detail: String| ServerFault::Unreachable { doing: asked, detail };
         if Instant::now() >= self.deadline {

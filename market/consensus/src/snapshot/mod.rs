@@ -3,9 +3,11 @@
 //! Value sync replays blocks one by one and ends where the peers have forgotten them. From there on a node takes the state
 //! after a recent block from somebody who has it, and believes none of it before it is checked:
 //!
-//! 1. The operator names a [`Checkpoint`], heard from people they trust: a recent block, or who decides blocks. Nothing in
-//!    the data could replace that: validators of long ago have nothing to lose by signing another history.
-//! 2. From the checkpoint to the block of the snapshot, trust hops ([`trust`]): a set of validators is believed if more
+//! 1. Something must be believed ([`Trust`]). A node that was away for less than half the time for which stake stays locked
+//!    believes its own last block: those who decided it still have something to lose. For any other the operator names a
+//!    [`Checkpoint`], heard from people they trust: a recent block, or who decides blocks. Nothing in the data could replace
+//!    that: validators of long ago have nothing to lose by signing another history.
+//! 2. From there to the block of the snapshot, trust hops ([`trust`]): a set of validators is believed if more
 //!    than a third of a believed set signed its block, and two thirds of itself did.
 //! 3. The block's header names the state's root. The state comes in nodes of its tree of hashes, each checked against a
 //!    hash that is believed already ([`cairn_ledger::sync`]). Several servers may help; what one has given well is kept
@@ -33,9 +35,9 @@ use crate::block::BlockId;
 use crate::genesis::GenesisError;
 use crate::store::StoreError;
 
-pub use client::catch_up;
+pub use client::{catch_up, oldest_offered};
 pub use server::{Offered, serve};
-pub use trust::TrustRejection;
+pub use trust::{OldHead, TrustRejection};
 
 /// What the operator believes from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,13 +81,33 @@ impl FromStr for Checkpoint {
     }
 }
 
+/// What a node believes before anybody tells it anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// What the operator says.
+    Checkpoint(Checkpoint),
+    /// Its own last block, if that is young: [`trust::check_own_head`].
+    OwnHead {
+        /// Milliseconds since 1970.
+        now_ms: u64,
+        /// The time between blocks that validators of this network have agreed on.
+        block_interval: Duration,
+    },
+}
+
+impl From<Checkpoint> for Trust {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self::Checkpoint(checkpoint)
+    }
+}
+
 /// Whom to ask, and what to believe.
 #[derive(Debug, Clone)]
 pub struct SnapshotOptions {
     /// Servers, the first to ask first.
     pub servers: Vec<SocketAddr>,
     /// What is believed.
-    pub checkpoint: Checkpoint,
+    pub trust: Trust,
     /// Most bytes of a state; default 8 GiB.
     pub state_bytes_max: u64,
     /// Longest time for one answer; default 20 s.
@@ -96,10 +118,10 @@ pub struct SnapshotOptions {
 
 impl SnapshotOptions {
     /// With the default bounds.
-    pub fn new(servers: Vec<SocketAddr>, checkpoint: Checkpoint) -> Self {
+    pub fn new(servers: Vec<SocketAddr>, trust: impl Into<Trust>) -> Self {
         Self {
             servers,
-            checkpoint,
+            trust: trust.into(),
             state_bytes_max: 8 << 30,
             answer_timeout: Duration::from_secs(20),
             timeout: Duration::from_secs(3_600),
@@ -191,6 +213,9 @@ pub enum SnapshotError {
     /// The own store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The own last block is not to be believed any more, and nothing else was given.
+    #[error(transparent)]
+    OwnHead(#[from] OldHead),
     /// No server helped. Trying again helps if one comes back; with other servers it may help too.
     #[error("no snapshot: {}", listed(.faults))]
     Nobody {

@@ -27,6 +27,13 @@ fn open(dir: &Path) -> LedgerNode {
         .unwrap()
 }
 
+/// Makes the block at `height` of the chain that all nodes here have.
+fn make(node: &LedgerNode, height: u64) {
+    let to = Story::address((height % 40) as u8 + 1);
+    node.handle().submit_command(&Story::key(1), Command::Transfer { to, amount: Amount(height) }).unwrap();
+    node.produce_block(1_000 + height).unwrap();
+}
+
 /// A node whose history is shorter than its chain, and its server of snapshots.
 struct Served {
     node: LedgerNode,
@@ -40,12 +47,7 @@ impl Served {
     fn start(blocks: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let node = open(dir.path());
-        for height in 1..=blocks {
-            let to = Story::address((height % 40) as u8 + 1);
-            let pay = Command::Transfer { to, amount: Amount(height) };
-            node.handle().submit_command(&Story::key(1), pay).unwrap();
-            node.produce_block(1_000 + height).unwrap();
-        }
+        (1..=blocks).for_each(|height| make(&node, height));
         let (stop, stopped) = oneshot::channel::<()>();
         let (said, address) = std::sync::mpsc::channel();
         let ledger = node.handle();
@@ -143,16 +145,35 @@ fn a_late_node_takes_the_newest_snapshot_and_goes_on() {
 #[test]
 fn whoever_is_near_enough_needs_none() {
     let served = Served::start(12);
-    let dir = tempfile::tempdir().unwrap();
-    let node = open(dir.path());
-    (1..=8).for_each(|height| {
-        let to = Story::address((height % 40) as u8 + 1);
-        node.handle().submit_command(&Story::key(1), Command::Transfer { to, amount: Amount(height) }).unwrap();
-        node.produce_block(1_000 + height).unwrap();
-    });
-    drop(node);
+    let dir = early(8);
     let caught = join(dir.path(), vec![served.address], served.checkpoint(8)).unwrap();
     assert_eq!(caught, CaughtUp::NotNeeded { next: Epoch(9), oldest: Epoch(9) });
+}
+
+/// A node that has the first blocks of the chain that is served.
+fn early(blocks: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    (1..=blocks).for_each(|height| make(&node, height));
+    dir
+}
+
+#[test]
+fn who_was_away_for_a_while_believes_its_own_head_and_who_was_for_long_does_not() {
+    let served = Served::start(30);
+    let dir = early(8);
+    // Stake is locked for 18,000 blocks, and here they come each millisecond.
+    let trust = |now_ms| Trust::OwnHead { now_ms, block_interval: Duration::from_secs(1) };
+    let join = |now_ms| catch_up(dir.path(), &genesis(), &SnapshotOptions::new(vec![served.address], trust(now_ms)));
+    let limit_ms = genesis().params.stake.unbonding_epochs / 2;
+    let refused = join(1_009 + limit_ms).unwrap_err();
+    let SnapshotError::OwnHead(OldHead { height: Epoch(8), limit, .. }) = refused else { panic!("{refused}") };
+    assert_eq!(limit, Duration::from_millis(limit_ms), "as the blocks came, not as it was told");
+    assert_eq!(open(dir.path()).handle().head().height, Epoch(8), "it is as it was");
+    assert_eq!(oldest_offered(&[served.address], genesis().chain(), Duration::from_secs(60)), Some(Epoch(27)));
+    let caught = join(1_008 + limit_ms).unwrap();
+    assert!(matches!(caught, CaughtUp::Installed { height: Epoch(24), .. }), "{caught:?}");
+    assert_eq!(open(dir.path()).handle().head().height, Epoch(24));
 }
 
 #[test]

@@ -10,11 +10,16 @@
 //!
 //! Old validators could sign anything once their stake is free again, so a believed block must be younger than that; the
 //! caller checks it ([`check_age`]). A believed set has no age: there the operator says that it decides blocks now.
+//!
+//! Heights say nothing about age to who believes its own head alone: a forged history may be short. There the clock must
+//! say that stake cannot be free yet ([`check_own_head`]).
+
+use std::time::Duration;
 
 use cairn_ledger::{ChainId, LedgerParams};
 use cairn_protocol::Epoch;
 
-use crate::block::BlockId;
+use crate::block::{BlockHeader, BlockId};
 use crate::commit::CommitRejection;
 use crate::store::LightBlock;
 use crate::validators::Validators;
@@ -165,13 +170,43 @@ pub fn check_age(checkpoint: Epoch, height: Epoch, params: &LedgerParams) -> Res
     if age > limit { Err(TrustRejection::TooOld { height, age, limit }) } else { Ok(()) }
 }
 
+/// The own last block is too old to believe its validators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the last block here, {height}, is {} s old; after {} s those who decided it may have their stake back",
+    .age.as_secs(), .limit.as_secs()
+)]
+pub struct OldHead {
+    /// Its height.
+    pub height: Epoch,
+    /// By its own time and the clock here.
+    pub age: Duration,
+    /// What is allowed: half of `unbonding_epochs` blocks. The other half is for clocks and for what is not known here.
+    pub limit: Duration,
+}
+
+/// Checks that those who decided the own head have something to lose: blocks never come faster than the interval, so
+/// counted in time their stake is still locked.
+///
+/// # Errors
+/// [`OldHead`].
+pub fn check_own_head(
+    head: &BlockHeader,
+    now_ms: u64,
+    block_interval: Duration,
+    params: &LedgerParams,
+) -> Result<(), OldHead> {
+    let blocks = u32::try_from(params.stake.unbonding_epochs / 2).unwrap_or(u32::MAX);
+    let (limit, age) = (block_interval.saturating_mul(blocks), Duration::from_millis(now_ms.abs_diff(head.time_ms)));
+    if age > limit { Err(OldHead { height: head.height, age, limit }) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use cairn_ledger::{Address, Beacon, SignatureBytes, StateRoot, address_of, codec};
     use ed25519_consensus::SigningKey;
 
     use super::*;
-    use crate::block::BlockHeader;
     use crate::commit::{Commit, CommitSignature, VoteKind, vote_message};
     use crate::validators::Member;
 
@@ -267,6 +302,18 @@ mod tests {
         let forged = |height: Epoch| Ok::<_, TrustRejection>(light(height.0, &[(90, 1)], &[90]));
         let refused = reach(believed(&at(8)), &light(72, &[(90, 1)], &[90]), 8, &mut { forged }).unwrap_err();
         assert!(matches!(refused, TrustRejection::TooFewBelieved { got: 0, .. }));
+    }
+
+    #[test]
+    fn an_own_head_is_believed_for_half_the_time_that_stake_is_locked() {
+        let params = LedgerParams::devnet();
+        let head = light(8, &[(1, 1)], &[1]).header;
+        let limit_ms = params.stake.unbonding_epochs / 2 * 100;
+        let check = |now_ms| check_own_head(&head, now_ms, Duration::from_millis(100), &params);
+        assert_eq!(check(head.time_ms + limit_ms), Ok(()));
+        let old = check(head.time_ms + limit_ms + 1).unwrap_err();
+        assert_eq!((old.height, old.limit), (Epoch(8), Duration::from_millis(limit_ms)));
+        assert!(check_own_head(&head, head.time_ms + limit_ms, Duration::from_millis(99), &params).is_err());
     }
 
     #[test]

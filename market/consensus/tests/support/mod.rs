@@ -1,6 +1,8 @@
 //! A network of validators in one process, over loopback, and what must be true of their stores.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod processes;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

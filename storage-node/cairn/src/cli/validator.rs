@@ -161,7 +161,8 @@ pub struct ValidatorGenesisArguments {
   cairn validator run --dir late --genesis genesis.json --peer 10.0.0.2:7000 --observe \\
       --checkpoint 12800:BLOCK --snapshot-from 10.0.0.2:7001
 
-Blocks and state are kept under DIR/ledger; killed at any moment and started again, it goes on where it was. From time to
+Blocks and state are kept under DIR/ledger; killed at any moment and started again, it goes on where it was. One that was
+away for so long that nobody has the blocks it needs takes a snapshot, or says which checkpoint it needs. From time to
 time it prints a checkpoint, HEIGHT:BLOCK: whoever joins later and trusts you starts from there with --checkpoint.")]
 pub struct ValidatorRunArguments {
     /// Folder of the validator
@@ -176,22 +177,30 @@ pub struct ValidatorRunArguments {
     /// Another validator; may be given several times [default: as `init` wrote them]
     #[arg(long, value_name = "IP:PORT")]
     pub peer: Vec<SocketAddr>,
+    /// Serve the ledger over HTTP there, for `cairn wallet`, `cairn order` and the like; without TLS
+    #[arg(long, value_name = "IP:PORT")]
+    pub rpc: Option<SocketAddr>,
     /// Where late nodes may take snapshots [default: as `init` wrote it; else nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub snapshots: Option<SocketAddr>,
     /// Follow without a key and without a vote
     #[arg(long)]
     pub observe: bool,
-    /// What to believe when blocks are no longer to be had: HEIGHT:BLOCK or validators:ROOT, from somebody you trust
-    #[arg(long, value_name = "CHECKPOINT", requires = "snapshot_from")]
+    /// What to believe when blocks are no longer to be had: HEIGHT:BLOCK or validators:ROOT, from somebody you trust. Without
+    /// it, the own last block is believed while the stake of those who decided it is locked for sure
+    #[arg(long, value_name = "CHECKPOINT")]
     pub checkpoint: Option<Checkpoint>,
-    /// Where to take a snapshot; may be given several times
-    #[arg(long, value_name = "IP:PORT", requires = "checkpoint")]
+    /// Where to take a snapshot; may be given several times [default: the others, as `init` wrote them]
+    #[arg(long, value_name = "IP:PORT")]
     pub snapshot_from: Vec<SocketAddr>,
     /// Folder of the proofs' parameters, if the network takes proofs
     #[arg(long, value_name = "DIR")]
     pub params: Option<PathBuf>,
-    /// Recorded rounds of drand, as JSON, for a network whose beacon is drand; without them it checks blocks and proposes none
+    /// A relay of drand, for a network whose beacon is drand; may be given several times [default: the public relays, unless
+    /// it only observes]
+    #[arg(long, value_name = "URL", conflicts_with = "drand_rounds")]
+    pub drand_url: Vec<String>,
+    /// Recorded rounds of drand, as JSON, instead of a relay
     #[arg(long, value_name = "FILE")]
     pub drand_rounds: Option<PathBuf>,
     /// Milliseconds between blocks; validators should agree on it

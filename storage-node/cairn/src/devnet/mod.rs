@@ -34,10 +34,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cairn_compute::Workers;
-use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
+use cairn_consensus::{Genesis, LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
-use cairn_ledger::VerifyingKeys;
 use cairn_protocol::SectorSize;
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
@@ -105,8 +104,7 @@ impl Devnet {
 
         let rpc = match rpc {
             Some(address) => {
-                let keys = home.genesis().verifying_keys.clone();
-                Some(start_rpc(&runtime, address, ledger.clone(), keys, &stopping, &mut services)?)
+                Some(start_rpc(&runtime, address, home.genesis(), ledger.clone(), &stopping, &mut services)?)
             }
             None => None,
         };
@@ -192,7 +190,7 @@ pub(crate) async fn ended_by_signal() -> std::io::Result<()> {
     }
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
@@ -222,18 +220,23 @@ fn start_gateway(
     Ok(address)
 }
 
-fn start_rpc(
+/// Serves the ledger of `genesis` over HTTP.
+pub(crate) fn start_rpc(
     runtime: &Runtime,
     address: SocketAddr,
+    genesis: &Genesis,
     ledger: LedgerHandle,
-    verifying_keys: VerifyingKeys,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
 ) -> anyhow::Result<SocketAddr> {
     let listener =
         runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--rpc: cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    let grade = NetworkGrade::Development;
+    let grade = match genesis.network {
+        Network::Development => NetworkGrade::Development,
+        Network::Production => NetworkGrade::Production,
+    };
+    let verifying_keys = genesis.verifying_keys.clone();
     let options = ServerOptions { grade, verifying_keys, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
     let stopped = stopped(stopping.clone());
     let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };

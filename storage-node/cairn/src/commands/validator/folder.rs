@@ -49,12 +49,30 @@ pub struct Settings {
     pub peers: Vec<SocketAddr>,
     /// For late nodes.
     pub snapshots: Option<SocketAddr>,
+    /// Where the others are for late nodes.
+    #[serde(default)]
+    pub snapshot_peers: Vec<SocketAddr>,
+}
+
+/// Two addresses of one validator.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// For peers.
+    pub listen: SocketAddr,
+    /// For late nodes.
+    pub snapshots: SocketAddr,
 }
 
 impl Settings {
     /// Of this version.
-    pub fn new(listen: SocketAddr, peers: Vec<SocketAddr>, snapshots: SocketAddr) -> Self {
-        Self { format: FORMAT, listen: Some(listen), peers, snapshots: Some(snapshots) }
+    pub fn new(own: Place, others: &[Place]) -> Self {
+        Self {
+            format: FORMAT,
+            listen: Some(own.listen),
+            peers: others.iter().map(|other| other.listen).collect(),
+            snapshots: Some(own.snapshots),
+            snapshot_peers: others.iter().map(|other| other.snapshots).collect(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use cairn_protocol::Amount;
 use rand::Rng;
 use serde::Serialize;
 
-use super::folder::{Folder, KeyGrade, Settings, write_whole};
+use super::folder::{Folder, KeyGrade, Place, Settings, write_whole};
 use super::verifying_keys;
 use crate::cli::{Share, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments};
 use crate::output::Output;
@@ -60,22 +60,21 @@ pub fn init(arguments: &ValidatorInitArguments) -> anyhow::Result<()> {
         validators.push(Share { address: address_of(&key), units: arguments.stake });
     }
     let genesis = genesis_of(&arguments.name, Network::Development, &validators, &arguments.allocation, keys)?;
-    let peers_of = |own: usize| {
+    let others_of = |own: usize| {
         let others = addresses.iter().enumerate().filter(|(number, _)| *number != own);
-        others.map(|(_, (listen, _))| *listen).collect::<Vec<_>>()
+        others.map(|(_, place)| *place).collect::<Vec<_>>()
     };
     let mut made = Vec::new();
     for (number, dir) in folders.into_iter().enumerate() {
-        let (listen, snapshots) = addresses[number];
-        Folder::new(&dir).write(&Settings::new(listen, peers_of(number), snapshots), &genesis)?;
+        let Place { listen, snapshots } = addresses[number];
+        Folder::new(&dir).write(&Settings::new(addresses[number], &others_of(number)), &genesis)?;
         made.push(MadeValidator { dir, address: validators[number].address, listen, snapshots });
     }
     let made = Made { chain: genesis.chain(), name: genesis.name, validators: made };
     Output::from_flag(arguments.json).print(&made)
 }
 
-/// Two addresses of each validator: for peers, and for snapshots.
-fn addresses(arguments: &ValidatorInitArguments) -> anyhow::Result<Vec<(SocketAddr, SocketAddr)>> {
+fn addresses(arguments: &ValidatorInitArguments) -> anyhow::Result<Vec<Place>> {
     let count = arguments.validators as usize;
     if arguments.port == 0 {
         ensure!(arguments.host.is_empty(), "--port: free ports are known on this machine alone; --host needs a number");
@@ -84,7 +83,7 @@ fn addresses(arguments: &ValidatorInitArguments) -> anyhow::Result<Vec<(SocketAd
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback"))
             .collect::<Result<_, _>>()?;
         let ports: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        return Ok(ports.chunks(2).map(|pair| (pair[0], pair[1])).collect());
+        return Ok(ports.chunks(2).map(|pair| Place { listen: pair[0], snapshots: pair[1] }).collect());
     }
     let mut next: BTreeMap<IpAddr, u16> = BTreeMap::new();
     let mut take = |host: IpAddr| -> anyhow::Result<SocketAddr> {
@@ -94,7 +93,10 @@ fn addresses(arguments: &ValidatorInitArguments) -> anyhow::Result<Vec<(SocketAd
         Ok(address)
     };
     let host_of = |number: usize| arguments.host.get(number).copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    (0..count).map(|number| Ok((take(host_of(number))?, take(host_of(number))?))).collect()
+    let mut place_of = |number: usize| -> anyhow::Result<Place> {
+        Ok(Place { listen: take(host_of(number))?, snapshots: take(host_of(number))? })
+    };
+    (0..count).map(&mut place_of).collect()
 }
 
 #[derive(Serialize)]

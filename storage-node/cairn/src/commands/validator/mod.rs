@@ -8,6 +8,7 @@
 //! ```
 
 mod folder;
+mod late;
 mod make;
 mod run;
 

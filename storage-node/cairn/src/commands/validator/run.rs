@@ -2,16 +2,20 @@
 //!
 //! 1. Folder, genesis, key and the keys of the proofs are read and must fit each other.
 //! 2. With a checkpoint, a snapshot is taken if the servers no longer have the blocks that this node needs.
-//! 3. The node runs; beside it what gives others access to its ledger ([`start_services`]).
+//! 3. The node runs; beside it what gives others access to its ledger ([`start_services`]), and a lookout for the case that
+//!    nobody has the block that it needs ([`Lookout`]). Then everything stops, a snapshot is taken on the word of the own
+//!    head, and everything starts again.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use cairn_consensus::{
-    CaughtUp, Checkpoint, DrandSource, Genesis, History, LedgerHandle, LedgerNode, Network, NetworkOptions,
-    NodeOptions, RecordedRounds, SnapshotOptions, Timeouts, Validators, snapshot,
+    BeaconConfig, CaughtUp, Checkpoint, DrandNetwork, DrandSource, Genesis, History, HttpOptions, HttpRounds,
+    LedgerHandle, LedgerNode, Network, NetworkOptions, NodeOptions, PUBLIC_RELAYS, RecordedRounds, SnapshotError,
+    SnapshotOptions, Timeouts, Trust, Validators, snapshot, system_clock,
 };
 use cairn_ledger::address_of;
 use cairn_protocol::Epoch;
@@ -21,15 +25,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::folder::{Folder, Settings, read_genesis};
+use super::late::Lookout;
 use super::{sector_size_of, verifier};
 use crate::cli::ValidatorRunArguments;
 use crate::devnet::console::Console;
-use crate::devnet::{ended_by_signal, parameters};
+use crate::devnet::{ended_by_signal, parameters, start_rpc, stopped};
 
 /// How long services may finish what they are doing.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How often the head is looked at for what is worth a line.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How often a store that somebody still reads from is opened again.
+const REOPENINGS_MAX: u32 = 20;
 
 type Service = JoinHandle<anyhow::Result<()>>;
 
@@ -43,41 +50,126 @@ pub fn run(arguments: &ValidatorRunArguments) -> anyhow::Result<()> {
     let options = options(arguments, &folder, &settings, &genesis)?;
     let verifier = verifier_of(arguments, &genesis).with_context(|| path.display().to_string())?;
     std::fs::create_dir_all(&arguments.dir).with_context(|| format!("cannot make {}", arguments.dir.display()))?;
-    catch_up(arguments, &folder, &genesis, &console)?;
-
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let who = options.validator.as_ref().map_or_else(|| "observer".to_owned(), |key| address_of(key).to_string());
-    let node = LedgerNode::open(&folder.ledger(), &genesis, options, verifier).context("the ledger")?;
-    let ledger = node.handle();
-    console.line(format!("validator {who} of {} ({}): epoch {}", genesis.name, genesis.chain(), ledger.head().height));
-    let (stop, stopping) = watch::channel(false);
-    let mut services = start_services(&runtime, &settings, &ledger, &stopping, &console)?;
-    services.push(runtime.spawn(report(ledger, stopping.clone(), console.clone())));
-    let stopped = stopped(stopping);
-    let node = runtime.spawn(async move { node.run(stopped).await.context("the ledger") });
-    let result = wait(&runtime, node, &mut services, &stop, &console);
-    runtime.shutdown_timeout(SHUTDOWN_GRACE);
-    result
+    if let Some(checkpoint) = arguments.checkpoint {
+        ensure!(!settings.snapshot_peers.is_empty(), "--checkpoint: --snapshot-from must say whom to ask");
+        let options = SnapshotOptions::new(settings.snapshot_peers.clone(), checkpoint);
+        tell(snapshot::catch_up(&folder.ledger(), &genesis, &options)?, &console);
+    }
+    let rounds = rounds(arguments, &genesis, &console)?;
+    let validator = Validator {
+        arguments,
+        folder,
+        settings,
+        genesis,
+        options: NodeOptions { rounds, ..options },
+        verifier,
+        console,
+    };
+    validator.run()
 }
 
-/// What gives others access to the ledger. Each service has its own handle and ends when `stopping` says so.
-fn start_services(
-    runtime: &Runtime,
-    settings: &Settings,
-    ledger: &LedgerHandle,
-    stopping: &watch::Receiver<bool>,
-    console: &Console,
-) -> anyhow::Result<Vec<Service>> {
-    let mut services = vec![];
-    if let Some(address) = settings.snapshots {
-        let bound = runtime.block_on(TcpListener::bind(address));
-        let listener = bound.with_context(|| format!("cannot listen on {address} for snapshots"))?;
-        console.line(format!("snapshots: {}", listener.local_addr()?));
-        let (ledger, stopped) = (ledger.clone(), stopped(stopping.clone()));
-        services
-            .push(runtime.spawn(async move { snapshot::serve(listener, ledger, stopped).await.context("snapshots") }));
+/// Why a node stopped running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Somebody wanted it to.
+    Asked,
+    /// Nobody has the block that it needs.
+    TooLate,
+}
+
+/// All that a node is made of, however often it starts.
+struct Validator<'a> {
+    arguments: &'a ValidatorRunArguments,
+    folder: Folder,
+    settings: Settings,
+    genesis: Genesis,
+    options: NodeOptions,
+    verifier: Arc<cairn_sealing::Groth16ProofVerifier>,
+    console: Arc<Console>,
+}
+
+impl Validator<'_> {
+    fn run(&self) -> anyhow::Result<()> {
+        let (dir, servers) = (self.arguments.dir.clone(), self.settings.snapshot_peers.clone());
+        let mut lookout = Lookout::new(dir, self.genesis.clone(), servers, self.options.block_interval);
+        while self.live(&mut lookout)? == Ended::TooLate {
+            self.catch_up(&mut lookout)?;
+        }
+        Ok(())
     }
-    Ok(services)
+
+    /// Runs once. Afterwards nobody has the store open.
+    fn live(&self, lookout: &mut Lookout) -> anyhow::Result<Ended> {
+        let (genesis, options, console) = (&self.genesis, self.options.clone(), &self.console);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let who = options.validator.as_ref().map_or_else(|| "observer".to_owned(), |key| address_of(key).to_string());
+        let node = LedgerNode::open(&self.folder.ledger(), genesis, options, self.verifier.clone());
+        let node = node.context("the ledger")?;
+        let ledger = node.handle();
+        let (name, chain) = (&genesis.name, genesis.chain());
+        console.line(format!("validator {who} of {name} ({chain}): epoch {}", ledger.head().height));
+        let (stop, stopping) = watch::channel(false);
+        let mut services = self.start_services(&runtime, &ledger, &stopping)?;
+        services.push(runtime.spawn(report(ledger.clone(), stopping.clone(), console.clone())));
+        let stopped = stopped(stopping);
+        let node = runtime.spawn(async move { node.run(stopped).await.context("the ledger") });
+        let result = wait(&runtime, node, &mut services, &stop, lookout.too_late(&ledger, console), console);
+        runtime.shutdown_timeout(SHUTDOWN_GRACE);
+        result
+    }
+
+    /// What gives others access to the ledger. Each service has its own handle and ends when `stopping` says so.
+    fn start_services(
+        &self,
+        runtime: &Runtime,
+        ledger: &LedgerHandle,
+        stopping: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Vec<Service>> {
+        let mut services = vec![];
+        if let Some(address) = self.settings.snapshots {
+            let bound = runtime.block_on(TcpListener::bind(address));
+            let listener = bound.with_context(|| format!("cannot listen on {address} for snapshots"))?;
+            self.console.line(format!("snapshots: {}", listener.local_addr()?));
+            let (ledger, stopped) = (ledger.clone(), stopped(stopping.clone()));
+            services.push(
+                runtime.spawn(async move { snapshot::serve(listener, ledger, stopped).await.context("snapshots") }),
+            );
+        }
+        if let Some(address) = self.arguments.rpc {
+            let address = start_rpc(runtime, address, &self.genesis, ledger.clone(), stopping, &mut services)?;
+            self.console.line(format!("rpc: http://{address}"));
+        }
+        Ok(services)
+    }
+
+    /// Takes a snapshot on the word of the own head. When that fails, the node goes on as it was.
+    fn catch_up(&self, lookout: &mut Lookout) -> anyhow::Result<()> {
+        let trust = Trust::OwnHead { now_ms: system_clock(), block_interval: self.options.block_interval };
+        let options = SnapshotOptions::new(self.settings.snapshot_peers.clone(), trust);
+        let mut reopenings = 0;
+        loop {
+            match snapshot::catch_up(&self.folder.ledger(), &self.genesis, &options) {
+                Ok(caught_up) => {
+                    if !matches!(caught_up, CaughtUp::Installed { .. }) {
+                        lookout.rest();
+                    }
+                    tell(caught_up, &self.console);
+                    return Ok(());
+                }
+                Err(SnapshotError::Store(_)) if reopenings < REOPENINGS_MAX => {
+                    reopenings += 1;
+                    std::thread::sleep(REPORT_EVERY);
+                }
+                Err(SnapshotError::Store(error)) => return Err(error).context("the ledger"),
+                Err(error) => {
+                    self.console.line(format!("{error}"));
+                    self.console.line(lookout.what_helps());
+                    lookout.rest();
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// Flags go before what `init` wrote.
@@ -87,6 +179,9 @@ fn settings(arguments: &ValidatorRunArguments, folder: &Folder) -> anyhow::Resul
     settings.snapshots = arguments.snapshots.or(settings.snapshots);
     if !arguments.peer.is_empty() {
         settings.peers.clone_from(&arguments.peer);
+    }
+    if !arguments.snapshot_from.is_empty() {
+        settings.snapshot_peers.clone_from(&arguments.snapshot_from);
     }
     Ok(settings)
 }
@@ -98,10 +193,6 @@ fn options(
     genesis: &Genesis,
 ) -> anyhow::Result<NodeOptions> {
     let validator = if arguments.observe { None } else { Some(folder.key(genesis.network)?) };
-    let rounds: Option<Arc<dyn DrandSource>> = match &arguments.drand_rounds {
-        None => None,
-        Some(path) => Some(Arc::new(read_rounds(path)?)),
-    };
     let block_interval = Duration::from_millis(arguments.block_ms);
     Ok(NodeOptions {
         block_interval,
@@ -113,9 +204,38 @@ fn options(
             bytes: arguments.history_mib << 20,
             snapshot_every: arguments.snapshot_every,
         },
-        rounds,
         ..NodeOptions::default()
     })
+}
+
+/// Where this node has its rounds of drand from, if the network uses them.
+fn rounds(
+    arguments: &ValidatorRunArguments,
+    genesis: &Genesis,
+    console: &Console,
+) -> anyhow::Result<Option<Arc<dyn DrandSource>>> {
+    let (urls, recorded) = (&arguments.drand_url, &arguments.drand_rounds);
+    let BeaconConfig::Drand(network) = &genesis.beacon else {
+        ensure!(
+            urls.is_empty() && recorded.is_none(),
+            "--drand-url, --drand-rounds: the network's beacon is not drand"
+        );
+        return Ok(None);
+    };
+    if let Some(path) = recorded {
+        return Ok(Some(Arc::new(read_rounds(path)?)));
+    }
+    if urls.is_empty() && arguments.observe {
+        return Ok(None);
+    }
+    let is_public = *network == DrandNetwork::quicknet();
+    ensure!(
+        is_public || !urls.is_empty(),
+        "--drand-url: the public relays do not have the drand network of this genesis"
+    );
+    let urls = if urls.is_empty() { PUBLIC_RELAYS.map(str::to_owned).to_vec() } else { urls.clone() };
+    console.line(format!("drand: {}", urls.join(", ")));
+    Ok(Some(Arc::new(HttpRounds::start(network, HttpOptions::new(urls)).context("--drand-url")?)))
 }
 
 fn read_rounds(path: &Path) -> anyhow::Result<RecordedRounds> {
@@ -141,15 +261,8 @@ fn verifier_of(
     Ok(verifier)
 }
 
-fn catch_up(
-    arguments: &ValidatorRunArguments,
-    folder: &Folder,
-    genesis: &Genesis,
-    console: &Console,
-) -> anyhow::Result<()> {
-    let Some(checkpoint) = arguments.checkpoint else { return Ok(()) };
-    let options = SnapshotOptions::new(arguments.snapshot_from.clone(), checkpoint);
-    match snapshot::catch_up(&folder.ledger(), genesis, &options)? {
+fn tell(caught_up: CaughtUp, console: &Console) {
+    match caught_up {
         CaughtUp::NotNeeded { next, oldest } => {
             console.line(format!("snapshot: not needed, blocks from {oldest} on are there and {next} is next"));
         }
@@ -160,7 +273,6 @@ fn catch_up(
             console.line(format!("snapshot: state of block {height}, {bytes} bytes"));
         }
     }
-    Ok(())
 }
 
 /// A line for each block whose state is offered, and for the first.
@@ -189,40 +301,36 @@ async fn report(ledger: LedgerHandle, stopping: watch::Receiver<bool>, console: 
     Ok(())
 }
 
-/// Waits until somebody wants the process to end or a part of it ends by itself, and stops the rest.
+/// Waits until somebody wants the process to end, a part of it ends by itself, or it is too late for everybody's history,
+/// and stops what runs.
 fn wait(
     runtime: &Runtime,
     mut node: Service,
     services: &mut [Service],
     stop: &watch::Sender<bool>,
+    too_late: impl Future<Output = ()>,
     console: &Console,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     runtime.block_on(async {
-        let early = tokio::select! {
-            signal = ended_by_signal() => {
-                signal.context("cannot listen for signals")?;
-                None
-            }
-            ended = &mut node => Some(ended),
-            (ended, _, _) = futures_util::future::select_all(services.iter_mut()) => Some(ended),
+        let wanted = tokio::select! {
+            signal = ended_by_signal() => Ok(signal.map(|()| Ended::Asked).context("cannot listen for signals")?),
+            () = too_late => Ok(Ended::TooLate),
+            ended = &mut node => Err(ended),
+            (ended, _, _) = futures_util::future::select_all(services.iter_mut()) => Err(ended),
         };
         console.line("stopping");
         stop.send_replace(true);
-        let ended_early = early.is_some();
-        let result = match early {
-            Some(ended) => ended?.and_then(|()| bail!("a service ended although nobody asked it to")),
-            None => node.await?,
-        };
-        if !ended_early {
-            for service in services.iter_mut() {
-                let _ = tokio::time::timeout(SHUTDOWN_GRACE, service).await;
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(ended) => {
+                ended??;
+                bail!("a service ended although nobody asked it to");
             }
+        };
+        node.await??;
+        for service in services.iter_mut() {
+            let _ = tokio::time::timeout(SHUTDOWN_GRACE, service).await;
         }
-        result
+        Ok(wanted)
     })
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // A sender that is gone means the same.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
