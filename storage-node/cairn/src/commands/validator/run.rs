@@ -6,7 +6,6 @@
 //!    nobody has the block that it needs ([`Lookout`]). Then everything stops, a snapshot is taken on the word of the own
 //!    head, and everything starts again.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
