@@ -8,7 +8,7 @@
 
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, Trailing, WalkLimits};
-use cairn_gateway::{path, range};
+use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
 use cairn_ledger::{ChainId, SignedTransaction, codec};
@@ -127,8 +127,13 @@ pub fn piece_cid(bytes: &[u8]) {
     }
 }
 
-/// What a gateway takes apart in a request: the path, and the Range header over a few sizes.
+/// What a gateway takes apart in a request: its head, the path, and the Range header over a few sizes.
 pub fn http_request(bytes: &[u8]) {
+    if let head::Head::Plain(head) = head::parse(bytes) {
+        assert!(head.bytes <= bytes.len() && head.path.starts_with('/') && bytes[..head.bytes].ends_with(b"\n"));
+        assert!(!matches!(head::parse(&bytes[..head.bytes - 1]), head::Head::Plain(_)), "a head ends once");
+        let _ = path::decode(&head.path);
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = path::decode(text);
     }
