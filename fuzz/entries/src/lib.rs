@@ -7,8 +7,9 @@
 #![forbid(unsafe_code)]
 
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
+use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, resolve};
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, Trailing, WalkLimits};
-use cairn_gateway::{path, range};
+use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
 use cairn_ledger::{ChainId, SignedTransaction, codec};
@@ -94,6 +95,38 @@ pub fn genesis(bytes: &[u8]) {
 /// An interior node of a dataset.
 pub fn dag_pb(bytes: &[u8]) {
     let _ = PbNode::decode(bytes);
+    foreign_block(bytes);
+}
+
+/// The only block of a graph that somebody put into an archive.
+struct OnlyBlock<'a>(Cid, &'a [u8]);
+
+impl Blocks for OnlyBlock<'_> {
+    fn block(&self, cid: &Cid) -> std::io::Result<Option<bytes::Bytes>> {
+        Ok((*cid == self.0).then(|| bytes::Bytes::copy_from_slice(self.1)))
+    }
+}
+
+/// What a gateway does with a block of a foreign graph: a path into it, a selection below it, bytes of the file it may be.
+fn foreign_block(bytes: &[u8]) {
+    let multihash = Multihash::wrap(0x12, &Sha256::digest(bytes)).expect("32 bytes fit");
+    for codec in [0x70, 0x71] {
+        let root = Cid::new_v1(codec, multihash);
+        for path in [vec![], vec!["a".to_owned()]] {
+            let Ok(path) = resolve(&OnlyBlock(root, bytes), &root, &path) else { continue };
+            for scope in [Scope::All, Scope::Entity(None), Scope::Entity(Some((1, 5)))] {
+                let mut stream = BlockStream::new(OnlyBlock(root, bytes), &path, scope, false);
+                while let Ok(Some(_)) = stream.next_block() {}
+            }
+        }
+        let _ = list_folder(&OnlyBlock(root, bytes), &root);
+        if let Ok(Some(mut file)) = DagFile::open(OnlyBlock(root, bytes), &root) {
+            let end = file.size().saturating_sub(1);
+            for offset in [0, end] {
+                let _ = file.read_at(offset, &mut [0; 16]);
+            }
+        }
+    }
 }
 
 /// The root block of a dataset that a gateway sent.
@@ -127,8 +160,13 @@ pub fn piece_cid(bytes: &[u8]) {
     }
 }
 
-/// What a gateway takes apart in a request: the path, and the Range header over a few sizes.
+/// What a gateway takes apart in a request: its head, the path, and the Range header over a few sizes.
 pub fn http_request(bytes: &[u8]) {
+    if let head::Head::Plain(head) = head::parse(bytes) {
+        assert!(head.bytes <= bytes.len() && head.path.starts_with('/') && bytes[..head.bytes].ends_with(b"\n"));
+        assert!(!matches!(head::parse(&bytes[..head.bytes - 1]), head::Head::Plain(_)), "a head ends once");
+        let _ = path::decode(&head.path);
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = path::decode(text);
     }
@@ -228,6 +266,7 @@ mod tests {
             b"/data/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a%20b/../c".to_vec(),
             b"bafkzcibcpybwiktap34inmaex4wbs6cghlq5i2j2yd2bb2zndn5ep7ralzphkdy".to_vec(),
             b"12345:67".to_vec(),
+            b"GET /data/x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n".to_vec(),
             b"6f72646572732f3137".to_vec(),
             br#"{"code":"not_found","what":"the ledger does not have it","where":"order-7"}"#.to_vec(),
             b"id: 7:0\nevent: ledger\ndata: {\"height\":7,\"index\":0,\"kind\":\"X\",\"fields\":{}}\n\n".to_vec(),

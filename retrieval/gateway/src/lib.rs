@@ -19,6 +19,7 @@
 
 pub mod conditional;
 pub mod fetch;
+pub mod head;
 mod hot_store;
 mod library;
 pub mod path;

@@ -8,6 +8,8 @@
 //! 3. `Range`, for GET alone and only if `If-Range` agrees; other methods ignore it (RFC 9110 14.2);
 //! 4. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
 
+use std::fs::File;
+
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
@@ -61,6 +63,8 @@ pub(crate) enum Content {
 pub(crate) enum Sending {
     /// All bytes are read, in chunks of so many.
     Chunks(usize),
+    /// Ranges of plain files are left to the system; everything else comes in chunks.
+    Files(usize),
 }
 
 /// Where the body of an answer comes from.
@@ -72,6 +76,12 @@ pub(crate) enum Payload {
         length: Option<u64>,
         first: Option<Bytes>,
         source: Box<dyn ChunkSource>,
+    },
+    /// A range of a plain file.
+    File {
+        range: ByteRange,
+        file: File,
+        offset: u64,
     },
 }
 
@@ -153,7 +163,13 @@ fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
 }
 
 fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Result<Payload, RequestRejection> {
-    let Sending::Chunks(chunk_bytes) = sending;
+    let chunk_bytes = match sending {
+        Sending::Chunks(bytes) => bytes,
+        Sending::Files(bytes) => match reader.plain_file() {
+            Some((file, offset)) => return Ok(Payload::File { range, file, offset: offset + range.first }),
+            None => bytes,
+        },
+    };
     start_stream(Some(range.len()), Box::new(RangeChunks::new(reader, range, chunk_bytes)))
 }
 

@@ -65,6 +65,11 @@ impl Meter {
         Arc::new(Self { written: AtomicU64::new(0), current: Mutex::new(None), observer, peer })
     }
 
+    /// The socket took bytes.
+    pub(crate) fn add_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// The answer's head is about to be written.
     pub(crate) fn begin(&self, in_flight: InFlight) {
         self.finish();
@@ -116,20 +121,23 @@ pub(crate) fn head_bytes(status: StatusCode, headers: &HeaderMap) -> u64 {
 /// A socket that gives up when its peer takes nothing for too long, and counts what it took.
 pub(crate) struct MeteredStream {
     inner: TcpStream,
+    /// What was read before, and is to be read first.
+    unread: Vec<u8>,
     meter: Arc<Meter>,
     write_stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl MeteredStream {
-    pub(crate) fn new(inner: TcpStream, meter: Arc<Meter>, write_stall: Duration) -> Self {
-        Self { inner, meter, write_stall, stalled: None }
+    /// A socket of which `unread` was read already.
+    pub(crate) fn new(inner: TcpStream, unread: Vec<u8>, meter: Arc<Meter>, write_stall: Duration) -> Self {
+        Self { inner, unread, meter, write_stall, stalled: None }
     }
 
     fn after_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(count)) => {
-                self.meter.written.fetch_add(count as u64, Ordering::Relaxed);
+                self.meter.add_written(count as u64);
                 self.stalled = None;
                 Poll::Ready(Ok(count))
             }
@@ -151,6 +159,15 @@ impl MeteredStream {
 
 impl AsyncRead for MeteredStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            if self.unread.is_empty() {
+                self.unread = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }

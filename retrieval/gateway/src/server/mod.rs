@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod connection;
 mod content_type;
+mod fast;
 mod mount;
 mod rejection;
 mod routes;
@@ -39,6 +40,7 @@ use self::answer::{Payload, Prepared, RequestHead, Sending};
 use self::body::{GatewayBody, Handed, StreamBody};
 pub use self::connection::ServedRequest;
 use self::connection::{InFlight, Meter, MeteredStream, head_bytes};
+use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
 use crate::source::{ContentSource, SourceError};
@@ -69,6 +71,8 @@ pub struct GatewayOptions {
     pub shutdown_grace: Duration,
     /// What `Retry-After` says over a limit, in whole seconds. Default 2 s.
     pub retry_after: Duration,
+    /// Whether the loop in front of the HTTP library answers plain requests for plain files, by `sendfile`. Default yes.
+    pub sendfile: bool,
     /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
     pub mounts: Vec<Mount>,
     /// Sees every finished request.
@@ -88,6 +92,7 @@ impl Default for GatewayOptions {
             chunk_bytes: 256 << 10,
             shutdown_grace: Duration::from_secs(30),
             retry_after: Duration::from_secs(2),
+            sendfile: true,
             mounts: Vec::new(),
             observer: None,
         }
@@ -216,18 +221,44 @@ impl Gateway {
         stream: TcpStream,
         peer: SocketAddr,
         welcome: bool,
-        mut stopping: watch::Receiver<bool>,
+        stopping: watch::Receiver<bool>,
     ) {
         // Delays small answers otherwise; failing to set it costs nothing else.
         let _ = stream.set_nodelay(true);
+        let meter = Meter::new(self.options.observer.clone(), peer);
+        if !welcome || !self.options.sendfile {
+            return self.run_library(stream, Vec::new(), peer, meter, welcome, stopping).await;
+        }
+        match fast::run(&self, stream, &meter, stopping.clone()).await {
+            Ok(Left::Ended) => {}
+            // In a box: a connection that never comes here does not carry the library's state around.
+            Ok(Left::HandedOver { stream, unread }) => {
+                Box::pin(self.run_library(stream, unread, peer, meter.clone(), welcome, stopping)).await;
+            }
+            Err(error) => tracing::debug!(%peer, %error, "connection ended with an error"),
+        }
+        meter.finish();
+    }
+
+    /// Serves a connection by the HTTP library; it begins with bytes that were read before.
+    async fn run_library(
+        self: Arc<Self>,
+        stream: TcpStream,
+        unread: Vec<u8>,
+        peer: SocketAddr,
+        meter: Arc<Meter>,
+        welcome: bool,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let options = &self.options;
-        let meter = Meter::new(options.observer.clone(), peer);
-        let io = TokioIo::new(MeteredStream::new(stream, meter.clone(), options.write_stall));
+        let io = TokioIo::new(MeteredStream::new(stream, unread, meter.clone(), options.write_stall));
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(if welcome { options.head_timeout } else { options.head_timeout.min(REFUSAL_TIME) })
             .keep_alive(welcome)
+            // Whoever has asked all it wants may close its sending side.
+            .half_close(true)
             .max_headers(options.headers_max)
             .max_header_size(options.head_bytes_max)
             .max_buf_size(options.chunk_bytes.max(options.head_bytes_max));
@@ -256,15 +287,8 @@ impl Gateway {
         // The answer before this one is complete once the next request is read.
         meter.finish();
         let started = Instant::now();
+        let span = request_span(request.method(), request.uri().path());
         let path: String = request.uri().path().chars().take(256).collect();
-        let span = tracing::info_span!(
-            "gateway.request",
-            method = %request.method(),
-            path,
-            status = tracing::field::Empty,
-            bytes = tracing::field::Empty,
-            error = tracing::field::Empty,
-        );
         let method = request.method().clone();
         let handed = Arc::new(Handed::default());
         let mut response = match self.mount_of(&request, welcome) {
@@ -373,6 +397,18 @@ impl Gateway {
         let retry_after_seconds = self.options.retry_after.as_secs().max(1);
         RequestRejection::Busy { what, limit, retry_after_seconds }
     }
+}
+
+/// The span of one request.
+fn request_span(method: &Method, path: &str) -> tracing::Span {
+    tracing::info_span!(
+        "gateway.request",
+        %method,
+        path = path.get(..256).unwrap_or(path),
+        status = tracing::field::Empty,
+        bytes = tracing::field::Empty,
+        error = tracing::field::Empty,
+    )
 }
 
 /// How long a connection that is turned away may take to send its request.

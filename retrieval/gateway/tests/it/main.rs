@@ -5,6 +5,7 @@
 
 mod common;
 mod curl;
+mod fast;
 mod fetching;
 mod kill;
 mod limits;
