@@ -41,7 +41,11 @@ impl From<ReadError> for SourceError {
     }
 }
 
-pub(crate) fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
+/// Opens a range of a plain file for serving.
+///
+/// # Errors
+/// A file that is not there, or that changed since its import.
+pub fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
     let file = slice.open()?;
     Ok(Resource { bytes: slice.len, reader: Box::new(SliceReader { file, offset: slice.offset, len: slice.len }) })
 }

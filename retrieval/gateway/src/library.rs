@@ -45,6 +45,15 @@ impl Library {
         stored.chain(self.datasets.iter().cloned()).collect()
     }
 
+    /// The dataset with this root CID, in text, or with this name.
+    pub fn dataset(&self, root_or_name: &str) -> Option<Arc<Dataset>> {
+        let stored = self.store.as_ref().and_then(|store| store.find(root_or_name));
+        let is_it = |dataset: &&Arc<Dataset>| {
+            dataset.name() == root_or_name || root_or_name.parse().is_ok_and(|root: Cid| root == dataset.root())
+        };
+        stored.or_else(|| self.datasets.iter().find(is_it).cloned())
+    }
+
     /// The archives.
     pub fn archives(&self) -> &[CarArchive] {
         &self.archives

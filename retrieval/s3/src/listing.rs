@@ -194,7 +194,10 @@ mod tests {
     fn foreign_tokens_are_refused() {
         for token in ["", "at", "xx-00", "at-0", "at-zz", &format!("at-{}", "00".repeat(2000))] {
             let version = ListVersion::V2 { start_after: String::new(), continuation_token: Some(token.into()) };
-            assert!(page(&keys(&["a"]), &ListQuery { version, ..query("", "", 1) }).is_err() || token == "at-", "{token}");
+            assert!(
+                page(&keys(&["a"]), &ListQuery { version, ..query("", "", 1) }).is_err() || token == "at-",
+                "{token}"
+            );
         }
     }
 

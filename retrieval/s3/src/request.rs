@@ -122,10 +122,36 @@ pub struct Target {
 
 /// Query names that ask for parts of S3 that are not here.
 const ABSENT: [&str; 30] = [
-    "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory",
-    "legal-hold", "lifecycle", "logging", "metrics", "notification", "object-lock", "ownershipControls", "partNumber",
-    "policy", "policyStatus", "publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select",
-    "tagging", "torrent", "uploadId", "uploads", "website",
+    "accelerate",
+    "acl",
+    "analytics",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "website",
 ];
 
 /// Reads what a request asks for. `prefix` is where the interface is mounted, without a slash at its end.
@@ -237,7 +263,8 @@ fn number(head: &RequestHead, name: &'static str, max: usize, min: usize) -> Res
     let Some(text) = head.parameter(name).filter(|text| !text.is_empty()) else { return Ok(max) };
     let digits = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
     let value = text.parse::<usize>().ok().filter(|value| digits && *value >= min);
-    let refused = || S3Rejection::new(ErrorCode::InvalidArgument, format!("{name} is a number from {min} on, got {text:?}"));
+    let refused =
+        || S3Rejection::new(ErrorCode::InvalidArgument, format!("{name} is a number from {min} on, got {text:?}"));
     value.map(|value| value.min(max)).ok_or_else(refused)
 }
 
@@ -253,7 +280,8 @@ mod tests {
 
     #[test]
     fn actions_follow_method_path_and_query() {
-        let code = |method, path, query| ask(method, path, query).map(|target| target.action).map_err(|error| error.code);
+        let code =
+            |method, path, query| ask(method, path, query).map(|target| target.action).map_err(|error| error.code);
         assert!(matches!(code(Method::GET, "/s3", ""), Ok(Action::ListBuckets { .. })));
         assert_eq!(code(Method::HEAD, "/s3/b", ""), Ok(Action::HeadBucket));
         assert_eq!(code(Method::GET, "/s3/b/", "location"), Ok(Action::GetBucketLocation));

@@ -20,7 +20,9 @@ pub fn parse_basic(text: &str) -> Option<u64> {
         return None;
     }
     let number = |range: std::ops::Range<usize>| -> Option<u64> {
-        bytes[range].iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))
+        bytes[range]
+            .iter()
+            .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))
     };
     let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
     let (hour, minute, second) = (number(9..11)?, number(11..13)?, number(13..15)?);
@@ -106,8 +108,15 @@ mod tests {
     #[test]
     fn what_is_no_moment_is_refused() {
         for text in [
-            "", "20130524T000000", "20130524t000000Z", "20131324T000000Z", "20130230T000000Z", "20130524T240000Z",
-            "19691231T235959Z", "2013052AT000000Z", "20130524T00000\u{e9}",
+            "",
+            "20130524T000000",
+            "20130524t000000Z",
+            "20131324T000000Z",
+            "20130230T000000Z",
+            "20130524T240000Z",
+            "19691231T235959Z",
+            "2013052AT000000Z",
+            "20130524T00000\u{e9}",
         ] {
             assert_eq!(parse_basic(text), None, "{text}");
         }

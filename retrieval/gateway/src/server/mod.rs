@@ -38,6 +38,7 @@ use self::answer::{Payload, Prepared, RequestHead};
 use self::body::{GatewayBody, Handed, StreamBody};
 pub use self::connection::ServedRequest;
 use self::connection::{InFlight, Meter, MeteredStream, head_bytes};
+pub use self::content_type::by_name as media_type;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
 use crate::source::{ContentSource, SourceError};

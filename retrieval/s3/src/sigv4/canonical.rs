@@ -45,7 +45,8 @@ pub fn request(head: &RequestHead, authorization: &Authorization) -> Result<Stri
 }
 
 fn header(head: &RequestHead, name: &str) -> Result<String, S3Rejection> {
-    let missing = || S3Rejection::new(ErrorCode::SignatureDoesNotMatch, format!("the signed header {name:?} is missing"));
+    let missing =
+        || S3Rejection::new(ErrorCode::SignatureDoesNotMatch, format!("the signed header {name:?} is missing"));
     let lines: Option<Vec<&str>> = head.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
     let lines = lines.filter(|lines| !lines.is_empty()).ok_or_else(missing)?;
     let tidy = |line: &&str| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");

@@ -158,7 +158,8 @@ impl Authorization {
 
     fn from_header(head: &RequestHead) -> Result<Self, S3Rejection> {
         let malformed = |what: &str| S3Rejection::new(ErrorCode::AuthorizationHeaderMalformed, what);
-        let text = head.header("authorization").ok_or_else(|| malformed("expected one Authorization header of ASCII"))?;
+        let text =
+            head.header("authorization").ok_or_else(|| malformed("expected one Authorization header of ASCII"))?;
         let Some(rest) = text.strip_prefix(ALGORITHM) else { return Err(other_version()) };
         let (mut credential, mut signed, mut signature) = (None, None, None);
         for part in rest.split(',') {
@@ -170,12 +171,14 @@ impl Authorization {
             }
         }
         let all = credential.zip(signed).zip(signature);
-        let ((credential, signed), signature) = all.ok_or_else(|| malformed("expected Credential, SignedHeaders and Signature"))?;
+        let ((credential, signed), signature) =
+            all.ok_or_else(|| malformed("expected Credential, SignedHeaders and Signature"))?;
         let timestamp = match head.header("x-amz-date") {
             Some(date) => date.to_owned(),
             None => {
                 let date = head.header("date").and_then(time::parse_http_date);
-                let missing = || S3Rejection::new(ErrorCode::AccessDenied, "a signed request carries x-amz-date or Date");
+                let missing =
+                    || S3Rejection::new(ErrorCode::AccessDenied, "a signed request carries x-amz-date or Date");
                 time::iso8601(date.ok_or_else(missing)?).replace(['-', ':'], "").replace(".000", "")
             }
         };
@@ -258,7 +261,9 @@ impl Authorization {
             return Err(self.malformed(format!("the service {service:?} is wrong; expecting \"s3\"")));
         }
         if self.timestamp.get(..8) != Some(date) {
-            return Err(self.malformed(format!("the credential is for {date:?}, the request from {:?}", self.timestamp)));
+            return Err(
+                self.malformed(format!("the credential is for {date:?}, the request from {:?}", self.timestamp))
+            );
         }
         Ok(())
     }
