@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, ReadError};
+use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, PieceGroups, ReadError, StoreError};
 use cairn_protocol::CommP;
 use cid::Cid;
 
@@ -112,6 +112,13 @@ impl ContentSource for HotStore {
 
     fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError> {
         HotStore::block(self, cid).map(block_resource).transpose()
+    }
+
+    fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
+        HotStore::piece_groups(self, comm_p).map_err(|error| match error {
+            StoreError::Read(error) => error.into(),
+            other => SourceError::Damaged { what: "the groups of a piece".into(), detail: other.to_string() },
+        })
     }
 
     fn counts(&self) -> SourceCounts {

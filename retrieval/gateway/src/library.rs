@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use cairn_content::{CarArchive, Dataset, HotStore};
+use cairn_content::{PieceGroups, CarArchive, Dataset, HotStore};
 use cairn_protocol::CommP;
 use cid::Cid;
 
@@ -85,6 +85,10 @@ impl ContentSource for Library {
             return block_resource(block).map(Some);
         }
         self.archives.iter().find_map(|archive| archive.block(cid)).map(|slice| open(&slice)).transpose()
+    }
+
+    fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
+        self.store.as_ref().map_or(Ok(None), |store| ContentSource::piece_groups(store.as_ref(), comm_p))
     }
 
     fn counts(&self) -> SourceCounts {

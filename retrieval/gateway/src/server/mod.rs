@@ -13,6 +13,7 @@ mod body;
 mod connection;
 mod content_type;
 mod mount;
+mod proofs;
 mod rejection;
 mod routes;
 
