@@ -300,7 +300,8 @@ impl RangeProof {
         let word = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
         let (payload_bytes, padded, first) = (word(8), word(16), word(24));
         let count = u64::from(u32::from_le_bytes(header[32..].try_into().expect("four bytes")));
-        let shape = Shape::of(payload_bytes).ok_or(number("expected a payload within the largest sector", payload_bytes))?;
+        let shape =
+            Shape::of(payload_bytes).ok_or(number("expected a payload within the largest sector", payload_bytes))?;
         if shape.padded.0 != padded {
             return Err(number("expected the padded bytes that go with the payload", padded));
         }
@@ -412,7 +413,18 @@ mod tests {
 
     #[test]
     fn groups_lead_to_the_commitment_of_the_whole() {
-        for bytes in [0, 1, 127, 128, 65_000, GROUP_BYTES - 1, GROUP_BYTES, GROUP_BYTES + 1, 3 * GROUP_BYTES, 5 * GROUP_BYTES - 77] {
+        for bytes in [
+            0,
+            1,
+            127,
+            128,
+            65_000,
+            GROUP_BYTES - 1,
+            GROUP_BYTES,
+            GROUP_BYTES + 1,
+            3 * GROUP_BYTES,
+            5 * GROUP_BYTES - 77,
+        ] {
             let payload = payload(bytes);
             let groups = groups(&payload);
             assert_eq!(groups.commitment(), naive(&payload), "{bytes} bytes");

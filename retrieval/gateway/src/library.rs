@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use cairn_content::{PieceGroups, CarArchive, Dataset, HotStore};
+use cairn_content::{CarArchive, Dataset, HotStore, PieceGroups};
 use cairn_protocol::CommP;
 use cid::Cid;
 

@@ -13,7 +13,7 @@ use cairn_protocol::piece_cid_v2;
 use cid::Cid;
 use hyper::header::HeaderName;
 
-use super::answer::{CACHE_IMMUTABLE, Found, RequestHead, value};
+use super::answer::{CACHE_IMMUTABLE, Content, Found, RequestHead, value};
 use super::body::read_chunk;
 use super::rejection::RequestRejection;
 use super::routes::{parse_piece, query_value};
@@ -54,7 +54,7 @@ pub(crate) fn piece_range(
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/octet-stream",
         more: vec![(X_PROOF_BYTES, value(&proven))],
-        resource: Resource::of_bytes(proof.encode()),
+        content: Content::Bytes(Resource::of_bytes(proof.encode())),
     })
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn outboard(source: &dyn ContentSource, text: &str) -> Result<Found, 
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/vnd.ipld.car",
         more: Vec::new(),
-        resource: Resource::of_bytes(archive),
+        content: Content::Bytes(Resource::of_bytes(archive)),
     })
 }
 
