@@ -10,6 +10,7 @@ mod kill;
 mod limits;
 mod mounting;
 mod pieces;
+mod proofs;
 mod proxy;
 mod serving;
 mod trustless;
