@@ -32,6 +32,9 @@ printf '== tests\n'
 scripts/setup.sh test
 cargo test --locked --release --workspace --no-fail-fast
 
+printf '== S3, by its clients\n'
+scripts/test-s3.sh
+
 printf '== demo, through the binary\n'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -8,18 +8,22 @@
 
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, resolve};
-use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, Trailing, WalkLimits};
+use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, RangeProof, Trailing, WalkLimits};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
 use cairn_ledger::{ChainId, SignedTransaction, codec};
-use cairn_protocol::parse_piece_cid;
+use cairn_protocol::{CommP, parse_piece_cid};
 use cairn_rpc::client::SseParser;
 use cairn_rpc::{EventId, Problem, page, wire};
+use cairn_s3::request::RequestHead;
+use cairn_s3::sigv4::{Authorization, SecretKey};
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
 use cairn_sector::update::UpdateProof;
 use cid::Cid;
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderValue};
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
@@ -30,7 +34,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 14] = [
+pub const ENTRIES: [Entry; 16] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -45,6 +49,8 @@ pub const ENTRIES: [Entry; 14] = [
     ("drand_round", drand_round),
     ("rpc_request", rpc_request),
     ("rpc_stream", rpc_stream),
+    ("range_proof", range_proof),
+    ("s3_request", s3_request),
 ];
 
 /// A proof of replication, in both encodings.
@@ -235,9 +241,39 @@ pub fn rpc_stream(bytes: &[u8]) {
     let _ = serde_json::from_slice::<wire::PostDuties>(bytes);
 }
 
+/// A proof for a range of a piece: what is accepted has exactly one encoding, and leads to no commitment of a stranger.
+pub fn range_proof(bytes: &[u8]) {
+    if let Ok(proof) = RangeProof::decode(bytes) {
+        assert_eq!(proof.encode(), bytes);
+        let range = proof.bytes();
+        assert!(range.start <= range.end);
+        let _ = proof.verify(&CommP([0; 32]));
+    }
+}
+
+/// A request of S3: three lines that are its path, its query and its `Authorization`.
+pub fn s3_request(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut text = || std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
+    let (path, query, authorization) = (text(), text(), text());
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(authorization) {
+        headers.insert("authorization", value);
+        headers.insert("x-amz-date", HeaderValue::from_static("20130524T000000Z"));
+        headers.insert("x-amz-content-sha256", HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+    }
+    let Ok(head) = RequestHead::new(Method::GET, path, Some(query), headers) else { return };
+    let _ = cairn_s3::request::target(&head, "");
+    if let Ok(Some(claim)) = Authorization::read(&head) {
+        let verified = claim.verify(&head, &SecretKey::new("nobody has it".into()), "us-east-1", 1_369_353_600);
+        assert!(verified.is_err(), "nobody has the key");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cairn_content::PieceGroups;
     use cairn_ledger::payments::{ChannelId, Voucher};
     use cairn_ledger::{Command, Transaction, address_of};
     use ed25519_consensus::SigningKey;
@@ -267,6 +303,10 @@ mod tests {
             b"bafkzcibcpybwiktap34inmaex4wbs6cghlq5i2j2yd2bb2zndn5ep7ralzphkdy".to_vec(),
             b"12345:67".to_vec(),
             b"GET /data/x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n".to_vec(),
+            PieceGroups::read(&[5u8; 3_000_000][..]).unwrap().unwrap().prove(0..1_100_000).unwrap().encode(),
+            b"/b/a%20c\nlist-type=2&max-keys=7\nAWS4-HMAC-SHA256 Credential=a/20130524/us-east-1/s3/aws4_request, \
+              SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+                .to_vec(),
             b"6f72646572732f3137".to_vec(),
             br#"{"code":"not_found","what":"the ledger does not have it","where":"order-7"}"#.to_vec(),
             b"id: 7:0\nevent: ledger\ndata: {\"height\":7,\"index\":0,\"kind\":\"X\",\"fields\":{}}\n\n".to_vec(),

@@ -10,6 +10,7 @@
 //! 3. [`Dataset::pieces`] cuts the graph, in depth-first pre-order, into CARv1 archives that fit a sector
 //!    ([`PieceLayout`]). A piece is a list of segments: a few inline bytes of framing, then a range of a plain file, and so
 //!    on. It is read, hashed ([`PieceLayout::commitment`]) and served without ever existing as a file.
+//!    A [`RangeProof`] says that some of its bytes are those under its CommP.
 //! 4. [`restore`] goes the other way: pieces in, plain files out, every block checked against its CID.
 //! 5. [`DagWalk`] tells a client that holds only a root CID which blocks to ask for, and ends with the list of files and
 //!    leaves. It does no I/O itself.
@@ -37,6 +38,7 @@ mod hamt;
 mod hash;
 mod index;
 mod piece;
+mod piece_proof;
 mod restore;
 mod scan;
 mod source;
@@ -56,6 +58,7 @@ pub use dagpb::{DagPbRejection, PbLink, PbNode};
 pub use dataset::{Dataset, DatasetKind, FileEntry, ImportError, ImportOptions, VerifyError};
 pub use index::{IndexError, IndexRejection};
 pub use piece::{LayoutRejection, PieceLayout, PieceReader};
+pub use piece_proof::{GROUP_BYTES, PieceGroups, RangeProof, RangeProofRejection, VerifiedGroups};
 pub use restore::{RestoreError, RestoreOptions, Restored, restore};
 pub use scan::{ImportRejection, Selection, SkipReason, Skipped};
 pub use source::{ByteSource, FileSlice, FileStamp, ReadError};

@@ -23,6 +23,7 @@ use crate::block::CID_BYTES;
 use crate::car;
 use crate::dag::{Block, Place};
 use crate::dataset::Dataset;
+use crate::piece_proof::PieceGroups;
 use crate::source::{ByteSource, FileSlice, ReadError, open_stamped, read_exact_at};
 use crate::varint;
 
@@ -218,6 +219,20 @@ impl PieceLayout {
             }
             hasher.update(&buffer[..count]);
         }
+    }
+
+    /// Reads the piece once and gives the roots of its groups, from which CommP and proofs follow; nothing if it is larger
+    /// than the largest sector.
+    pub fn groups(&self) -> Result<Option<PieceGroups>, ReadError> {
+        let mut reader = self.reader();
+        PieceGroups::read(&mut reader).map_err(|error| {
+            let path = self.dataset.base().to_owned();
+            // The reader's own error is inside; anything else is the system's.
+            match error.downcast::<ReadError>() {
+                Ok(error) => error,
+                Err(error) => ReadError::io(&path, error),
+            }
+        })
     }
 
     /// What lies at `range`, in order: inline bytes and ranges of plain files. Bytes beyond the payload are left out.

@@ -4,6 +4,7 @@
 //! <dir>/datasets/<root CID>/dataset.cbor       index, see `index`
 //!                           files/…            the plain files, if the store owns them
 //!                           pieces-<max>.cbor  CommP of each piece, for one limit of unpadded bytes
+//!                           groups-<CommP>     roots of a piece's groups, from which range proofs are made
 //! <dir>/staging/fetch-<root CID>/files/…       a fetch in progress; kept over restarts, so that it can resume
 //!                                scratch/      whatever the fetcher wants to remember
 //!               import-<n>/…                   an import in progress; removed when the store opens
@@ -27,7 +28,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cairn_protocol::{CommP, PaddedBytes, UnpaddedBytes};
 use cairn_sector::pieces::PieceCommitment;
@@ -39,6 +40,7 @@ use crate::durable::{self, AtPath, PathError};
 use crate::envelope;
 use crate::index::{FILES, IndexError, IndexRejection, read_bounded};
 use crate::piece::{LayoutRejection, PieceLayout};
+use crate::piece_proof::PieceGroups;
 use crate::scan::{self, Scan, Selection};
 use crate::source::{ByteSource, FileStamp, ReadError, open_stamped};
 use crate::staging::Staging;
@@ -157,6 +159,8 @@ pub struct HotStore {
     damaged: Vec<DamagedDataset>,
     /// Number of the next temporary folder.
     next: AtomicU64,
+    /// Held while a piece is read again for its groups.
+    regrouping: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -203,7 +207,7 @@ impl HotStore {
                 Err(reason) => damaged.push(DamagedDataset { path, reason }),
             }
         }
-        Ok(HotStore { dir, state: RwLock::new(state), damaged, next: AtomicU64::new(0) })
+        Ok(HotStore { dir, state: RwLock::new(state), damaged, next: AtomicU64::new(0), regrouping: Mutex::default() })
     }
 
     /// Folders that were not loaded when the store opened.
@@ -352,7 +356,15 @@ impl HotStore {
         let dataset = self.get(root).ok_or(StoreError::Unknown { root: *root })?;
         let mut pieces = Vec::new();
         for layout in dataset.pieces(max)? {
-            pieces.push(StoredPiece { commitment: layout.commitment()?, layout, max });
+            let commitment = match layout.groups()? {
+                Some(groups) => {
+                    let commitment = groups.commitment();
+                    durable::write(&self.groups_path(root, &commitment.comm_p), &groups.to_bytes())?;
+                    commitment
+                }
+                None => layout.commitment()?,
+            };
+            pieces.push(StoredPiece { commitment, layout, max });
         }
         let records = pieces.iter().map(|piece| PieceRecord {
             comm_p: piece.commitment.comm_p,
@@ -368,6 +380,30 @@ impl HotStore {
         durable::write(&path, &envelope::encode(PIECES_MAGIC, PIECES_VERSION, &record))?;
         state.insert_cut(*root, max, pieces.clone());
         Ok(pieces)
+    }
+
+    /// The roots of a piece's groups. They are kept since the piece was added; if they are gone or damaged, the piece is read
+    /// once more, one piece at a time. Nothing if the store has no such piece.
+    pub fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, StoreError> {
+        let Some(piece) = self.piece(comm_p) else { return Ok(None) };
+        let path = self.groups_path(&piece.layout.dataset().root(), comm_p);
+        let kept = || PieceGroups::from_bytes(&fs::read(&path).ok()?, &piece.commitment);
+        if let Some(groups) = kept() {
+            return Ok(Some(groups));
+        }
+        let _one_at_a_time = self.regrouping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(groups) = kept() {
+            return Ok(Some(groups));
+        }
+        let groups = piece.layout.groups()?.filter(|groups| groups.commitment() == piece.commitment);
+        if let Some(groups) = &groups {
+            durable::write(&path, &groups.to_bytes())?;
+        }
+        Ok(groups)
+    }
+
+    fn groups_path(&self, root: &Cid, comm_p: &CommP) -> PathBuf {
+        self.dir.join("datasets").join(root.to_string()).join(format!("groups-{comm_p}"))
     }
 
     /// Hashes all files of a dataset and compares. If only modification times differ (the folder was moved or restored),

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, ReadError};
+use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, PieceGroups, ReadError, StoreError};
 use cairn_protocol::CommP;
 use cid::Cid;
 
@@ -45,7 +45,11 @@ impl From<ReadError> for SourceError {
     }
 }
 
-pub(crate) fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
+/// Opens a range of a plain file for serving.
+///
+/// # Errors
+/// A file that is not there, or that changed since its import.
+pub fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
     let file = slice.open()?;
     Ok(Resource { bytes: slice.len, reader: Box::new(SliceReader { file, offset: slice.offset, len: slice.len }) })
 }
@@ -112,6 +116,13 @@ impl ContentSource for HotStore {
 
     fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError> {
         HotStore::block(self, cid).map(block_resource).transpose()
+    }
+
+    fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
+        HotStore::piece_groups(self, comm_p).map_err(|error| match error {
+            StoreError::Read(error) => error.into(),
+            other => SourceError::Damaged { what: "the groups of a piece".into(), detail: other.to_string() },
+        })
     }
 
     fn counts(&self) -> SourceCounts {

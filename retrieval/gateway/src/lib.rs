@@ -32,10 +32,11 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
+pub use hot_store::open as file_resource;
 pub use library::Library;
 pub use server::{
     GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
-    ServedRequest, range_body, serve,
+    ServedRequest, media_type, range_body, serve,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,

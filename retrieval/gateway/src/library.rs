@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use cairn_content::{CarArchive, Dataset, HotStore};
+use cairn_content::{CarArchive, Dataset, HotStore, PieceGroups};
 use cairn_protocol::CommP;
 use cid::Cid;
 
@@ -45,6 +45,15 @@ impl Library {
         stored.chain(self.datasets.iter().cloned()).collect()
     }
 
+    /// The dataset with this root CID, in text, or with this name.
+    pub fn dataset(&self, root_or_name: &str) -> Option<Arc<Dataset>> {
+        let stored = self.store.as_ref().and_then(|store| store.find(root_or_name));
+        let is_it = |dataset: &&Arc<Dataset>| {
+            dataset.name() == root_or_name || root_or_name.parse().is_ok_and(|root: Cid| root == dataset.root())
+        };
+        stored.or_else(|| self.datasets.iter().find(is_it).cloned())
+    }
+
     /// The archives.
     pub fn archives(&self) -> &[CarArchive] {
         &self.archives
@@ -76,6 +85,10 @@ impl ContentSource for Library {
             return block_resource(block).map(Some);
         }
         self.archives.iter().find_map(|archive| archive.block(cid)).map(|slice| open(&slice)).transpose()
+    }
+
+    fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
+        self.store.as_ref().map_or(Ok(None), |store| ContentSource::piece_groups(store.as_ref(), comm_p))
     }
 
     fn counts(&self) -> SourceCounts {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use cairn_content::PieceGroups;
 use cairn_protocol::{CommP, PaddedBytes};
 use cid::Cid;
 
@@ -158,6 +159,14 @@ pub trait ContentSource: Send + Sync + 'static {
     /// # Errors
     /// [`SourceError`] if it is listed but cannot be opened.
     fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError>;
+
+    /// The groups of a piece, from which range proofs are made; `None` if it is not here, or if this source makes no proofs.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it should be here but cannot be read.
+    fn piece_groups(&self, _comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
+        Ok(None)
+    }
 
     /// How much is held.
     fn counts(&self) -> SourceCounts;

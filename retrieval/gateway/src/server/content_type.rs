@@ -7,7 +7,7 @@
 const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The media type for a file name.
-pub(crate) fn by_name(name: &str) -> &'static str {
+pub fn by_name(name: &str) -> &'static str {
     let extension = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => extension.to_ascii_lowercase(),
         _ => return OCTET_STREAM,

@@ -80,6 +80,12 @@ pub enum RequestRejection {
         /// What it must be.
         expected: &'static str,
     },
+    /// The interior nodes are too many for one answer.
+    #[error("the interior nodes have more than {max} bytes; ask for the files or folders below one by one")]
+    OutboardTooLarge {
+        /// Most bytes of an answer.
+        max: usize,
+    },
     /// `If-Match` names other bytes.
     #[error("If-Match does not name the entity tag {etag}")]
     Precondition {
@@ -114,6 +120,7 @@ impl RequestRejection {
             Self::Route | Self::NotFound { .. } | Self::PayloadLength { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::OutboardTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Host | Self::Path(_) | Self::Cid { .. } | Self::Query { .. } => StatusCode::BAD_REQUEST,
             Self::Format { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::Graph { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -139,6 +146,7 @@ impl RequestRejection {
             Self::Format { .. } => "format_not_served",
             Self::Graph { .. } => "bad_graph",
             Self::Query { .. } => "bad_query",
+            Self::OutboardTooLarge { .. } => "outboard_too_large",
             Self::Precondition { .. } => "precondition_failed",
             Self::Range { .. } => "range_not_satisfiable",
             Self::Busy { .. } => "busy",

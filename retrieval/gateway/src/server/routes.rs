@@ -1,8 +1,10 @@
-//! The four routes, from a request head to an object of the source.
+//! The routes, from a request head to an object of the source.
 //!
 //! | route | names | body |
 //! | --- | --- | --- |
 //! | `/piece/{cid}` | PieceCID version 1 or 2 | raw unpadded bytes of the piece |
+//! | `/piece/{cid}/proof?range=a-b` | the same, and bytes of it | a proof for the groups around them, see `proofs` |
+//! | `/outboard/{cid}` | CID of a file or folder | its interior nodes as a CAR, see `proofs` |
 //! | `/data/{dataset}/{path}` | root CID or registered name, then a path | a file, or a folder as JSON |
 //! | `/ipfs/{cid}/{path}` | any CID, then a path | block, archive or file: see `trustless` |
 //! | `/health` | | JSON |
@@ -14,7 +16,7 @@
 
 use std::sync::Arc;
 
-use cairn_protocol::{parse_piece_cid, piece_cid_v1, piece_cid_v2};
+use cairn_protocol::{PieceCid, parse_piece_cid, piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
@@ -23,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::{self, CACHE_IMMUTABLE, CACHE_NAMED, Content, Found, Prepared, RequestHead, Sending, value};
 use super::content_type;
+use super::proofs;
 use super::rejection::RequestRejection;
 use super::trustless::{self, Answer};
 use crate::conditional::ETag;
@@ -45,7 +48,12 @@ pub(crate) fn prepare(
     sending: Sending,
 ) -> Result<Prepared, RequestRejection> {
     let found = if let Some(rest) = head.path.strip_prefix("/piece/") {
-        piece(source.as_ref(), rest)?
+        match rest.strip_suffix("/proof") {
+            Some(cid) => proofs::piece_range(source.as_ref(), head, cid)?,
+            None => piece(source.as_ref(), rest)?,
+        }
+    } else if let Some(rest) = head.path.strip_prefix("/outboard/") {
+        proofs::outboard(source.as_ref(), rest)?
     } else if let Some(rest) = head.path.strip_prefix("/data/") {
         data(source, head, rest)?
     } else if let Some(rest) = head.path.strip_prefix("/ipfs/") {
@@ -80,10 +88,15 @@ pub(crate) fn health(
     answer::json(head, StatusCode::OK, &body)
 }
 
-fn piece(source: &dyn ContentSource, rest: &str) -> Result<Found, RequestRejection> {
+/// Reads a PieceCID.
+pub(crate) fn parse_piece(text: &str) -> Result<PieceCid, RequestRejection> {
     let rejected = |detail: String| RequestRejection::Cid { expected: "a PieceCID of version 1 or 2", detail };
-    let cid = Cid::try_from(rest).map_err(|error| rejected(error.to_string()))?;
-    let asked = parse_piece_cid(&cid).map_err(|error| rejected(error.to_string()))?;
+    let cid = Cid::try_from(text).map_err(|error| rejected(error.to_string()))?;
+    parse_piece_cid(&cid).map_err(|error| rejected(error.to_string()))
+}
+
+fn piece(source: &dyn ContentSource, rest: &str) -> Result<Found, RequestRejection> {
+    let asked = parse_piece(rest)?;
     let held = source.piece(&asked.comm_p)?.ok_or(RequestRejection::NotFound { kind: "piece" })?;
     let other = asked.size.filter(|size| size.payload_bytes != held.resource.bytes);
     if let Some(size) = other {

@@ -11,6 +11,7 @@ mod kill;
 mod limits;
 mod mounting;
 mod pieces;
+mod proofs;
 mod proxy;
 mod serving;
 mod trustless;

@@ -11,6 +11,7 @@ use clap::Args;
   cairn gateway --data ~/datasets/photos
   cairn gateway --listen 0.0.0.0:8480 --car archive.car --car another.car
   cairn gateway --listen 127.0.0.1:0 --data photos --json
+  cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
 lies; a file that changes afterwards is refused, not served. One line for each thing that is served says its root CID and its
@@ -28,6 +29,16 @@ pub struct GatewayArguments {
     /// A hot store, as a provider keeps it; nobody else may have it open
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Serve the read side of S3 here too (path style): a dataset is a bucket, by name or root CID; also at /s3 of the gateway
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub s3: Option<SocketAddr>,
+    /// Keys of the S3 interface, one a line: ACCESS-KEY SECRET-KEY read; a line `anonymous read` lets the nameless read.
+    /// Without a file everybody may read
+    #[arg(long, value_name = "FILE", requires = "s3")]
+    pub s3_key: Option<PathBuf>,
+    /// Region that S3's signatures must name
+    #[arg(long, value_name = "NAME", default_value = "us-east-1", requires = "s3")]
+    pub s3_region: String,
     /// Most connections at a time; each needs a file descriptor
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub connections: usize,

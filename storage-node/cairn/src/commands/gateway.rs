@@ -5,13 +5,15 @@
 //! 3. The gateway runs until a signal; running transfers get its grace time.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
-use cairn_gateway::{GatewayOptions, Library, serve};
+use cairn_gateway::{GatewayOptions, Library, Mount, serve};
+use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -24,6 +26,7 @@ use crate::progress::Stage;
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
     Gateway { url: String },
+    S3 { url: String },
     Dataset { root: String, url: String, name: String, files: usize, bytes: u64 },
     Car { root: Option<String>, url: Option<String>, path: String, blocks: usize, bytes: u64, left_out: u64 },
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gateway { url } => write!(f, "gateway: {url}"),
+            Self::S3 { url } => write!(f, "s3: {url}"),
             Self::Dataset { root, url, name, files, bytes } => {
                 write!(f, "{root}  {url}  {name}: {files} files, {bytes} bytes")
             }
@@ -127,25 +131,72 @@ fn print(lines: &[Line], json: bool) -> anyhow::Result<()> {
     stdout.flush().context("cannot write to standard output")
 }
 
+/// The interface of S3 as it was asked for.
+fn s3_handler(arguments: &GatewayArguments, library: &Arc<Library>, prefix: &str) -> anyhow::Result<Mount> {
+    let keys = match &arguments.s3_key {
+        None => AccessKeys::open(),
+        Some(path) => {
+            let named = || format!("--s3-key {}", path.display());
+            let text = std::fs::read_to_string(path).with_context(named)?;
+            AccessKeys::parse(&text).with_context(named)?
+        }
+    };
+    let options =
+        S3Options { prefix: prefix.into(), region: arguments.s3_region.clone(), keys, ..S3Options::default() };
+    let handler = Arc::new(S3Handler::new(library.clone(), options));
+    Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))?;
+    let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+    Ok((listener, url))
+}
+
 /// Runs the command.
 pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
-    let library = open(&arguments)?;
-    let options = GatewayOptions {
+    let library = Arc::new(open(&arguments)?);
+    let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
         ..GatewayOptions::default()
     };
+    let mut s3_options = options.clone();
+    if arguments.s3.is_some() {
+        options.mounts.push(s3_handler(&arguments, &library, "/s3")?);
+        s3_options.mounts.push(s3_handler(&arguments, &library, "")?);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
-        let listen = arguments.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}"))?;
-        let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
-        print(&lines(&library, url), arguments.json)?;
+        let (listener, url) = bind(arguments.listen, "--listen").await?;
+        let mut lines = lines(&library, url);
+        let s3 = match arguments.s3 {
+            None => None,
+            Some(address) => {
+                let (listener, url) = bind(address, "--s3").await?;
+                lines.insert(1, Line::S3 { url });
+                Some(listener)
+            }
+        };
+        print(&lines, arguments.json)?;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+            _ = stopped.wait_for(|stop| *stop).await;
+        };
         let signal = async {
             if let Err(error) = ended_by_signal().await {
                 eprintln!("cairn: note: cannot listen for signals: {error}");
             }
+            stop.send_replace(true);
+            Ok(())
         };
-        serve(listener, Arc::new(library), options, signal).await.context("--connections, --transfers")
+        let s3_serving = async {
+            match s3 {
+                None => Ok(()),
+                Some(listener) => serve(listener, library.clone(), s3_options, until(stopped.clone())).await,
+            }
+        };
+        let serving = serve(listener, library.clone(), options, until(stopped.clone()));
+        tokio::try_join!(signal, serving, s3_serving).map(drop).context("--connections, --transfers")
     })
 }

@@ -1,0 +1,232 @@
+//! The interface as a handler that a gateway mounts: authorises, finds, answers.
+//!
+//! Everything that may block (finding, sorting, opening) runs on the blocking pool; bodies of objects stream from there in
+//! chunks. Every answer carries `x-amz-request-id`; a refusal is XML with the code of S3, without a body for HEAD.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use cairn_content::Dataset;
+use cairn_gateway::{MountedAnswer, MountedBody, MountedHandler, file_resource, media_type, range_body};
+use cid::Cid;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::access::AccessKeys;
+use crate::bucket::{self, IndexCache, Shelf};
+use crate::error::{ErrorCode, S3Rejection};
+use crate::object::{self, ObjectInfo};
+use crate::request::{self, Action, RequestHead, Target};
+use crate::{listing, time, xml};
+
+const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const X_AMZ_BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+const X_CAIRN_ROOT: HeaderName = HeaderName::from_static("x-cairn-root");
+
+/// For a bucket that is a root CID.
+const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
+/// For a bucket that is a name.
+const CACHE_NAMED: &str = "public, max-age=5";
+
+/// The clock; a test brings its own.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// What an interface needs to know.
+#[derive(Clone)]
+pub struct S3Options {
+    /// Where it is mounted, without a slash at the end; empty for a listener of its own.
+    pub prefix: String,
+    /// The region that signatures must name. Default `us-east-1`, which clients take unasked.
+    pub region: String,
+    /// Who may read.
+    pub keys: AccessKeys,
+    /// Bytes of a read from the disk. Default 256 KiB.
+    pub chunk_bytes: usize,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            region: "us-east-1".into(),
+            keys: AccessKeys::open(),
+            chunk_bytes: 256 << 10,
+            clock: Arc::new(SystemTime::now),
+        }
+    }
+}
+
+impl std::fmt::Debug for S3Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Options").field("prefix", &self.prefix).field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Datasets as buckets.
+pub struct S3Handler {
+    inner: Arc<Inner>,
+    /// Distinguishes the requests of one process in its logs and answers.
+    next_request: AtomicU64,
+}
+
+struct Inner {
+    shelf: Arc<dyn Shelf>,
+    options: S3Options,
+    indexes: IndexCache,
+}
+
+impl S3Handler {
+    /// Serves what is on a shelf.
+    pub fn new(shelf: Arc<dyn Shelf>, options: S3Options) -> Self {
+        let inner = Arc::new(Inner { shelf, options, indexes: IndexCache::default() });
+        Self { inner, next_request: AtomicU64::new(1) }
+    }
+}
+
+impl MountedHandler for S3Handler {
+    fn answer(&self, request: Request<Incoming>) -> MountedAnswer<'_> {
+        let request_id = format!("{:016x}", self.next_request.fetch_add(1, Ordering::Relaxed));
+        Box::pin(async move {
+            let (parts, _) = request.into_parts();
+            let inner = Arc::clone(&self.inner);
+            let span = tracing::Span::current();
+            let answering = tokio::task::spawn_blocking(move || {
+                let _entered = span.entered();
+                inner.respond(parts, &request_id)
+            });
+            answering.await.unwrap_or_else(|lost| {
+                tracing::error!(%lost, "an answer was lost");
+                let mut response = Response::new(empty());
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            })
+        })
+    }
+}
+
+impl Inner {
+    /// Never fails: a refusal is an answer too.
+    fn respond(&self, parts: Parts, request_id: &str) -> Response<MountedBody> {
+        let (path, method) = (parts.uri.path().to_owned(), parts.method.clone());
+        let head = RequestHead::new(parts.method, &path, parts.uri.query(), parts.headers);
+        let answered = head.and_then(|head| self.answer(&head));
+        let mut response = answered.unwrap_or_else(|rejection| refused(&rejection, &method, &path, request_id));
+        response.headers_mut().insert(X_AMZ_REQUEST_ID, text_value(request_id));
+        response
+    }
+
+    fn answer(&self, head: &RequestHead) -> Result<Response<MountedBody>, S3Rejection> {
+        let options = &self.options;
+        options.keys.check_read(head, &options.region, time::seconds((options.clock)()))?;
+        let Target { bucket, key, action } = request::target(head, &options.prefix)?;
+        if let Action::ListBuckets { prefix, after, max_buckets } = &action {
+            return Ok(document(head, self.buckets(prefix, after, *max_buckets), &[]));
+        }
+        let dataset = self.shelf.dataset(&bucket).ok_or(ErrorCode::NoSuchBucket)?;
+        let about = [(X_AMZ_BUCKET_REGION, options.region.clone()), (X_CAIRN_ROOT, dataset.root().to_string())];
+        match action {
+            Action::ListBuckets { .. } => unreachable!("answered above"),
+            Action::HeadBucket => Ok(document(head, String::new(), &about)),
+            Action::GetBucketLocation => Ok(document(head, xml::location(&options.region), &about)),
+            Action::GetBucketVersioning => Ok(document(head, xml::versioning(), &about)),
+            Action::ListObjects(query) => {
+                let page = listing::page(self.indexes.of(&dataset).as_ref(), &query)?;
+                Ok(document(head, xml::objects(&bucket, &query, &page), &about))
+            }
+            Action::GetObject | Action::HeadObject => self.object(head, &dataset, &bucket, &key),
+        }
+    }
+
+    fn buckets(&self, prefix: &str, after: &str, max_buckets: usize) -> String {
+        let mut named: Vec<(String, Arc<Dataset>)> =
+            self.shelf.datasets().into_iter().map(|dataset| (bucket::listed_name(&dataset), dataset)).collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named.dedup_by(|a, b| a.0 == b.0);
+        named.retain(|(name, _)| name.starts_with(prefix) && name.as_str() > after);
+        let more = named.len() > max_buckets;
+        named.truncate(max_buckets);
+        let next = named.last().filter(|_| more).map(|(name, _)| name.as_str());
+        xml::buckets(named.iter().map(|(name, dataset)| (name.as_str(), dataset.as_ref())), prefix, next)
+    }
+
+    fn object(
+        &self,
+        head: &RequestHead,
+        dataset: &Dataset,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Response<MountedBody>, S3Rejection> {
+        let file = dataset.file(key).ok_or(ErrorCode::NoSuchKey)?;
+        let single_leaf = file.leaf_digests().first().filter(|_| file.leaf_digests().len() == 1);
+        let info = ObjectInfo {
+            size: file.size,
+            cid: file.cid.to_string(),
+            modified: bucket::modified(file),
+            content_type: media_type(key),
+            cache_control: if Cid::try_from(bucket).is_ok() { CACHE_IMMUTABLE } else { CACHE_NAMED },
+            sha256_base64: single_leaf.map(|digest| BASE64_STANDARD.encode(digest)),
+        };
+        let answer = object::answer(head, &info)?;
+        let body = match answer.range.filter(|_| head.method == Method::GET) {
+            None => empty(),
+            Some(range) => {
+                let resource = file_resource(&dataset.slice(file)).map_err(|error| {
+                    tracing::error!(%error, "the store failed");
+                    ErrorCode::InternalError
+                })?;
+                range_body(resource.reader, range.first, range.len(), self.options.chunk_bytes)
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+}
+
+fn empty() -> MountedBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn text_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("header text of this crate is printable ASCII")
+}
+
+/// An answer in XML, never cached. HEAD gets its head.
+fn document(head: &RequestHead, text: String, headers: &[(HeaderName, String)]) -> Response<MountedBody> {
+    let mut response = xml_response(StatusCode::OK, &head.method, text);
+    for (name, value) in headers {
+        response.headers_mut().insert(name, text_value(value));
+    }
+    response
+}
+
+fn xml_response(status: StatusCode, method: &Method, text: String) -> Response<MountedBody> {
+    let length = text.len() as u64;
+    let body = match method {
+        &Method::HEAD => empty(),
+        _ => Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    headers.insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+fn refused(rejection: &S3Rejection, method: &Method, path: &str, request_id: &str) -> Response<MountedBody> {
+    let resource: String = path.chars().take(256).collect();
+    let text = xml::error(rejection, &resource, request_id);
+    xml_response(rejection.code.status(), method, text)
+}
