@@ -32,6 +32,9 @@ printf '== tests\n'
 scripts/setup.sh test
 cargo test --locked --release --workspace --no-fail-fast
 
+printf '== the Python package\n'
+scripts/test-python.sh
+
 printf '== demo, through the binary\n'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
