@@ -5,7 +5,7 @@
 //! blocking pool with buffers of bounded size. Whether its bytes come from one plain file, from many files with CAR
 //! framing between them, or from memory is the store's affair.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use cairn_protocol::{CommP, PaddedBytes};
@@ -52,6 +52,13 @@ pub struct Resource {
     pub bytes: u64,
     /// Their reader.
     pub reader: Box<dyn RangeReader>,
+}
+
+impl Resource {
+    /// Bytes in memory.
+    pub fn of_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
+        Self { bytes: bytes.as_ref().len() as u64, reader: Box::new(Seekable::new(Cursor::new(bytes))) }
+    }
 }
 
 /// A piece, as raw unpadded bytes.

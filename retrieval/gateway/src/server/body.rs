@@ -1,4 +1,4 @@
-//! Response bodies: nothing, a small text, or a stream of file bytes in constant memory.
+//! Response bodies: nothing, a small text, a stream of file bytes in constant memory, or what a mounted handler gives.
 //!
 //! A stream reads one chunk on the blocking pool while the chunk before it is being sent, so a transfer holds at most
 //! three chunks: one being read, one waiting, one in the connection's buffer. A read that fails or ends early becomes an
@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
+use super::mount::MountedBody;
 use crate::range::ByteRange;
 use crate::source::RangeReader;
 
@@ -24,6 +25,7 @@ pub(crate) enum GatewayBody {
     Empty,
     Text(Option<Bytes>),
     Stream(StreamBody),
+    Mounted { body: MountedBody, handed: Arc<Handed>, _permit: OwnedSemaphorePermit },
 }
 
 /// What is shared with the connection: how many body bytes were handed to it.
@@ -56,7 +58,7 @@ pub(crate) struct StreamBody {
     left: u64,
     chunk_bytes: usize,
     handed: Arc<Handed>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Offset and count; empty when all has been asked for.
@@ -107,11 +109,11 @@ impl StreamBody {
         reader: Reader,
         chunk_bytes: usize,
         handed: Arc<Handed>,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let read = first.len() as u64;
         Self {
-            ready: Some(first),
+            ready: Some(first).filter(|first| !first.is_empty()),
             reader: Some(reader),
             reading: None,
             unread: ByteSpan { offset: range.first + read, bytes: range.len() - read },
@@ -142,6 +144,7 @@ impl StreamBody {
             self.start_reading();
             return Poll::Ready(Some(Ok(chunk)));
         }
+        self.start_reading();
         let Some(reading) = self.reading.as_mut() else {
             return Poll::Ready(Some(Err(io::Error::other("the reader was lost after an error"))));
         };
@@ -175,6 +178,13 @@ impl Body for GatewayBody {
                 }
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
             }
+            GatewayBody::Mounted { body, handed, .. } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(bytes)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+                    handed.add(bytes.map_or(0, Bytes::len));
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -183,14 +193,16 @@ impl Body for GatewayBody {
             GatewayBody::Empty => true,
             GatewayBody::Text(text) => text.is_none(),
             GatewayBody::Stream(stream) => stream.left == 0,
+            GatewayBody::Mounted { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            GatewayBody::Empty => 0,
-            GatewayBody::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
-            GatewayBody::Stream(stream) => stream.left,
-        })
+        match self {
+            GatewayBody::Empty => SizeHint::with_exact(0),
+            GatewayBody::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            GatewayBody::Stream(stream) => SizeHint::with_exact(stream.left),
+            GatewayBody::Mounted { body, .. } => body.size_hint(),
+        }
     }
 }

@@ -12,8 +12,6 @@
 //! (`?limit=` makes pages smaller). A dataset that is a single file is served at `/data/{dataset}` itself. A slash at the
 //! end is allowed after a folder and never after a file.
 
-use std::io::Cursor;
-
 use cairn_protocol::{parse_piece_cid, piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::StatusCode;
@@ -29,7 +27,7 @@ use super::content_type;
 use super::rejection::RequestRejection;
 use crate::conditional::ETag;
 use crate::path::{self, DecodedPath, percent_decode, percent_encode};
-use crate::source::{ContentSource, DataEntry, FolderEntry, Resource, Seekable};
+use crate::source::{ContentSource, DataEntry, FolderEntry, Resource};
 
 /// Most names on one page of a folder.
 const FOLDER_PAGE_MAX: usize = 10_000;
@@ -174,7 +172,7 @@ fn folder(
         cache_control,
         content_type: "application/json",
         more: Vec::new(),
-        resource: Resource { bytes: text.len() as u64, reader: Box::new(Seekable::new(Cursor::new(text))) },
+        resource: Resource::of_bytes(text),
     })
 }
 
@@ -193,8 +191,7 @@ fn block(source: &dyn ContentSource, head: &RequestHead, rest: &str) -> Result<F
     let cid = Cid::try_from(rest)
         .map_err(|error| RequestRejection::Cid { expected: "the CID of a block", detail: error.to_string() })?;
     let resource = if cid.hash().code() == HASH_IDENTITY {
-        let inline = cid.hash().digest().to_vec();
-        Resource { bytes: inline.len() as u64, reader: Box::new(Seekable::new(Cursor::new(inline))) }
+        Resource::of_bytes(cid.hash().digest().to_vec())
     } else {
         source.block(&cid)?.ok_or_else(|| block_missing(head))?
     };

@@ -8,6 +8,7 @@ mod curl;
 mod fetching;
 mod kill;
 mod limits;
+mod mounting;
 mod pieces;
 mod proxy;
 mod serving;
