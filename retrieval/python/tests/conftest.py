@@ -54,10 +54,14 @@ def make_dataset(folder: Path) -> None:
 
 
 def _loaders_data(folder: Path) -> None:
-    import numpy
-    import pyarrow
-    import pyarrow.parquet
-    import zarr
+    """Data in the formats of the loaders, where the libraries that write them are there."""
+    try:
+        import numpy
+        import pyarrow
+        import pyarrow.parquet
+        import zarr
+    except ImportError:
+        return
 
     draw = numpy.random.default_rng(5)
     rows = 120_000
@@ -73,6 +77,19 @@ def _loaders_data(folder: Path) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world") / "dataset"
     make_dataset(folder)
+    gateway = Gateway(folder)
+    yield World(folder, gateway.root, gateway.url)
+    gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Some of the files, in a dataset of their own: for what takes its time with each file."""
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    folder.mkdir()
+    for path in ["big.bin", "empty.txt", "table ä #1?.json", "deep", "shards", "tables"]:
+        source = world.folder / path
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / path)
     gateway = Gateway(folder)
     yield World(folder, gateway.root, gateway.url)
     gateway.stop()

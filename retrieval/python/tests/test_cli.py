@@ -12,40 +12,40 @@ from pathlib import Path
 import pytest
 
 from conftest import World
-from support import MIB, Proxy, proxies
+from support import MIB, proxies
 
 
 def run(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "cairn_data", *arguments], capture_output=True, text=True, timeout=120, **more)
 
 
-def test_get_verify_and_ls(world: World, meter: Proxy, tmp_path: Path) -> None:
+def test_get_verify_and_ls(small: World, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    got = run("get", world.root, str(copy), "--from", meter.url)
+    got = run("get", small.root, str(copy), "--from", small.url)
     assert got.returncode == 0, got.stderr
-    total = sum(path.stat().st_size for path in world.folder.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in small.folder.rglob("*") if path.is_file())
     assert f"{total} fetched, 0 resumed, 0 kept" in got.stdout
-    for path in world.folder.rglob("*"):
+    for path in small.folder.rglob("*"):
         if path.is_file():
-            assert (copy / path.relative_to(world.folder)).read_bytes() == path.read_bytes()
-    assert "all right" in run("verify", world.root, str(copy), "--from", world.url).stdout
-    shards, held = f"{world.root}/shards", copy / "shards"
+            assert (copy / path.relative_to(small.folder)).read_bytes() == path.read_bytes()
+    assert "all right" in run("verify", small.root, str(copy), "--from", small.url).stdout
+    shards, held = f"{small.root}/shards", copy / "shards"
     size = sum(path.stat().st_size for path in held.iterdir())
-    assert f"0 fetched, 0 resumed, {size} kept" in run("get", shards, str(held), "--from", meter.url).stdout
+    assert f"0 fetched, 0 resumed, {size} kept" in run("get", shards, str(held), "--from", small.url).stdout
     (held / "000000.tar").write_bytes(b"x")
     (held / "000001.tar").unlink()
-    checked = run("verify", shards, str(held), "--from", world.url)
+    checked = run("verify", shards, str(held), "--from", small.url)
     assert checked.returncode == 1
     assert "2 differ" in checked.stdout
-    refused = run("get", shards, str(held), "--from", world.url)
+    refused = run("get", shards, str(held), "--from", small.url)
     assert refused.returncode == 1
     assert "000000.tar is there and differs" in refused.stderr
-    assert run("get", shards, str(held), "--from", world.url, "--overwrite").returncode == 0
-    assert "all right" in run("verify", f"{world.root}/exact.bin", str(copy / "exact.bin"), "--from", world.url).stdout
-    assert "all right" in run("verify", f"{world.root}/shards", "--from", world.url).stdout
-    listed = run("ls", f"{world.root}/deep", "--from", world.url, "--recursive", "--json").stdout
+    assert run("get", shards, str(held), "--from", small.url, "--overwrite").returncode == 0
+    assert "all right" in run("verify", f"{small.root}/big.bin", str(copy / "big.bin"), "--from", small.url).stdout
+    assert "all right" in run("verify", f"{small.root}/shards", "--from", small.url).stdout
+    listed = run("ls", f"{small.root}/deep", "--from", small.url, "--recursive", "--json").stdout
     assert json.loads(listed)["path"] == "deep/er/est.txt"
-    assert "shards/" in run("ls", world.root, "--from", world.url).stdout
+    assert "shards/" in run("ls", small.root, "--from", small.url).stdout
 
 
 def test_get_continues_what_was_interrupted(world: World, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``cairn-data``: get, verify, ls, serve, bench and manifest.
+"""``cairn-data``: get, verify, ls, serve, bench, manifest and check-manifest.
 
 Exit status: 0 done; 1 refused or failed, with one clear line; 2 wrong usage; 130 interrupted.
 """
@@ -23,6 +23,8 @@ _EXAMPLES = """examples:
   cairn-data get    bafy.../images/000000.tar -       --from http://a:8080 | tar t
   cairn-data verify bafy...  my-copy                  --from http://a:8080
   cairn-data serve  --listen 127.0.0.1:8081           --from http://a:8080 --cache ~/.cache/cairn-data
+  cairn-data manifest bafy... --name digits --dataset-version 2 --license MIT --key me.key --from http://a:8080 > digits.json
+  cairn-data check-manifest digits.json --publisher 3b6a27bc..      --from http://a:8080
   cairn-data bench  bafy.../images/000000.tar         --from http://a:8080
 """
 
@@ -83,6 +85,19 @@ def _parser() -> argparse.ArgumentParser:
     ls.add_argument("--json", action="store_true", help="one JSON object per line")
     serve = command("serve", _serve, [source], "local caching proxy, for loaders that cannot be changed")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="where to listen (a free port)")
+    manifest = command("manifest", _manifest, [address, source], "describe a dataset in Croissant, signed, on standard output")
+    manifest.add_argument("--name", required=True, help="name of the dataset")
+    manifest.add_argument("--dataset-version", required=True, metavar="VERSION", help="its version")
+    manifest.add_argument("--license", required=True, metavar="NAME", help="its licence, by SPDX name or address")
+    manifest.add_argument("--description", default="", metavar="TEXT", help="what it is (its name)")
+    manifest.add_argument("--creator", metavar="NAME", help="who made it")
+    manifest.add_argument("--published", metavar="DATE", help="when, as 2026-11-22")
+    manifest.add_argument("--key", metavar="FILE", help="publisher's Ed25519 secret key: 32 bytes in hex; without it unsigned")
+    check = command(
+        "check-manifest", _check_manifest, [source], "check a manifest's signature, and its files against the dataset"
+    )
+    check.add_argument("file", metavar="FILE", help="the manifest")
+    check.add_argument("--publisher", metavar="KEY", help="public key in hex that must have signed it")
     bench = command("bench", _bench, [], "how fast this machine verifies, and how fast the gateways answer")
     bench.add_argument("address", nargs="?", metavar="ADDRESS", help="a file to read; without it nothing is fetched")
     bench.add_argument("--from", dest="providers", action="append", default=[], metavar="URL", help="gateway")
@@ -172,6 +187,40 @@ def _serve(options: argparse.Namespace) -> None:
     server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)))
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()
+
+
+def _manifest(options: argparse.Namespace) -> None:
+    from . import manifest
+
+    client, address = _client(options), Address.parse(options.address)
+    document = manifest.build(
+        client.dataset(address.dataset),
+        name=options.name,
+        version=options.dataset_version,
+        license=options.license,
+        description=options.description or options.name,
+        creator=options.creator,
+        published=options.published,
+        providers=options.providers,
+    )
+    if options.key is not None:
+        try:
+            secret = bytes.fromhex(Path(options.key).read_text(encoding="ascii").strip())
+            document = manifest.sign(document, secret)
+        except ValueError as error:
+            raise CairnDataError(f"--key {options.key}: {error}") from None
+    sys.stdout.write(manifest.dumps(document))
+    print(f"manifest {manifest.manifest_id(document)}", file=sys.stderr)
+
+
+def _check_manifest(options: argparse.Namespace) -> None:
+    from . import manifest
+
+    document = manifest.loads(Path(options.file).read_bytes())
+    cid = manifest.verify(document, publisher=options.publisher)
+    manifest.check_dataset(document, _client(options).dataset(document["cairn:root"]))
+    publisher, files = document["cairn:signature"]["publicKey"], len(document["distribution"])
+    print(f"manifest {cid}: signed by {publisher}, {files} files, all right")
 
 
 def _bench(options: argparse.Namespace) -> None:

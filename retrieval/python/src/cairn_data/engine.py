@@ -134,25 +134,25 @@ class Engine:
         theirs: list[tuple[Target, Leaf, _Slot]] = []
         same: list[tuple[Target, Leaf]] = []
         mine: dict[bytes, _Slot] = {}
-        for target, leaf in wanted:
-            data = self._held(leaf)
-            if data is not None:
-                self._count(cached=leaf.size)
-                found[target.path, leaf.offset] = data
-                continue
-            if leaf.cid is None:
-                ours.append((target, leaf))
-                continue
-            with self.shared.lock:
-                slot = self._slots.get(leaf.cid.digest)
-                if slot is None:
-                    self._slots[leaf.cid.digest] = mine[leaf.cid.digest] = _Slot()
-                    ours.append((target, leaf))
-                elif leaf.cid.digest in mine:
-                    same.append((target, leaf))
-                else:
-                    theirs.append((target, leaf, slot))
         try:
+            for target, leaf in wanted:
+                data = self._held(leaf)
+                if data is not None:
+                    self._count(cached=leaf.size)
+                    found[target.path, leaf.offset] = data
+                    continue
+                if leaf.cid is None:
+                    ours.append((target, leaf))
+                    continue
+                with self.shared.lock:
+                    slot = self._slots.get(leaf.cid.digest)
+                    if slot is None:
+                        self._slots[leaf.cid.digest] = mine[leaf.cid.digest] = _Slot()
+                        ours.append((target, leaf))
+                    elif leaf.cid.digest in mine:
+                        same.append((target, leaf))
+                    else:
+                        theirs.append((target, leaf, slot))
             self._fetch_leaves(ours, found, mine)
         finally:
             with self.shared.lock:

@@ -23,7 +23,7 @@ from .errors import Busy, Disconnected, Mismatch, ProviderFault, Refused, Stalle
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 30.0
 _FAILURE_HALF_LIFE = 30.0
-_LACKING_SECONDS = 60.0
+_LACKING_SECONDS = 5.0
 _RETRY_AFTER_MAX = 60.0
 _BUSY = {429, 502, 503, 504}
 _FIRST_BYTE_GUESS = 0.02
