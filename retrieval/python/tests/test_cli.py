@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,7 @@ def test_serve_answers_like_a_gateway(world: World, served: str) -> None:
     assert ask(f"/data/{world.root}/nothing")[0] == 404
     assert ask("/data/nothing")[0] == 404
     assert ask("/other")[0] == 404
+    assert b"<Code>NoSuchBucket</Code>" in ask("/other/key")[1]
     assert ask(f"/data/{world.root}/empty.txt")[:2] == (200, b"")
     assert ask(f"/data/{world.root}/table%20%C3%A4%20%231%3F.json")[1] == b'{"a": 1}'
     listing = json.loads(ask(f"/data/{world.root}/deep")[1])
@@ -142,3 +144,38 @@ def test_serve_answers_like_a_gateway(world: World, served: str) -> None:
     gateway.request("GET", f"/data/{world.root}/deep")
     assert listing == json.loads(gateway.getresponse().read())
     assert json.loads(ask("/health")[1])["status"] == "ok"
+
+
+def test_serve_lists_like_s3(world: World, served: str) -> None:
+    connection = http.client.HTTPConnection(served, timeout=60)
+
+    def names(query: str) -> tuple[list[str], list[str], str | None]:
+        connection.request("GET", f"/{world.root}?{query}")
+        answer = connection.getresponse()
+        tree = xml.etree.ElementTree.fromstring(answer.read())
+        assert answer.status == 200
+        space = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+        token = tree.findtext(f"{space}NextContinuationToken") or tree.findtext(f"{space}NextMarker")
+        keys = [each.text or "" for each in tree.iter(f"{space}Key")]
+        prefixes = [each.findtext(f"{space}Prefix") or "" for each in tree.iter(f"{space}CommonPrefixes")]
+        return keys, prefixes, token
+
+    paths = {str(path.relative_to(world.folder)) for path in world.folder.rglob("*") if path.is_file()}
+    every = sorted(paths, key=str.encode)
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        keys, prefixes, token = names("list-type=2&max-keys=500" + (f"&continuation-token={token}" if token else ""))
+        found += keys
+        assert prefixes == []
+        if token is None:
+            break
+    assert found == every
+    keys, prefixes, _ = names("list-type=2&delimiter=/")
+    assert keys == [path for path in every if "/" not in path]
+    assert prefixes == sorted({path.split("/")[0] + "/" for path in every if "/" in path})
+    assert names("list-type=2&prefix=shards/00000&delimiter=/&max-keys=1")[0] == ["shards/000000.tar"]
+    assert names("prefix=shards/&marker=shards/000001.tar&max-keys=1")[::2] == (["shards/000002.tar"], "shards/000002.tar")
+    assert names("list-type=2&prefix=sha&delimiter=/")[1] == ["shards/"]
+    assert names("list-type=2&prefix=nothing/") == ([], [], None)
+    assert names("list-type=2&start-after=zeros.bin")[0] == []

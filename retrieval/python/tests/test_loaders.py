@@ -19,6 +19,7 @@ from typing import Any
 
 import duckdb
 import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet
 import pytest
 import webdataset
@@ -164,6 +165,40 @@ def test_obstore(world: World, client: Client) -> None:
         assert body == world.bytes("shards/000000.tar")
     needed = sum(end - start for start, end in ranges) + len(body)
     record("obstore", "HTTP store, cairn-data serve", client, len(ranges) + 1, needed, started)
+
+
+def test_pyarrow_s3(world: World, client: Client) -> None:
+    started = time.monotonic()
+    with served(client) as url:
+        s3 = pyarrow.fs.S3FileSystem(
+            access_key="any", secret_key="any", region="us-east-1", scheme="http", endpoint_override=url.removeprefix("http://")
+        )
+        dataset = pyarrow.dataset.dataset(f"{world.root}/wide.parquet", filesystem=s3, format="parquet")
+        table = dataset.to_table(columns=COLUMNS)
+        listed = s3.get_file_info(pyarrow.fs.FileSelector(f"{world.root}/shards"))
+    assert table.equals(pyarrow.parquet.read_table(world.folder / "wide.parquet", columns=COLUMNS))
+    assert sorted(each.base_name for each in listed) == [f"{number:06d}.tar" for number in range(SHARDS)]
+    needed = parquet_needed(world, COLUMNS)
+    record("PyArrow S3", "S3, cairn-data serve", client, table.num_rows, needed, started)
+
+
+def test_obstore_s3(world: World, client: Client) -> None:
+    import obstore
+
+    started = time.monotonic()
+    with served(client) as url:
+        store = obstore.store.S3Store(
+            world.root,
+            endpoint=url,
+            region="us-east-1",
+            virtual_hosted_style_request=False,
+            skip_signature=True,
+            client_options={"allow_http": True},
+        )
+        keys = sorted(each["path"] for batch in obstore.list(store, "shards") for each in batch)
+        bodies = [bytes(obstore.get(store, key).bytes()) for key in keys]
+    assert bodies == [world.bytes(f"shards/{number:06d}.tar") for number in range(SHARDS)]
+    record("obstore S3", "S3, cairn-data serve", client, len(bodies), shards_needed(world), started)
 
 
 @pytest.fixture

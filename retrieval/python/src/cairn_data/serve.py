@@ -5,7 +5,8 @@
 then ``http://127.0.0.1:PORT/data/{root or name}/{path}``. What leaves it has been verified; what breaks off upstream is
 resumed upstream; what was read once comes from the cache. GET and HEAD, one range per request (closed, open or suffix,
 clamped; anything else is answered whole, as RFC 9110 allows), 416, ETag (the CID), If-None-Match, If-Match, If-Range.
-Folders are JSON, in the gateway's form. ``/health`` counts.
+Folders are JSON, in the gateway's form. ``/health`` counts. Every other path is S3's (:mod:`cairn_data.s3`), with the dataset
+as the bucket: loaders that speak S3 alone take ``http://127.0.0.1:PORT`` as their endpoint.
 
 A provider's failure is a 502 if nothing was sent yet, and otherwise the connection breaks: a short answer must never look
 like a whole one.
@@ -21,16 +22,18 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from . import s3
 from .client import Client
-from .dataset import File
-from .errors import CairnDataError, NotInDataset, RequestRejection, UnknownDataset
+from .dataset import Dataset, File
+from .errors import CairnDataError, FetchError, NotInDataset, RequestRejection, UnknownDataset
 
 _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 _CACHE_IMMUTABLE = "public, max-age=29030400, immutable"
 _CACHE_NAMED = "public, max-age=5"
 _IDLE_SECONDS = 300.0
+_SHORT_BYTES = 4 << 20
 
 
 class ProxyServer(ThreadingHTTPServer):
@@ -93,8 +96,11 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._json(health, {"Cache-Control": "no-store"}, with_body)
             return
+        if not path.startswith("/data/"):
+            self._s3(with_body)
+            return
         names = [unquote(name, errors="strict") for name in path.split("/")]
-        if names[:2] != ["", "data"] or len(names) < 3 or not names[2] or any("/" in name for name in names):
+        if len(names) < 3 or not names[2] or any("/" in name for name in names):
             raise NotInDataset(f"{path}: expected /data/{{dataset}}/{{path}}")
         name, inner = names[2], "/".join(names[3:])
         dataset = self.server.client.dataset(name)
@@ -115,6 +121,49 @@ class _Handler(BaseHTTPRequestHandler):
                 listed.append({"name": last, "kind": "file", "size": each.size, "cid": str(each.cid)})
         body: dict[str, Any] = {"dataset": str(dataset.root), "path": entry.path, "entries": listed, "next": None}
         self._json(body, headers, with_body)
+
+    def _s3(self, with_body: bool) -> None:
+        url = urlsplit(self.path)
+        bucket, _, key = unquote(url.path.lstrip("/"), errors="strict").partition("/")
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        client = self.server.client
+        try:
+            if not bucket:
+                self._xml(HTTPStatus.OK, s3.buckets(client), with_body)
+                return
+            try:
+                dataset = client.dataset(bucket)
+            except RequestRejection as error:
+                raise s3.S3Refusal(404, "NoSuchBucket", str(error)) from None
+            if key:
+                self._s3_object(dataset, key, with_body)
+            elif not with_body:
+                dataset.entry()  # whether anybody has it
+                self._xml(HTTPStatus.OK, "", with_body)
+            elif "location" in query:
+                self._xml(HTTPStatus.OK, s3.location(), with_body)
+            else:
+                self._xml(HTTPStatus.OK, s3.objects(bucket, dataset, query), with_body)
+        except s3.S3Refusal as refusal:
+            self._xml(HTTPStatus(refusal.status), refusal.xml(), with_body)
+        except FetchError as error:
+            self._xml(HTTPStatus.SERVICE_UNAVAILABLE, s3.S3Refusal(503, "SlowDown", str(error)).xml(), with_body)
+
+    def _s3_object(self, dataset: Dataset, key: str, with_body: bool) -> None:
+        missing = s3.S3Refusal(404, "NoSuchKey", f"{key} is not in {dataset.root}")
+        try:
+            entry = dataset.entry(key)
+        except RequestRejection:
+            raise missing from None
+        if entry.is_folder or key != entry.path:
+            raise missing
+        self._file(File(dataset, entry), {"Last-Modified": s3.LAST_MODIFIED}, with_body)
+
+    def _xml(self, status: HTTPStatus, body: str, with_body: bool) -> None:
+        data = body.encode()
+        self._head(status, {"Content-Type": "application/xml"}, len(data))
+        if with_body:
+            self.wfile.write(data)
 
     def _file(self, file: File, headers: dict[str, str], with_body: bool) -> None:
         etag = f'"{file.entry.cid}"'
@@ -143,8 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not with_body:
             self._head(status, headers, end - start)
             return
-        # The first piece before the head, so that a failure is a 502 and not a broken 200.
-        stream = file.stream(start, end)
+        # Short ranges go through the leaves in memory: loaders ask for neighbours one by one. The first piece comes before
+        # the head, so that a failure is a 502 and not a broken 200.
+        stream = file.stream(start, end) if end - start > _SHORT_BYTES else iter([file.read(start, end)])
         piece = next(stream, b"")
         self._head(status, headers, end - start)
         try:
