@@ -51,6 +51,18 @@ pub(crate) fn block_head(cid_bytes: &[u8], data_bytes: u64) -> Vec<u8> {
     out
 }
 
+/// A header with one root, as it stands in an archive.
+pub fn header_section(root: &Cid) -> Vec<u8> {
+    header(std::slice::from_ref(root))
+}
+
+/// A block as it stands in an archive: length, CID, data.
+pub fn block_section(cid: &Cid, data: &[u8]) -> Vec<u8> {
+    let mut section = block_head(&cid.to_bytes(), data.len() as u64);
+    section.extend_from_slice(data);
+    section
+}
+
 /// Writes an archive.
 #[derive(Debug)]
 pub struct CarWriter<W: Write> {

@@ -30,6 +30,10 @@ impl RangeReader for SliceReader {
         let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.file.read_at(&mut buffer[..count], self.offset + offset)
     }
+
+    fn plain_file(&self) -> Option<(File, u64)> {
+        Some((self.file.try_clone().ok()?, self.offset))
+    }
 }
 
 impl From<ReadError> for SourceError {

@@ -15,6 +15,7 @@ mod content_type;
 mod mount;
 mod rejection;
 mod routes;
+mod trustless;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -34,7 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use self::answer::{Payload, Prepared, RequestHead};
+use self::answer::{Payload, Prepared, RequestHead, Sending};
 use self::body::{GatewayBody, Handed, StreamBody};
 pub use self::connection::ServedRequest;
 use self::connection::{InFlight, Meter, MeteredStream, head_bytes};
@@ -312,7 +313,7 @@ impl Gateway {
             headers: parts.headers,
         };
         let (prepared, permit) = self.prepare(head, version, welcome).await;
-        respond(prepared, permit, self.options.chunk_bytes, handed)
+        respond(prepared, permit, handed)
     }
 
     /// Never fails: a refusal is an answer too. The permit comes with an answer that streams.
@@ -328,7 +329,7 @@ impl Gateway {
         let Ok(permit) = self.transfers.clone().try_acquire_owned() else {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
-        let (source, chunk_bytes) = (self.source.clone(), self.options.chunk_bytes);
+        let (source, sending) = (self.source.clone(), Sending::Chunks(self.options.chunk_bytes));
         let uptime = self.started.elapsed().as_secs();
         let connections = self.options.connections_max - self.connections.available_permits();
         let requests = self.options.transfers_max - self.transfers.available_permits();
@@ -340,7 +341,7 @@ impl Gateway {
             if head.path == "/health" {
                 return routes::health(source.as_ref(), &head, uptime, connections, requests);
             }
-            let prepared = routes::prepare(source.as_ref(), &head, chunk_bytes);
+            let prepared = routes::prepare(&source, &head, sending);
             prepared.unwrap_or_else(|rejection| answer::refused(&head, &rejection))
         });
         let prepared = preparing.await.unwrap_or_else(|lost| {
@@ -383,16 +384,11 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), RequestReject
     if count == 1 || (count == 0 && version < Version::HTTP_11) { Ok(()) } else { Err(RequestRejection::Host) }
 }
 
-fn respond(
-    prepared: Prepared,
-    permit: Option<OwnedSemaphorePermit>,
-    chunk_bytes: usize,
-    handed: &Arc<Handed>,
-) -> Response<GatewayBody> {
+fn respond(prepared: Prepared, permit: Option<OwnedSemaphorePermit>, handed: &Arc<Handed>) -> Response<GatewayBody> {
     let body = match (prepared.payload, permit) {
         (Payload::Text(text), _) => GatewayBody::Text(Some(text)),
-        (Payload::Stream { range, first, reader }, Some(permit)) => {
-            GatewayBody::Stream(StreamBody::new(range, first, reader, chunk_bytes, handed.clone(), Some(permit)))
+        (Payload::Stream { length, first, source }, Some(permit)) => {
+            GatewayBody::Stream(StreamBody::new(length, first, source, handed.clone(), Some(permit)))
         }
         _ => GatewayBody::Empty,
     };

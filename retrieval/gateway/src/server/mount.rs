@@ -15,7 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-use super::body::{GatewayBody, StreamBody};
+use super::body::{GatewayBody, RangeChunks, StreamBody};
 use crate::range::ByteRange;
 use crate::source::RangeReader;
 
@@ -50,17 +50,11 @@ impl Mount {
 
 /// A body of `len` bytes of an object from `first` on, read in chunks of `chunk_bytes` while they are sent.
 pub fn range_body(reader: Box<dyn RangeReader>, first: u64, len: u64, chunk_bytes: usize) -> MountedBody {
-    let body = match len {
-        0 => GatewayBody::Empty,
-        len => GatewayBody::Stream(StreamBody::new(
-            ByteRange { first, last: first + len - 1 },
-            Bytes::new(),
-            reader,
-            chunk_bytes,
-            Arc::default(),
-            None,
-        )),
-    };
+    if len == 0 {
+        return GatewayBody::Empty.boxed_unsync();
+    }
+    let chunks = RangeChunks::new(reader, ByteRange { first, last: first + len - 1 }, chunk_bytes);
+    let body = GatewayBody::Stream(StreamBody::new(Some(len), None, Box::new(chunks), Arc::default(), None));
     body.boxed_unsync()
 }
 

@@ -12,3 +12,4 @@ mod mounting;
 mod pieces;
 mod proxy;
 mod serving;
+mod trustless;
