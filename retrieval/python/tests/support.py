@@ -68,7 +68,11 @@ class Gateway:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:  # it lets running transfers end; nobody waits for theirs any more
+            self.process.kill()
+            self.process.wait()
 
 
 class Proxy:
