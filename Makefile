@@ -1,7 +1,7 @@
 # Each target does its own set-up: a fresh Debian machine with Rust, gcc, make and git is enough.
 CARGO ?= cargo
 
-.PHONY: help demo test test-slow compare build fmt lint setup
+.PHONY: help demo test test-slow test-loaders compare build fmt lint setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ test: setup ## Format, lints, all tests, and the demo: what CI runs
 
 test-slow: setup ## The tests that take minutes: large sectors
 	$(CARGO) test --locked --release --workspace -- --ignored
+
+test-loaders: build ## The tests of the Python package that need torch, which is Debian's python3-torch
+	@scripts/test-loaders.sh
 
 # Where the comparison keeps parameters (6 GB), and more of its arguments: COMPARE_ARGS=--help lists them.
 COMPARE_DIR ?= .compare

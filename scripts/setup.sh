@@ -3,7 +3,7 @@
 #
 #   setup.sh            for Cairn
 #   setup.sh compare    for the comparison with the reference implementation too, which links libhwloc
-#   setup.sh test       for the tests too: schemathesis, from PyPI, into .venv-test; without it one test is skipped loudly
+#   setup.sh test       for the tests too: schemathesis and the data loaders, from PyPI, into .venv-test; without them their tests are skipped loudly
 #
 # What needs them: RocksDB is C++ (a C++ compiler), and its Rust bindings are generated during the build (libclang with its headers).
 # As root on Debian the missing ones are installed; otherwise the exact command is printed and the build stops here.
@@ -24,18 +24,21 @@ has_libclang() {
     return 1
 }
 
-# Makes .venv-test unless it holds what the list says. What fails here costs one test, not the build.
+# Makes .venv-test unless it holds what the lists say. What fails here costs the tests in Python, not the build.
 make_venv() {
-    wanted=market/rpc/tests/requirements.txt
-    ! cmp -s "$wanted" .venv-test/requirements.txt || return 0
+    lists='market/rpc/tests/requirements.txt retrieval/python/requirements-test.txt'
+    # shellcheck disable=SC2086
+    wanted=$(cat $lists)
+    [ "$wanted" != "$(cat .venv-test/requirements.txt 2>/dev/null)" ] || return 0
     say 'making .venv-test for the tests'
     rm -rf .venv-test
-    if ! { python3 -m venv .venv-test && .venv-test/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted"; } >&2; then
+    # shellcheck disable=SC2046,SC2086
+    if ! { python3 -m venv .venv-test && .venv-test/bin/pip install --quiet --disable-pip-version-check $(printf -- '--requirement %s ' $lists); } >&2; then
         rm -rf .venv-test
-        say 'no schemathesis: python3 with its venv module and a package index are needed'
+        say 'no tests in Python: python3 with its venv module and a package index are needed'
         return 0
     fi
-    cp "$wanted" .venv-test/requirements.txt
+    printf '%s\n' "$wanted" >.venv-test/requirements.txt
 }
 
 [ "${1:-}" != test ] || (cd "$(dirname "$0")/.." && make_venv)

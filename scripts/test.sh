@@ -34,6 +34,8 @@ cargo test --locked --release --workspace --no-fail-fast
 
 printf '== S3, by its clients\n'
 scripts/test-s3.sh
+printf '== the Python package\n'
+scripts/test-python.sh
 
 printf '== demo, through the binary\n'
 folder=$(mktemp -d)

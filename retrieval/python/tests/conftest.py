@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cairn_data import Client
+from support import MIB, REPOSITORY, Gateway, Proxy, noise, tar_shard
+
+SHARDS = 4
+SAMPLES_PER_SHARD = 40
+
+
+@dataclass
+class World:
+    """A folder, its root, and a gateway that serves it."""
+
+    folder: Path
+    root: str
+    url: str
+
+    def bytes(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def client(self, *providers: str, **options: object) -> Client:
+        return Client(providers or [self.url], **options)
+
+    def address(self, path: str) -> str:
+        return f"cairn://{self.root}/{path}"
+
+
+def make_dataset(folder: Path) -> None:
+    """The repository's demo dataset, and generated files of every shape."""
+    shutil.copytree(REPOSITORY / "fixtures" / "dataset" / "data", folder)
+    (folder / "big.bin").write_bytes(noise("big", 24 * MIB + 12_345))
+    (folder / "exact.bin").write_bytes(noise("exact", 2 * MIB))
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "table ä #1?.json").write_bytes(b'{"a": 1}')
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "est.txt").write_text("deep")
+    (folder / "zeros.bin").write_bytes(bytes(3 * MIB))
+    many = folder / "many"
+    many.mkdir()
+    for number in range(1200):
+        (many / f"sample-{number:06d}.txt").write_text(str(number))
+    shards = folder / "shards"
+    shards.mkdir()
+    for number in range(SHARDS):
+        (shards / f"{number:06d}.tar").write_bytes(tar_shard(f"s{number}", SAMPLES_PER_SHARD, 60_000))
+    _loaders_data(folder)
+
+
+def _loaders_data(folder: Path) -> None:
+    """Data in the formats of the loaders, where the libraries that write them are there."""
+    try:
+        import numpy
+        import pyarrow
+        import pyarrow.parquet
+        import zarr
+    except ImportError:
+        return
+
+    draw = numpy.random.default_rng(5)
+    rows = 120_000
+    table = pyarrow.table(
+        {f"c{column}": draw.integers(0, 1 << 62, rows) for column in range(6)} | {"label": numpy.arange(rows) % 7}
+    )
+    pyarrow.parquet.write_table(table, folder / "wide.parquet", row_group_size=60_000, compression="none")
+    array = zarr.create_array(str(folder / "array.zarr"), shape=(64, 64, 64), chunks=(16, 64, 64), dtype="f4", compressors=None)
+    array[:] = draw.random((64, 64, 64), dtype="f4")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world") / "dataset"
+    make_dataset(folder)
+    gateway = Gateway(folder)
+    yield World(folder, gateway.root, gateway.url)
+    gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Some of the files, in a dataset of their own: for what takes its time with each file."""
+    folder = tmp_path_factory.mktemp("small") / "dataset"
+    folder.mkdir()
+    for path in ["big.bin", "empty.txt", "table ä #1?.json", "deep", "shards", "tables"]:
+        source = world.folder / path
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / path)
+    gateway = Gateway(folder)
+    yield World(folder, gateway.root, gateway.url)
+    gateway.stop()
+
+
+@pytest.fixture
+def meter(world: World) -> Iterator[Proxy]:
+    """A proxy that does nothing but count."""
+    proxy = Proxy(world.url)
+    yield proxy
+    proxy.stop()
+
+
+@dataclass
+class Row:
+    """One line of the loaders' table."""
+
+    loader: str
+    way: str
+    samples: int
+    needed: int
+    requested: int
+    seconds: float
+    longest_wait: float | None
+
+
+ROWS: list[Row] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what each loader asked for beside what it needed."""
+    if not ROWS:
+        return
+    terminalreporter.section("loaders: bytes needed, bytes requested")
+    head = (
+        f"{'loader':<24}{'way':<34}{'samples':>8}{'needed':>12}{'requested':>12}{'ratio':>7}{'seconds':>9}{'longest wait':>14}"
+    )
+    terminalreporter.write_line(head)
+    for row in ROWS:
+        wait = f"{row.longest_wait:.2f} s" if row.longest_wait is not None else "-"
+        line = f"{row.loader:<24}{row.way:<34}{row.samples:>8}{row.needed:>12}{row.requested:>12}"
+        terminalreporter.write_line(f"{line}{row.requested / row.needed:>7.2f}{row.seconds:>9.2f}{wait:>14}")
