@@ -27,7 +27,7 @@ mod car;
 mod dag;
 mod dagpb;
 mod dataset;
-mod durable;
+pub mod durable;
 mod envelope;
 mod hamt;
 mod hash;
