@@ -6,14 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+use cairn_access::{ChannelTerms, Denylist, Grant, UnixSeconds, x402};
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, resolve};
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, RangeProof, Trailing, WalkLimits};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
-use cairn_ledger::{ChainId, SignedTransaction, codec};
-use cairn_protocol::{CommP, parse_piece_cid};
+use cairn_ledger::{Address, ChainId, SignedTransaction, codec};
+use cairn_protocol::{Amount, CommP, parse_piece_cid};
 use cairn_rpc::client::SseParser;
 use cairn_rpc::{EventId, Problem, page, wire};
 use cairn_s3::request::RequestHead;
@@ -34,7 +35,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 16] = [
+pub const ENTRIES: [Entry; 17] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -51,6 +52,7 @@ pub const ENTRIES: [Entry; 16] = [
     ("rpc_stream", rpc_stream),
     ("range_proof", range_proof),
     ("s3_request", s3_request),
+    ("access_request", access_request),
 ];
 
 /// A proof of replication, in both encodings.
@@ -270,6 +272,21 @@ pub fn s3_request(bytes: &[u8]) {
     }
 }
 
+/// What a gateway takes apart to decide who may read: tokens, payments; and an operator's denylist.
+pub fn access_request(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = Grant::verify(text, &[Address([1; 32])], UnixSeconds(0));
+    let _ = Grant::from_claims(text);
+    let terms = ChannelTerms { price_per_mib: Amount(1), window_bytes: 1 };
+    let price = x402::Price { chain: ChainId([1; 32]), payee: Address([2; 32]), terms };
+    if let Ok(voucher) = price.read_payment(text) {
+        assert_eq!(price.read_payment(&price.write_payment(&voucher)), Ok(voucher));
+    }
+    if let (Ok(list), Some(cid)) = (Denylist::parse(text), text.split('/').find_map(|part| Cid::try_from(part).ok())) {
+        let _ = list.denies(&cid, text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +324,9 @@ mod tests {
             b"/b/a%20c\nlist-type=2&max-keys=7\nAWS4-HMAC-SHA256 Credential=a/20130524/us-east-1/s3/aws4_request, \
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),
+            br#"{"jti":"07070707070707070707070707070707","path":"a/b","bytes":9,"exp":"2030-01-01T00:00:00Z"}"#
+                .to_vec(),
+            b"/ipfs/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a/b* http=451".to_vec(),
             b"6f72646572732f3137".to_vec(),
             br#"{"code":"not_found","what":"the ledger does not have it","where":"order-7"}"#.to_vec(),
             b"id: 7:0\nevent: ledger\ndata: {\"height\":7,\"index\":0,\"kind\":\"X\",\"fields\":{}}\n\n".to_vec(),

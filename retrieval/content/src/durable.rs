@@ -13,8 +13,10 @@ pub(crate) const TEMPORARY: &str = ".partial";
 
 /// A failed file operation and its path.
 #[derive(Debug)]
-pub(crate) struct PathError {
+pub struct PathError {
+    /// Where.
     pub path: PathBuf,
+    /// What the system says.
     pub error: io::Error,
 }
 
@@ -30,7 +32,10 @@ impl<T> AtPath<T> for io::Result<T> {
 }
 
 /// Writes a whole file, atomically and durably.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+///
+/// # Errors
+/// The file system's; the old file, if there was one, is as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     let mut name = path.as_os_str().to_owned();
     name.push(OsString::from(TEMPORARY));
     let temporary = PathBuf::from(name);

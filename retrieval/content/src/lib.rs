@@ -31,7 +31,7 @@ mod car;
 mod dag;
 mod dagpb;
 mod dataset;
-mod durable;
+pub mod durable;
 mod envelope;
 pub mod graph;
 mod hamt;
