@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cairn_compute::Workers;
-use cairn_consensus::{LedgerHandle, LedgerNode, Network, NodeOptions};
+use cairn_consensus::{Genesis, LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
 use cairn_protocol::SectorSize;
@@ -45,6 +45,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use checker::say as say_check;
 use client::Client;
 use console::Console;
 use home::Home;
@@ -103,8 +104,7 @@ impl Devnet {
 
         let rpc = match rpc {
             Some(address) => {
-                let network = home.genesis().network;
-                Some(start_rpc(&runtime, address, network, ledger.clone(), &stopping, &mut services)?)
+                Some(start_rpc(&runtime, address, home.genesis(), ledger.clone(), &stopping, &mut services)?)
             }
             None => None,
         };
@@ -220,11 +220,11 @@ fn start_gateway(
     Ok(address)
 }
 
-/// Serves a ledger of `network` over HTTP.
+/// Serves the ledger of a network over HTTP.
 pub(crate) fn start_rpc(
     runtime: &Runtime,
     address: SocketAddr,
-    network: Network,
+    genesis: &Genesis,
     ledger: LedgerHandle,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
@@ -232,11 +232,12 @@ pub(crate) fn start_rpc(
     let listener =
         runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--rpc: cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    let grade = match network {
+    let grade = match genesis.network {
         Network::Development => NetworkGrade::Development,
         Network::Production => NetworkGrade::Production,
     };
-    let options = ServerOptions { grade, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
+    let verifying_keys = genesis.verifying_keys.clone();
+    let options = ServerOptions { grade, verifying_keys, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
     let stopped = stopped(stopping.clone());
     let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };
     services.push(runtime.spawn(serving));

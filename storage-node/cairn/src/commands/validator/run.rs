@@ -109,9 +109,8 @@ impl Validator<'_> {
         let (name, chain) = (&genesis.name, genesis.chain());
         console.line(format!("validator {who} of {name} ({chain}): epoch {}", ledger.head().height));
         let (stop, stopping) = watch::channel(false);
-        let network = genesis.network;
         let mut services =
-            start_services(&runtime, &self.settings, (self.arguments.rpc, network), &ledger, &stopping, console)?;
+            start_services(&runtime, &self.settings, (self.arguments.rpc, genesis), &ledger, &stopping, console)?;
         services.push(runtime.spawn(report(ledger.clone(), stopping.clone(), console.clone())));
         let stopped = stopped(stopping);
         let node = runtime.spawn(async move { node.run(stopped).await.context("the ledger") });
@@ -154,7 +153,7 @@ impl Validator<'_> {
 fn start_services(
     runtime: &Runtime,
     settings: &Settings,
-    (rpc, network): (Option<SocketAddr>, Network),
+    (rpc, genesis): (Option<SocketAddr>, &Genesis),
     ledger: &LedgerHandle,
     stopping: &watch::Receiver<bool>,
     console: &Console,
@@ -169,7 +168,7 @@ fn start_services(
             .push(runtime.spawn(async move { snapshot::serve(listener, ledger, stopped).await.context("snapshots") }));
     }
     if let Some(address) = rpc {
-        let address = start_rpc(runtime, address, network, ledger.clone(), stopping, &mut services)?;
+        let address = start_rpc(runtime, address, genesis, ledger.clone(), stopping, &mut services)?;
         console.line(format!("rpc: http://{address}"));
     }
     Ok(services)
