@@ -116,8 +116,8 @@ fn four_processes_decide_and_a_killed_one_and_a_late_one_catch_up() {
     let (here, there) = (running[0].rpc(), running[1].rpc());
     let sent =
         cairn(["wallet", "send", "--to", &to, "--amount", "2.5", "--key", &purse, "--rpc", &here, "--json"]).json();
-    let epoch = sent["receipt"]["epoch"].as_u64().unwrap();
-    running[1].reach(epoch + 8);
+    assert_eq!(sent["receipt"]["outcome"], "applied");
+    running[1].reach(sent["receipt"]["height"].as_u64().unwrap() + 8);
     let arrived = cairn(["wallet", "balance", &to, "--rpc", &there, "--json"]).json();
     assert_eq!(arrived["balance"], 2_500_000);
 
