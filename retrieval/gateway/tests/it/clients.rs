@@ -37,7 +37,9 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn helia_and_ipfs_car_read_datasets_and_sharded_folders() {
     let Some(clients) = clients() else {
-        println!("check skipped: no Node packages in retrieval/gateway/tests/clients; scripts/setup.sh test installs them");
+        println!(
+            "check skipped: no Node packages in retrieval/gateway/tests/clients; scripts/setup.sh test installs them"
+        );
         return;
     };
     let fixture = Fixture::new();
