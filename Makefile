@@ -1,10 +1,10 @@
 # Each target does its own set-up: a fresh Debian machine with Rust, gcc, make and git is enough.
 CARGO ?= cargo
 
-.PHONY: help demo test test-slow test-loaders compare build fmt lint setup
+.PHONY: help demo test test-slow test-loaders compare compare-gateway build fmt lint setup
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Store a real dataset on a one-machine network, prove it, fetch it back (a minute after the build; two more the first time)
 	@scripts/demo.sh
@@ -24,6 +24,9 @@ COMPARE_ARGS ?=
 
 compare: ## Ours beside the reference implementation: seconds, memory, agreement both ways (the first time half an hour)
 	@scripts/compare.sh $(COMPARE_DIR) $(COMPARE_ARGS)
+
+compare-gateway: build ## Our gateway beside nginx (Debian's nginx-light, installed by you): CPU per GB, throughput, small ranges, idle connections
+	@python3 scripts/compare_gateway.py $(COMPARE_ARGS)
 
 build: setup ## Build the binary: target/release/cairn
 	$(CARGO) build --locked --release -p cairn

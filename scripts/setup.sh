@@ -3,7 +3,8 @@
 #
 #   setup.sh            for Cairn
 #   setup.sh compare    for the comparison with the reference implementation too, which links libhwloc
-#   setup.sh test       for the tests too: schemathesis and the data loaders, from PyPI, into .venv-test; without them their tests are skipped loudly
+#   setup.sh test       for the tests too: schemathesis and the data loaders, from PyPI, into .venv-test, and clients of other people, from
+#                       npm, into retrieval/gateway/tests/clients/node_modules; without them their tests are skipped loudly
 #
 # What needs them: RocksDB is C++ (a C++ compiler), and its Rust bindings are generated during the build (libclang with its headers).
 # As root on Debian the missing ones are installed; otherwise the exact command is printed and the build stops here.
@@ -41,7 +42,24 @@ make_venv() {
     printf '%s\n' "$wanted" >.venv-test/requirements.txt
 }
 
-[ "${1:-}" != test ] || (cd "$(dirname "$0")/.." && make_venv)
+# Installs the Node packages of the gateway's tests unless the lock's are there.
+make_clients() {
+    clients=retrieval/gateway/tests/clients
+    ! cmp -s "$clients/package-lock.json" "$clients/node_modules/installed-lock.json" || return 0
+    if ! { has_command node && has_command npm; }; then
+        say 'no Helia and no ipfs-car: node and npm are needed'
+        return 0
+    fi
+    say 'installing the Node packages of the tests'
+    if ! (cd "$clients" && npm ci --ignore-scripts --no-progress --loglevel=error) >&2; then
+        rm -rf "$clients/node_modules"
+        say 'no Helia and no ipfs-car: the package registry does not answer'
+        return 0
+    fi
+    cp "$clients/package-lock.json" "$clients/node_modules/installed-lock.json"
+}
+
+[ "${1:-}" != test ] || (cd "$(dirname "$0")/.." && make_venv && make_clients)
 
 if ! has_command cargo; then
     say 'cargo is missing. Cairn needs Rust 1.88 or newer: install it with rustup, open a new shell and run this again.'
