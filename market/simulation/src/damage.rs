@@ -65,6 +65,7 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "bad-block-enters-epoch", checker: "bad-blocks-change-nothing", act: Act::Tools(eager_tools) },
     Damage { name: "due-work-left", checker: "queue-punctual", act: Act::Block(due_work_left) },
     Damage { name: "proofs-without-end", checker: "work-bounded", act: Act::Block(proofs_without_end) },
+    Damage { name: "block-too-heavy", checker: "work-bounded", act: Act::Block(block_too_heavy) },
     Damage { name: "root-of-another", checker: "root-from-content", act: Act::Block(root_of_another) },
     Damage { name: "snapshot-loses-an-account", checker: "snapshot-round-trip", act: Act::Tools(forgetful_tools) },
     Damage { name: "change-not-reported", checker: "changes-complete", act: Act::Block(change_not_reported) },
@@ -332,6 +333,14 @@ fn due_work_left(seen: &mut Observation) -> bool {
 fn proofs_without_end(seen: &mut Observation) -> bool {
     seen.proofs += 2 * seen.offers.len() as u64 + 1;
     true
+}
+
+fn block_too_heavy(seen: &mut Observation) -> bool {
+    let weighs = seen.offers.iter().any(|offer| seen.before.weight_of(&offer.signed) > 1);
+    weighs
+        && change_state(seen, columns::META, |meta| {
+            number(meta, &["params", "block_weight_max"]).map(|limit| *limit = 1).is_some()
+        })
 }
 
 fn root_of_another(seen: &mut Observation) -> bool {

@@ -177,6 +177,10 @@ impl State {
         if bytes > params.block_bytes_max {
             return Err(BlockRejection::TooManyBytes { limit: params.block_bytes_max, got: bytes });
         }
+        let weight = transactions.iter().map(|signed| self.weight_of(signed)).sum();
+        if weight > params.block_weight_max {
+            return Err(BlockRejection::TooHeavy { limit: params.block_weight_max, got: weight });
+        }
         Ok(())
     }
 

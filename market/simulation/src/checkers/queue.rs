@@ -159,6 +159,11 @@ impl Checker for WorkBounded {
         if changed > most || happened > most {
             return Err(format!("{changed} entries changed, {happened} events, at most {most} are allowed"));
         }
+        let weight: u64 = seen.offers.iter().map(|offer| seen.before.weight_of(&offer.signed)).sum();
+        let limit = seen.after.params().block_weight_max;
+        if weight > limit {
+            return Err(format!("the block weighs {weight} in proofs and sectors, {limit} is allowed"));
+        }
         let proofs = |(offer, _): &(&crate::world::Offer, _)| {
             let command = &offer.signed.transaction.command;
             let submits = matches!(command, Command::Job(JobCommand::Submit { .. }));
