@@ -332,7 +332,8 @@ impl<'o> Run<'o> {
         let context = self.context();
         let verifier = CountingVerifier::default();
         let transactions: Vec<SignedTransaction> = offers.iter().map(|offer| offer.signed.clone()).collect();
-        let outcome = self.state.apply_block(&context, &transactions, &verifier).expect("the block follows");
+        let outcome =
+            crate::world::apply(&mut self.state, &context, &transactions, &verifier).expect("the block follows");
         let after = self.state.clone();
         let changes = (self.tools.changes)(&before, &after);
         let full = context.epoch.0.is_multiple_of(self.options.full_every);

@@ -1,13 +1,13 @@
 //! Money as the events tell it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, CheckCommand, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome,
-    RailEvent, RewardEvent, ScoreEvent, SectorEvent, State,
+    Address, CheckCommand, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, MarketEvent, OrderId,
+    Outcome, RailEvent, RewardEvent, ScoreEvent, SectorEvent, State,
 };
 use cairn_protocol::{Amount, ProviderId};
 
@@ -27,6 +27,9 @@ pub struct MoneyFollowsEvents {
     /// Bonds of jobs that are worked on.
     job_bonds: BTreeMap<JobId, i128>,
     job_params: JobParams,
+    /// Who vouches for whom.
+    attested: BTreeSet<(ProviderId, Address)>,
+    attestation_deposit: i128,
     bid_deposit: i128,
     sector_deposit: i128,
     fee: i128,
@@ -50,6 +53,8 @@ impl MoneyFollowsEvents {
             jobs: BTreeMap::new(),
             job_bonds: BTreeMap::new(),
             job_params: params.jobs.clone(),
+            attested: BTreeSet::new(),
+            attestation_deposit: signed(params.market.attestation_deposit),
             bid_deposit: signed(params.bid_deposit),
             sector_deposit: signed(params.sector_deposit),
             fee: signed(params.transaction_fee),
@@ -178,6 +183,13 @@ impl MoneyFollowsEvents {
                 Event::Score(ScoreEvent::StakeChanged { checker, .. }),
                 Some((_, Command::Check(CheckCommand::Stake { amount }))),
             ) => self.pay(*checker, -signed(*amount)),
+            (Event::Market(MarketEvent::AttributesSigned { provider, auditor, attributes }), _) => {
+                match attributes.is_empty() {
+                    true if self.attested.remove(&(*provider, *auditor)) => self.pay(*auditor, self.attestation_deposit),
+                    false if self.attested.insert((*provider, *auditor)) => self.pay(*auditor, -self.attestation_deposit),
+                    _ => {}
+                }
+            }
             (Event::Score(ScoreEvent::StakeReleased { checker, amount }), _) => self.pay(*checker, signed(*amount)),
             (Event::Score(ScoreEvent::Contradicted { reporter, rewarded, .. }), _) => {
                 self.pay(*reporter, signed(*rewarded));
@@ -253,6 +265,7 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
         Event::Rail(RailEvent::Settled { settlement, .. }) => (settlement.burnt, true),
         Event::Score(ScoreEvent::NotRevealed { burnt, .. } | ScoreEvent::Contradicted { burnt, .. }) => (*burnt, true),
         Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
+        Event::Slashed { burnt, .. } => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
