@@ -317,7 +317,11 @@ mod tests {
             pool.insert(transaction.clone());
         }
         let selected = pool.select(&network.state);
-        assert_eq!(selected, [0, 3, 4].map(|n: usize| sent[n].clone()), "neither what is too heavy nor what follows it");
+        assert_eq!(
+            selected,
+            [0, 3, 4].map(|n: usize| sent[n].clone()),
+            "neither what is too heavy nor what follows it"
+        );
         let mut after = network.state.clone();
         after.apply_block(&network.next_context(), &selected, &HashVerifier).unwrap();
         pool.update(&after);

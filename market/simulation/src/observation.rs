@@ -30,7 +30,11 @@ pub struct Tools {
 
 impl Default for Tools {
     fn default() -> Self {
-        Self { apply: crate::world::apply, snapshot: codec::encode::<State>, changes: |old, new| new.changes_since(old) }
+        Self {
+            apply: crate::world::apply,
+            snapshot: codec::encode::<State>,
+            changes: |old, new| new.changes_since(old),
+        }
     }
 }
 

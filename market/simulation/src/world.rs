@@ -246,7 +246,8 @@ pub fn offence_of(before: &State, context: &BlockContext) -> Option<(Address, Ep
     }
     let validators: Vec<Address> = before.validators().map(|(address, _)| address).collect();
     let validator = *validators.get(usize::from(who) % validators.len().max(1))?;
-    let age = if again < 64 { before.epoch().0 % 8 } else { u64::from(age) % (before.params().stake.unbonding_epochs + 4) };
+    let age =
+        if again < 64 { before.epoch().0 % 8 } else { u64::from(age) % (before.params().stake.unbonding_epochs + 4) };
     Some((validator, Epoch(before.epoch().0.checked_sub(age)?)))
 }
 

@@ -53,7 +53,8 @@ fn owners_set_attributes_and_anyone_signs_them() {
     assert!(matches!(network.rejection(AUDITOR, sign(nobody, &pairs)), Rejection::UnknownProvider { .. }));
     let nothing = network.rejection(AUDITOR, sign(provider, &[]));
     assert!(matches!(nothing, Rejection::Market(MarketRejection::NothingSigned { .. })));
-    let (deposit, fee) = (network.state.params().market.attestation_deposit.0, network.state.params().transaction_fee.0);
+    let (deposit, fee) =
+        (network.state.params().market.attestation_deposit.0, network.state.params().transaction_fee.0);
     let free = |network: &Network| network.state.account(&Network::address(AUDITOR)).balance.0;
     let before = free(&network);
     network.command(AUDITOR, sign(provider, &pairs[..1]));

@@ -1,7 +1,7 @@
 //! Clients: they order, cancel, pay, settle, and sometimes run dry.
 
-use cairn_ledger::testing::{order_terms, piece};
 use cairn_ledger::scores::Fraction;
+use cairn_ledger::testing::{order_terms, piece};
 use cairn_ledger::{Address, Attributes, Command, OrderTerms, RegionRule, Requirements};
 use cairn_protocol::Amount;
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::Voucher;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
-    BidStatus, Command, DealId, DealStatus, ManifestPiece, OrderId, PreCommit, ProofVerifier, Salt, SealedBid,
-    MarketCommand, SectorCommand, SectorUpdate, SectorUpdateStatement,
+    BidStatus, Command, DealId, DealStatus, ManifestPiece, MarketCommand, OrderId, PreCommit, ProofVerifier, Salt,
+    SealedBid, SectorCommand, SectorUpdate, SectorUpdateStatement,
 };
 use cairn_protocol::{Amount, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 
@@ -266,9 +266,8 @@ impl ProviderActor {
         let fills = random.chance(150);
         let Some(&deal) = random.pick(&waiting).filter(|_| fills) else { return };
         let live = view.board.live.get(&provider).into_iter().flatten().copied();
-        let is_empty = |number: &SectorNumber| {
-            view.state.sector(provider, *number).is_some_and(|record| record.deals.is_empty())
-        };
+        let is_empty =
+            |number: &SectorNumber| view.state.sector(provider, *number).is_some_and(|record| record.deals.is_empty());
         let empty: Vec<SectorNumber> = live.filter(is_empty).collect();
         let Some(&sector) = random.pick(&empty) else { return };
         let (Some(record), Some(owned)) = (view.state.sector(provider, sector), view.state.provider(provider)) else {

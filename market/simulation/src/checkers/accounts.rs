@@ -122,7 +122,8 @@ impl VotesAreStaked {
     /// All that was leaving is less by its share, and what is left of the stake begins to leave.
     fn slash(&mut self, validator: Address, seen: &Observation) {
         let params = seen.after.params().stake;
-        let left = |amount: u64| amount - (u128::from(amount) * u128::from(params.slash_permille)).div_ceil(1_000) as u64;
+        let left =
+            |amount: u64| amount - (u128::from(amount) * u128::from(params.slash_permille)).div_ceil(1_000) as u64;
         let parts = self.leaving.entry(validator).or_default();
         parts.iter_mut().for_each(|(_, part)| *part = left(*part));
         let stake = seen.before.validator(&validator).map_or(0, |record| record.stake.0);

@@ -185,8 +185,12 @@ impl MoneyFollowsEvents {
             ) => self.pay(*checker, -signed(*amount)),
             (Event::Market(MarketEvent::AttributesSigned { provider, auditor, attributes }), _) => {
                 match attributes.is_empty() {
-                    true if self.attested.remove(&(*provider, *auditor)) => self.pay(*auditor, self.attestation_deposit),
-                    false if self.attested.insert((*provider, *auditor)) => self.pay(*auditor, -self.attestation_deposit),
+                    true if self.attested.remove(&(*provider, *auditor)) => {
+                        self.pay(*auditor, self.attestation_deposit)
+                    }
+                    false if self.attested.insert((*provider, *auditor)) => {
+                        self.pay(*auditor, -self.attestation_deposit)
+                    }
                     _ => {}
                 }
             }

@@ -52,7 +52,8 @@ impl RequirementsKept {
         if record.terms.requirements.regions == RegionRule::Any {
             return Ok(());
         }
-        let winners = seen.after.bids_on(order).filter(|(_, bid)| matches!(bid.status, cairn_ledger::BidStatus::Won { .. }));
+        let winners =
+            seen.after.bids_on(order).filter(|(_, bid)| matches!(bid.status, cairn_ledger::BidStatus::Won { .. }));
         let mut taken = BTreeSet::new();
         for (provider, _) in winners {
             let region = self.said.get(&provider).and_then(|own| own.get(REGION_KEY));

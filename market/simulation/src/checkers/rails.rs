@@ -32,12 +32,7 @@ impl RailsPayProven {
         Self { sectors: BTreeMap::new(), deals: BTreeMap::new(), rails: BTreeMap::new() }
     }
 
-    fn read(
-        &mut self,
-        event: &Event,
-        asked: Option<(Address, &Command)>,
-        seen: &Observation,
-    ) -> Result<(), String> {
+    fn read(&mut self, event: &Event, asked: Option<(Address, &Command)>, seen: &Observation) -> Result<(), String> {
         Shown::read(&mut self.sectors, event, seen)?;
         match event {
             Event::DealActivated { deal, provider, sector, end, .. } => {

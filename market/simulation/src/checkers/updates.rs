@@ -42,7 +42,9 @@ impl UpdatesAreProven {
             comm_d_new: comm_d,
             comm_r_new: *comm_r,
         });
-        HashVerifier.verify(&ProofClaim { statement, proof }).map_err(|_| format!("sector {sector}: proves nothing"))?;
+        HashVerifier
+            .verify(&ProofClaim { statement, proof })
+            .map_err(|_| format!("sector {sector}: proves nothing"))?;
         let kept = seen.after.sector(*provider, *sector).map(|record| (record.comm_r, record.comm_d));
         match kept {
             Some(kept) if kept != (*comm_r, comm_d) => Err(format!("sector {sector} keeps other commitments")),
