@@ -26,4 +26,4 @@ mod worker;
 
 pub use journal::{Journal, JournalError, Measured};
 pub use measure::{MeasureOptions, measure};
-pub use worker::{Checker, CheckerLedger, CheckerOptions, LedgerFailure};
+pub use worker::{AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Handed, LedgerFailure};

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_gateway::{DatasetOutline, FetchError, SourceFault, SourceUrl};
+use cairn_ledger::ChainId;
 use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::scores::quality::Served;
 use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult, SignedCheckReceipt};
-use cairn_ledger::{ChainId, State};
 use cairn_protocol::ProviderId;
 use cid::Cid;
 use ed25519_consensus::SigningKey;
 use tokio::task::JoinSet;
+
+use crate::worker::AssignedCheck;
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +34,8 @@ impl Default for MeasureOptions {
 }
 
 /// Gateways of providers, as the ledger names them. What is no plain HTTP address cannot be reached.
-pub(crate) fn endpoints(state: &State, tasks: &[CheckTask]) -> BTreeMap<ProviderId, Option<SourceUrl>> {
-    let endpoint = |task: &CheckTask| {
-        let url = state.provider(task.provider).and_then(|provider| provider.endpoint.parse().ok());
-        (task.provider, url)
-    };
-    tasks.iter().map(endpoint).collect()
+pub(crate) fn endpoints(assigned: &[AssignedCheck]) -> BTreeMap<ProviderId, Option<SourceUrl>> {
+    assigned.iter().map(|check| (check.task.provider, check.endpoint.parse().ok())).collect()
 }
 
 /// Outlines that were learnt lately; the same from any gateway, because every block is verified.

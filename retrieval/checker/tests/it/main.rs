@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cairn_checker::{Checker, CheckerOptions, Journal};
+use cairn_checker::{AssignedCheck, Checker, CheckerOptions, CheckerView, Journal};
 use cairn_content::{HotStore, ImportOptions, Placement};
 use cairn_gateway::{
     ContentSource, DataEntry, GatewayOptions, PieceResource, RangeReader, Resource, SourceCounts, SourceError, serve,
@@ -104,10 +104,20 @@ fn provider(network: &mut Network, n: u8, endpoint: SocketAddr, root: Cid) -> Pr
     provider
 }
 
+fn view(network: &Network, checker: &Checker) -> CheckerView {
+    CheckerView::of(&network.state, checker.address())
+}
+
+/// Begins with what the state assigns.
+fn begin(network: &Network, checker: &mut Checker) {
+    let assigned = AssignedCheck::all_of(&network.state, checker.address());
+    checker.begin(&view(network, checker), assigned);
+}
+
 /// One block with what every checker wants to hand in.
 fn block(network: &mut Network, checkers: &[(u8, Checker)]) {
     let vote = |(n, checker): &(u8, Checker)| -> Option<SignedTransaction> {
-        let command = checker.vote(&network.state).unwrap()?;
+        let command = checker.vote(&view(network, checker)).unwrap()?;
         Some(network.transaction(*n, 0, Command::Check(command)))
     };
     let votes: Vec<_> = checkers.iter().filter_map(vote).collect();
@@ -147,7 +157,7 @@ async fn reputations_come_out_as_the_gateways_serve() {
             block(&mut network, &checkers);
         }
         for (_, checker) in &mut checkers {
-            checker.begin(&network.state);
+            begin(&network, checker);
             checker.finish(true).await.unwrap();
         }
     }
@@ -196,21 +206,21 @@ async fn a_round_is_measured_once_and_an_outsider_measures_nothing() {
     let mut outsider = Checker::new(Network::key(6), journal(), CheckerOptions::default());
     let round = network.state.round_at(network.state.epoch()) + 1;
     network.advance_to(Epoch(round * ROUND));
-    outsider.begin(&network.state);
+    begin(&network, &mut outsider);
     outsider.finish(true).await.unwrap();
     assert!(!journal().has(round));
     network.command(6, Command::Check(CheckCommand::Stake { amount: Amount(10_000_000) }));
     // A restart in the middle of a round finds what was measured and signs nothing twice.
     let mut checker = Checker::new(Network::key(6), journal(), CheckerOptions::default());
-    checker.begin(&network.state);
+    begin(&network, &mut checker);
     checker.finish(true).await.unwrap();
     let before = journal().get(round).unwrap().expect("measured");
     let mut restarted = Checker::new(Network::key(6), journal(), CheckerOptions::default());
     network.advance_to(Epoch(network.state.epoch().0 + 1));
-    restarted.begin(&network.state);
+    begin(&network, &mut restarted);
     restarted.finish(true).await.unwrap();
     assert_eq!(journal().get(round).unwrap(), Some(before));
     network.advance_to(Epoch((round + 1) * ROUND));
-    let command = restarted.vote(&network.state).unwrap();
+    let command = restarted.vote(&view(&network, &restarted)).unwrap();
     assert!(matches!(command, Some(CheckCommand::Commit { .. })));
 }

@@ -2,8 +2,10 @@
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
 mod chain;
+mod checker;
 mod circuit;
 mod devnet;
+mod gateway;
 mod get;
 mod job;
 mod keys;
@@ -14,6 +16,8 @@ mod params;
 mod piece;
 mod post;
 mod prover;
+mod rail;
+mod score;
 mod sector;
 mod sim;
 mod validator;
@@ -21,14 +25,18 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
-pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
+pub use chain::{
+    BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
+};
+pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
+pub use gateway::GatewayArguments;
 pub use get::GetArguments;
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};
-pub use market::{DealCommand, DealListArguments, ProviderCommand, ProviderShowArguments};
+pub use market::{DealCommand, DealListArguments, ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
 pub use order::{
     OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
 };
@@ -36,6 +44,8 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use prover::ProveJobsArguments;
+pub use rail::{RailCommand, RailListArguments, RailOpenArguments};
+pub use score::ScoreCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
@@ -54,7 +64,8 @@ pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
   cairn sector seal --size 8MiB --seal-proof v1_1 --prover-id HEX --sector-number 7 --ticket HEX --piece shard-000000.tar --dir sector-7
   cairn params setup --circuit porep --sector-size 8MiB --params params
   cairn sector prove --dir sector-7 --seed HEX --params params --json > proof.json
-  cairn sector verify proof.json --params params"
+  cairn sector verify proof.json --params params
+  cairn gateway --data ~/datasets/photos"
 )]
 pub struct Arguments {
     /// What to do.
@@ -82,6 +93,8 @@ pub enum Command {
     Circuit(CircuitCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
+    /// Serve folders, files and CAR archives over HTTP, without a ledger
+    Gateway(GatewayArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
     /// Make keys, ask what an account has, send money
@@ -96,6 +109,15 @@ pub enum Command {
     /// Look at providers, and register one
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Stream money to somebody, for storage that is proven or for anything else
+    #[command(subcommand)]
+    Rail(RailCommand),
+    /// Look at how well providers serve, and at those who check it
+    #[command(subcommand)]
+    Score(ScoreCommand),
+    /// Check how well providers serve, for a part of what is minted
+    #[command(subcommand)]
+    Checker(CheckerCommand),
     /// Look at proof jobs, and take one's own back
     #[command(subcommand)]
     Job(JobCommand),

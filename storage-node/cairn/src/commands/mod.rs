@@ -1,8 +1,10 @@
 //! One module for each command of the binary. Each turns typed arguments into what the libraries need, calls them, and prints.
 
+mod checker;
 mod circuit;
 mod devnet;
 mod files;
+mod gateway;
 mod get;
 pub mod keys;
 mod ledger;
@@ -31,11 +33,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Params(command) => params::run(command),
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
+        Command::Gateway(arguments) => gateway::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
         Command::Wallet(command) => ledger::wallet::run(command),
         Command::Order(command) => ledger::order::run(command),
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
+        Command::Rail(command) => ledger::rail::run(command),
+        Command::Score(command) => ledger::score::run(command),
+        Command::Checker(command) => checker::run(command),
         Command::Job(command) => ledger::job::run(command),
         Command::Prover(arguments) => prover::run(arguments),
         Command::Tx(command) => ledger::transaction::run(command),
