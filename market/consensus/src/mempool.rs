@@ -186,13 +186,23 @@ impl Mempool {
         }
     }
 
-    /// What the next block takes, in order of arrival, within the block's limits.
+    /// What the next block takes, in order of arrival, within the block's limits. What is too heavy for the rest of the
+    /// block waits, with all that its sender sent after it, and lets others pass; it keeps its place, and the first in
+    /// line always fits ([`cairn_ledger::work`]).
     pub fn select(&self, state: &State) -> Vec<SignedTransaction> {
         let params = state.params();
-        let mut bytes = 0;
-        self.waiting
-            .values()
-            .take(params.block_transactions_max as usize)
+        let (mut bytes, mut weight) = (0, 0);
+        let mut waits: HashSet<Address> = HashSet::new();
+        let fits = self.waiting.values().filter(|waiting| {
+            let (sender, heavy) = (waiting.transaction.transaction.sender, state.weight_of(&waiting.transaction));
+            if waits.contains(&sender) || weight + heavy > params.block_weight_max {
+                waits.insert(sender);
+                return false;
+            }
+            weight += heavy;
+            true
+        });
+        fits.take(params.block_transactions_max as usize)
             .take_while(|waiting| {
                 bytes += waiting.bytes;
                 bytes <= params.block_bytes_max
@@ -228,9 +238,10 @@ impl Mempool {
 
 #[cfg(test)]
 mod tests {
-    use cairn_ledger::testing::Network;
-    use cairn_ledger::{Command, LedgerParams};
-    use cairn_protocol::Amount;
+    use cairn_ledger::testing::{HashVerifier, Network};
+    use cairn_ledger::work::HEAVIEST;
+    use cairn_ledger::{BlockRejection, Command, LedgerParams};
+    use cairn_protocol::{Amount, ProviderId, SectorNumber};
 
     use super::*;
 
@@ -282,6 +293,41 @@ mod tests {
         pool.submit(&network.state, network.transaction(2, 0, transfer(1))).unwrap();
         let fourth = network.transaction(3, 0, transfer(1));
         assert!(matches!(pool.submit(&network.state, fourth), Err(SubmitRejection::PoolFull { transactions: 3, .. })));
+    }
+
+    /// Declarations of faults: they weigh what they name, and need not succeed.
+    #[test]
+    fn what_is_too_heavy_waits_and_keeps_its_place() {
+        let params = LedgerParams { block_weight_max: HEAVIEST, ..LedgerParams::devnet() };
+        let network = Network::new(params, 4);
+        let mut pool = Mempool::new(MempoolOptions::default());
+        let heavy = |sender, ahead, sectors: u64| {
+            let sectors = (0..sectors).map(SectorNumber).collect();
+            network.transaction(sender, ahead, Command::DeclareFaults { provider: ProviderId(1), sectors })
+        };
+        let sent = [
+            heavy(1, 0, HEAVIEST - 10),
+            heavy(2, 0, 11),
+            network.transaction(2, 1, transfer(1)),
+            network.transaction(3, 0, transfer(1)),
+            heavy(3, 1, 10),
+        ];
+        // The weight is the ledger's affair; the size of this story's declarations is not the point.
+        for transaction in &sent {
+            pool.insert(transaction.clone());
+        }
+        let selected = pool.select(&network.state);
+        assert_eq!(
+            selected,
+            [0, 3, 4].map(|n: usize| sent[n].clone()),
+            "neither what is too heavy nor what follows it"
+        );
+        let mut after = network.state.clone();
+        after.apply_block(&network.next_context(), &selected, &HashVerifier).unwrap();
+        pool.update(&after);
+        assert_eq!(pool.select(&after), sent[1..3], "it is first in the next block");
+        let all = network.state.clone().apply_block(&network.next_context(), &sent, &HashVerifier);
+        assert!(matches!(all, Err(BlockRejection::TooHeavy { .. })), "{all:?}");
     }
 
     #[test]

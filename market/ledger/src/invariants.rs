@@ -110,7 +110,7 @@ impl State {
         let free: u128 = self.accounts().map(|(_, account)| account.balance).sum();
         let (deposits, rest) = ([treasury.bid_deposits, treasury.sector_deposits], [treasury.channels, treasury.stake]);
         let economy = [treasury.rails, treasury.vesting, treasury.checker_stake];
-        let jobs = [treasury.job_escrow, treasury.job_bonds];
+        let jobs = [treasury.job_escrow, treasury.job_bonds, treasury.attestations];
         let pots = [treasury.escrow, treasury.collateral].into_iter().chain(deposits).chain(rest).chain(jobs);
         let locked: u128 = pots.chain(economy).sum();
         let (expected, got) = (u128::from(treasury.supply.0), free + locked + u128::from(treasury.burnt.0));
@@ -128,7 +128,8 @@ impl State {
         let held = self.treasury();
         let vesting: u128 = self.vesting.iter().map(|(_, account)| account.locked()).sum();
         let (job_escrow, job_bonds) = self.locked_for_jobs();
-        let pots: [(&'static str, Amount, u128); 11] = [
+        let attestations: u128 = self.attestations.iter().map(|(_, entry)| entry.deposit).sum();
+        let pots: [(&'static str, Amount, u128); 12] = [
             ("escrow", held.escrow, orders + deals),
             ("bid deposits", held.bid_deposits, bids),
             ("collateral", held.collateral, collateral),
@@ -140,6 +141,7 @@ impl State {
             ("checker stake", held.checker_stake, self.checker_stakes()),
             ("job escrow", held.job_escrow, job_escrow),
             ("job bonds", held.job_bonds, job_bonds),
+            ("attestations", held.attestations, attestations),
         ];
         for (pot, held, locked) in pots {
             if u128::from(held.0) != locked {

@@ -54,6 +54,7 @@ pub mod testing;
 pub mod transaction;
 pub mod treasury;
 pub mod validator;
+pub mod work;
 
 pub use apply::{BlockContext, BlockOutcome, Outcome, Receipt};
 pub use calendar::{Calendar, DEADLINES, DeadlineInfo};

@@ -13,6 +13,7 @@ use crate::jobs::JobParams;
 use crate::market::MarketParams;
 use crate::sector_rules::SectorRules;
 use crate::validator::StakeParams;
+use crate::work::HEAVIEST;
 
 /// Most bytes of a transaction, on every network. The largest ones are, with all numbers at their largest:
 ///
@@ -90,6 +91,8 @@ pub struct LedgerParams {
     pub block_bytes_max: u64,
     /// Most transactions in a block.
     pub block_transactions_max: u32,
+    /// Most proofs and sectors that the transactions of a block may be about, as [`crate::work`] weighs them.
+    pub block_weight_max: u64,
     /// Queued work that one block starts: sectors of closing partitions, deals of closing orders, one for the rest.
     pub queue_weight_per_block: u64,
     /// Stake of validators.
@@ -151,6 +154,7 @@ impl LedgerParams {
             transaction_bytes_max: TRANSACTION_BYTES_MAX,
             block_bytes_max: 1_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 1_000,
+            block_weight_max: 100_000,
             queue_weight_per_block: 10_000,
             stake: StakeParams { unbonding_epochs: 18_000, slash_permille: 50 },
             market: MarketParams::default(),
@@ -194,6 +198,7 @@ impl LedgerParams {
             transaction_bytes_max: TRANSACTION_BYTES_MAX,
             block_bytes_max: 2_000 * BLOCK_BYTES_PER_TRANSACTION,
             block_transactions_max: 2_000,
+            block_weight_max: 300_000,
             queue_weight_per_block: 20_000,
             stake: StakeParams { unbonding_epochs: 21 * DAY, slash_permille: 50 },
             market: MarketParams::default(),
@@ -292,6 +297,12 @@ impl LedgerParams {
             "block_bytes_max",
             self.block_bytes_max,
             "must hold the largest transaction and be at most 1 GiB",
+        )?;
+        check(
+            (HEAVIEST..=EPOCHS_MAX).contains(&self.block_weight_max),
+            "block_weight_max",
+            self.block_weight_max,
+            "must hold the heaviest transaction and be at most 2^40",
         )?;
         self.economy.validate()
     }
@@ -406,6 +417,7 @@ mod tests {
         assert_eq!(broken(|p| p.post_challenge_lead = p.proving_period() - 1), "post_challenge_lead");
         assert_eq!(broken(|p| p.beacon_window = 10), "beacon_window");
         assert_eq!(broken(|p| p.block_bytes_max = 1), "block_bytes_max");
+        assert_eq!(broken(|p| p.block_weight_max = HEAVIEST - 1), "block_weight_max");
         assert_eq!(broken(|p| p.sector_epochs_max = u64::MAX), "sector_epochs_max");
         assert_eq!(broken(|p| p.deal_epochs_min = p.deal_epochs_max + 1), "deal_epochs_min");
         assert_eq!(broken(|p| p.sectors.termination_periods = 0), "sectors.termination_periods");

@@ -231,4 +231,7 @@ pub enum BlockRejection {
     /// More bytes than a block may hold.
     #[error("block has {got} bytes of transactions, the limit is {limit}")]
     TooManyBytes { limit: u64, got: u64 },
+    /// More proofs and sectors than a block may be about.
+    #[error("block weighs {got} in proofs and sectors, the limit is {limit}")]
+    TooHeavy { limit: u64, got: u64 },
 }

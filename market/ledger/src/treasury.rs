@@ -2,7 +2,7 @@
 //!
 //! Money is created at genesis, and afterwards by the schedule of rewards alone ([`crate::emission`]), which the supply
 //! counts. It is free (an account's balance), locked (in one of the pots, on behalf of one order, bid, deal, provider,
-//! sector, channel, rail account, vesting account, checker, validator or proof job that records the amount), or burnt. Each
+//! sector, channel, rail account, vesting account, checker, validator, proof job or auditor that records the amount), or burnt. Each
 //! move takes from one place and gives to another, so the sum cannot change; a move that a rule got wrong stops the
 //! ledger instead of minting.
 
@@ -38,6 +38,8 @@ pub enum Pot {
     JobEscrow,
     /// Bonds of bidders and workers of proof jobs.
     JobBonds,
+    /// Deposits of auditors, one for each provider that they vouch for.
+    Attestations,
 }
 
 /// Totals of everything that is not free.
@@ -69,6 +71,8 @@ pub struct Treasury {
     pub job_escrow: Amount,
     /// See [`Pot::JobBonds`].
     pub job_bonds: Amount,
+    /// See [`Pot::Attestations`].
+    pub attestations: Amount,
 }
 
 impl Treasury {
@@ -85,6 +89,7 @@ impl Treasury {
             Pot::CheckerStake => &mut self.checker_stake,
             Pot::JobEscrow => &mut self.job_escrow,
             Pot::JobBonds => &mut self.job_bonds,
+            Pot::Attestations => &mut self.attestations,
         }
     }
 }

@@ -7,13 +7,14 @@
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    BlockContext, BlockOutcome, BlockRejection, Event, JobEvent, Outcome, ProofVerifier, SignedTransaction, State,
-    codec,
+    BlockContext, BlockOutcome, BlockRejection, Event, JobEvent, Outcome, ProofVerifier, RailEvent, ScoreEvent,
+    SectorEvent, SignedTransaction, State, codec,
 };
 use cairn_protocol::{Amount, Epoch};
 use ipld_core::ipld::Ipld;
 
 use crate::observation::{Observation, Tools};
+use crate::world;
 
 /// What is broken, and who must notice.
 #[derive(Clone, Copy)]
@@ -55,6 +56,12 @@ pub const DAMAGES: &[Damage] = &[
         checker: "every-deadline-counts",
         act: Act::Block(missed_deadline_hidden),
     },
+    Damage { name: "order-to-the-unaudited", checker: "requirements-kept", act: Act::Block(order_to_the_unaudited) },
+    Damage { name: "update-of-another-replica", checker: "updates-are-proven", act: Act::Block(update_of_another) },
+    Damage { name: "rail-pays-faulted", checker: "rails-pay-proven", act: Act::Block(rail_pays_faulted) },
+    Damage { name: "slashed-too-little", checker: "offences-slash-once", act: Act::Block(slashed_too_little) },
+    Damage { name: "slashed-again", checker: "offences-slash-once", act: Act::Block(slashed_again) },
+    Damage { name: "accuser-paid-too-much", checker: "liars-lose-stake", act: Act::Block(accuser_paid_too_much) },
     Damage { name: "worker-paid-too-much", checker: "jobs-pay-for-proofs", act: Act::Block(worker_paid_too_much) },
     Damage { name: "voucher-paid-twice", checker: "vouchers-pay-once", act: Act::Block(voucher_paid_twice) },
     Damage { name: "stake-released-early", checker: "votes-are-staked", act: Act::Block(stake_released_early) },
@@ -65,6 +72,7 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "bad-block-enters-epoch", checker: "bad-blocks-change-nothing", act: Act::Tools(eager_tools) },
     Damage { name: "due-work-left", checker: "queue-punctual", act: Act::Block(due_work_left) },
     Damage { name: "proofs-without-end", checker: "work-bounded", act: Act::Block(proofs_without_end) },
+    Damage { name: "block-too-heavy", checker: "work-bounded", act: Act::Block(block_too_heavy) },
     Damage { name: "root-of-another", checker: "root-from-content", act: Act::Block(root_of_another) },
     Damage { name: "snapshot-loses-an-account", checker: "snapshot-round-trip", act: Act::Tools(forgetful_tools) },
     Damage { name: "change-not-reported", checker: "changes-complete", act: Act::Block(change_not_reported) },
@@ -281,6 +289,78 @@ fn missed_deadline_hidden(seen: &mut Observation) -> bool {
     drop_event(seen, |event| *event == hidden)
 }
 
+fn order_to_the_unaudited(seen: &mut Observation) -> bool {
+    let (state, all) = (seen.before.clone(), seen.after.clone());
+    change_event(seen, |event| match event {
+        Event::DealAssigned { order, provider, .. } => {
+            let wanted = all.order(*order).map(|record| record.terms.requirements.clone());
+            let asked = wanted.filter(|wanted| !wanted.attributes.is_empty());
+            let silent = |other: &cairn_protocol::ProviderId| state.attributes_of(*other).is_empty();
+            let unfit = state.providers().map(|(other, _)| other).find(silent);
+            match asked.and(unfit) {
+                Some(other) => {
+                    *provider = other;
+                    true
+                }
+                None => false,
+            }
+        }
+        _ => false,
+    })
+}
+
+fn update_of_another(seen: &mut Observation) -> bool {
+    let updated = |event: &&Event| matches!(event, Event::Sector(SectorEvent::Updated { .. }));
+    let Some(Event::Sector(SectorEvent::Updated { comm_r, .. })) = seen.outcome.events.iter().find(updated) else {
+        return false;
+    };
+    let wanted = Ipld::Bytes(comm_r.0.to_vec());
+    change_state(seen, columns::SECTORS, |sector| match sector {
+        Ipld::Map(map) if map.get("comm_r") == Some(&wanted) => {
+            map.insert("comm_r".to_owned(), Ipld::Bytes(vec![7; 32]));
+            true
+        }
+        _ => false,
+    })
+}
+
+fn rail_pays_faulted(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::Rail(RailEvent::Settled { settlement, .. }) => {
+            settlement.paid = Amount(settlement.paid.0 + 1);
+            true
+        }
+        _ => false,
+    })
+}
+
+fn slashed_too_little(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::Slashed { burnt, .. } => {
+            *burnt = Amount(burnt.0 - 1);
+            true
+        }
+        _ => false,
+    })
+}
+
+fn slashed_again(seen: &mut Observation) -> bool {
+    let slashed = seen.outcome.events.iter().find(|event| matches!(event, Event::Slashed { .. })).cloned();
+    let found = slashed.is_some();
+    seen.outcome.events.splice(0..0, slashed);
+    found
+}
+
+fn accuser_paid_too_much(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::Score(ScoreEvent::Contradicted { rewarded, .. }) => {
+            *rewarded = Amount(rewarded.0 + 1_000);
+            true
+        }
+        _ => false,
+    })
+}
+
 fn worker_paid_too_much(seen: &mut Observation) -> bool {
     change_event(seen, |event| match event {
         Event::Job(JobEvent::Proven { paid, .. }) => {
@@ -334,6 +414,14 @@ fn proofs_without_end(seen: &mut Observation) -> bool {
     true
 }
 
+fn block_too_heavy(seen: &mut Observation) -> bool {
+    let weighs = seen.offers.iter().any(|offer| seen.before.weight_of(&offer.signed) > 1);
+    weighs
+        && change_state(seen, columns::META, |meta| {
+            number(meta, &["params", "block_weight_max"]).map(|limit| *limit = 1).is_some()
+        })
+}
+
 fn root_of_another(seen: &mut Observation) -> bool {
     seen.outcome.state_root = seen.before.root();
     seen.before.root() != seen.after.root()
@@ -350,7 +438,7 @@ fn leaking(
     transactions: &[SignedTransaction],
     verifier: &dyn ProofVerifier,
 ) -> Result<BlockOutcome, BlockRejection> {
-    let outcome = state.apply_block(context, transactions, verifier)?;
+    let outcome = world::apply(state, context, transactions, verifier)?;
     if outcome.receipts.iter().any(|receipt| receipt.outcome != Outcome::Applied) {
         *state =
             edited(state, columns::ACCOUNTS, |account| add(account, &["balance"], 1, -1)).expect("somebody is rich");
@@ -366,12 +454,12 @@ fn leaking_tools() -> Tools {
 fn eager_tools() -> Tools {
     Tools {
         apply: |state, context, transactions, verifier| {
-            let refused = state.clone().apply_block(context, transactions, verifier).is_err();
+            let refused = world::apply(&mut state.clone(), context, transactions, verifier).is_err();
             if refused {
                 let next = BlockContext { epoch: Epoch(state.epoch().0 + 1), time_ms: u64::MAX, ..*context };
-                state.apply_block(&next, &[], verifier)?;
+                world::apply(state, &next, &[], verifier)?;
             }
-            state.apply_block(context, transactions, verifier)
+            world::apply(state, context, transactions, verifier)
         },
         ..Tools::default()
     }

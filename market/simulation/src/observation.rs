@@ -5,7 +5,7 @@ use std::cell::Cell;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
     BlockContext, BlockOutcome, BlockRejection, Event, Outcome, PorepStatement, ProofRejection, ProofVerifier, Receipt,
-    SignedTransaction, State, StateChange, WindowPostStatement, codec,
+    SectorUpdateStatement, SignedTransaction, State, StateChange, WindowPostStatement, codec,
 };
 use cairn_protocol::{CommD, Epoch, PieceInfo, SectorSize};
 use serde::Serialize;
@@ -30,7 +30,11 @@ pub struct Tools {
 
 impl Default for Tools {
     fn default() -> Self {
-        Self { apply: State::apply_block, snapshot: codec::encode::<State>, changes: |old, new| new.changes_since(old) }
+        Self {
+            apply: crate::world::apply,
+            snapshot: codec::encode::<State>,
+            changes: |old, new| new.changes_since(old),
+        }
     }
 }
 
@@ -49,6 +53,11 @@ impl ProofVerifier for CountingVerifier {
     fn verify_porep(&self, statement: &PorepStatement, proof: &[u8]) -> Result<(), ProofRejection> {
         self.proofs.set(self.proofs.get() + 1);
         HashVerifier.verify_porep(statement, proof)
+    }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.proofs.set(self.proofs.get() + 1);
+        HashVerifier.verify_sector_update(statement, proof)
     }
 
     fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {

@@ -15,6 +15,7 @@ use cairn_ledger::economy::CheckerParams;
 use cairn_ledger::emission::EmissionParams;
 use cairn_ledger::payments::VestingRule;
 use cairn_ledger::scores::ballot::RoundCalendar;
+use cairn_ledger::work::HEAVIEST;
 use cairn_ledger::{
     BlockContext, ChainId, EconomyParams, JobParams, LedgerParams, Outcome, SignedTransaction, StakeParams, State,
 };
@@ -161,6 +162,7 @@ fn params(random: &mut Random) -> LedgerParams {
         fault_periods_max: random.between(2, 4) as u32,
         queue_weight_per_block: [16, 100, 10_000][random.below(3) as usize],
         block_transactions_max: [30, 100, 1_000][random.below(3) as usize],
+        block_weight_max: HEAVIEST,
         economy: economy(),
         stake: StakeParams { unbonding_epochs: 60, slash_permille: 50 },
         jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
@@ -292,11 +294,11 @@ impl<'o> Run<'o> {
         let params = self.state.params();
         let mut list = offers.list;
         list.truncate(params.block_transactions_max as usize);
-        let mut room = params.block_bytes_max as usize;
+        let (mut room, mut strength) = (params.block_bytes_max as usize, params.block_weight_max);
         let fits = list.iter().take_while(|offer| {
-            let bytes = offer.signed.encode().len();
-            let fits = bytes <= room;
-            room = room.saturating_sub(bytes);
+            let (bytes, weight) = (offer.signed.encode().len(), self.state.weight_of(&offer.signed));
+            let fits = bytes <= room && weight <= strength;
+            (room, strength) = (room.saturating_sub(bytes), strength.saturating_sub(weight));
             fits
         });
         let fitting = fits.count();
@@ -330,7 +332,8 @@ impl<'o> Run<'o> {
         let context = self.context();
         let verifier = CountingVerifier::default();
         let transactions: Vec<SignedTransaction> = offers.iter().map(|offer| offer.signed.clone()).collect();
-        let outcome = self.state.apply_block(&context, &transactions, &verifier).expect("the block follows");
+        let outcome =
+            crate::world::apply(&mut self.state, &context, &transactions, &verifier).expect("the block follows");
         let after = self.state.clone();
         let changes = (self.tools.changes)(&before, &after);
         let full = context.epoch.0.is_multiple_of(self.options.full_every);

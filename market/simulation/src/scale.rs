@@ -306,6 +306,11 @@ impl<'o> Traffic<'o> {
         let context = self.context();
         let (mut posts, sectors) = self.posts(&mut BTreeMap::new(), true);
         posts.truncate(self.state.params().block_transactions_max as usize);
+        let mut weight = 0;
+        posts.retain(|post| {
+            weight += self.state.weight_of(post);
+            weight <= self.state.params().block_weight_max
+        });
         let mut state = self.state.clone();
         let (seconds, outcome) = timed(meters, || state.apply_block(&context, &posts, &HashVerifier));
         let outcome = outcome.expect("the block follows");

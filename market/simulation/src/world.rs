@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
-    Address, Command, DealId, Event, LedgerParams, OrderId, SignatureBytes, SignedTransaction, State, Transaction,
-    address_of,
+    Address, BlockContext, BlockOutcome, BlockRejection, Command, DealId, Event, LedgerParams, OrderId, ProofVerifier,
+    SignatureBytes, SignedTransaction, State, Transaction, address_of,
 };
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
@@ -54,6 +54,8 @@ pub enum Crime {
     VoucherReplayed,
     /// A voucher that the payer did not sign.
     VoucherForged,
+    /// Receipts that do not contradict each other, or that their checker did not sign.
+    FalseAccusation,
 }
 
 impl Crime {
@@ -233,6 +235,40 @@ impl<'a> Offers<'a> {
         assert!(crime.is_refused(), "a transaction that uses a nonce is offered as a command");
         self.list.push(Offer { signed, crime: Some(crime) });
     }
+}
+
+/// The validator that was caught at signing two things since the last block, if one was: the beacon decides, so that a
+/// replay finds the same. Some are caught again, some too late.
+pub fn offence_of(before: &State, context: &BlockContext) -> Option<(Address, Epoch)> {
+    let [chance, who, age, again, ..] = context.beacon.0;
+    if chance >= 12 {
+        return None;
+    }
+    let validators: Vec<Address> = before.validators().map(|(address, _)| address).collect();
+    let validator = *validators.get(usize::from(who) % validators.len().max(1))?;
+    let age =
+        if again < 64 { before.epoch().0 % 8 } else { u64::from(age) % (before.params().stake.unbonding_epochs + 4) };
+    Some((validator, Epoch(before.epoch().0.checked_sub(age)?)))
+}
+
+/// What a validator does with a block: punishes who was caught, then applies the transactions.
+///
+/// # Errors
+/// [`BlockRejection`]; the state is unchanged.
+pub fn apply(
+    state: &mut State,
+    context: &BlockContext,
+    transactions: &[SignedTransaction],
+    verifier: &dyn ProofVerifier,
+) -> Result<BlockOutcome, BlockRejection> {
+    let mut next = state.clone();
+    let offence = offence_of(state, context);
+    // One that is too old, known already, or of the last validator has no effect.
+    let slashed = offence.and_then(|(validator, height)| next.slash(validator, height).ok());
+    let mut outcome = next.apply_block(context, transactions, verifier)?;
+    outcome.events.splice(0..0, slashed);
+    *state = next;
+    Ok(outcome)
 }
 
 /// `signed` with one bit of its signature the other way.

@@ -36,6 +36,11 @@ fn every_promise_holds_under_attack() {
         "Reward.Vested",
         "Score.Revealed",
         "Score.NotRevealed",
+        "Score.Contradicted",
+        "Sector.Updated",
+        "Sector.Extended",
+        "Slashed",
+        "Market.AttributesSigned",
     ];
     for event in wanted {
         assert!(seen.contains(event), "no {event} in any run: {seen:?}");

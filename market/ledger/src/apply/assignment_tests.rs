@@ -53,15 +53,29 @@ fn owners_set_attributes_and_anyone_signs_them() {
     assert!(matches!(network.rejection(AUDITOR, sign(nobody, &pairs)), Rejection::UnknownProvider { .. }));
     let nothing = network.rejection(AUDITOR, sign(provider, &[]));
     assert!(matches!(nothing, Rejection::Market(MarketRejection::NothingSigned { .. })));
+    let (deposit, fee) =
+        (network.state.params().market.attestation_deposit.0, network.state.params().transaction_fee.0);
+    let free = |network: &Network| network.state.account(&Network::address(AUDITOR)).balance.0;
+    let before = free(&network);
+    network.command(AUDITOR, sign(provider, &pairs[..1]));
+    assert_eq!(before - free(&network), deposit + fee, "what is kept has a deposit");
+    network.command(AUDITOR, sign(provider, &pairs));
     network.command(AUDITOR, sign(provider, &pairs[..1]));
     network.command(OTHER, sign(provider, &pairs));
+    assert_eq!(network.state.treasury().attestations, Amount(2 * deposit), "one, however often it is signed anew");
     let signed: Vec<(Address, usize)> =
         network.state.attestations_of(provider).map(|(auditor, entry)| (auditor, entry.attributes.len())).collect();
     let mut expected = vec![(Network::address(AUDITOR), 1), (Network::address(OTHER), 2)];
     expected.sort();
     assert_eq!(signed, expected);
     network.command(AUDITOR, sign(provider, &[]));
+    assert_eq!(before - free(&network), 4 * fee, "the deposit is back");
+    let everything = Command::Transfer { to: Network::address(OTHER), amount: Amount(free(&network) - 2 * fee) };
+    network.command(AUDITOR, everything);
+    let poor = network.rejection(AUDITOR, sign(provider, &pairs));
+    assert!(matches!(poor, Rejection::InsufficientFunds { .. }), "{poor}");
     network.command(OTHER, sign(provider, &[]));
+    assert_eq!(network.state.treasury().attestations, Amount::ZERO);
     network.command(STORER, set(provider, &[]));
     assert!(network.state.attestations.is_empty() && network.state.attributes.is_empty(), "nothing is left behind");
 }

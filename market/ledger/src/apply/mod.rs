@@ -177,6 +177,10 @@ impl State {
         if bytes > params.block_bytes_max {
             return Err(BlockRejection::TooManyBytes { limit: params.block_bytes_max, got: bytes });
         }
+        let weight = transactions.iter().map(|signed| self.weight_of(signed)).sum();
+        if weight > params.block_weight_max {
+            return Err(BlockRejection::TooHeavy { limit: params.block_weight_max, got: weight });
+        }
         Ok(())
     }
 
@@ -326,6 +330,7 @@ impl Step<'_> {
             Command::OpenChannel { payee, deposit } => self.open_channel(*payee, *deposit),
             Command::TopUpChannel { channel, amount } => self.top_up_channel(*channel, *amount),
             Command::RedeemVoucher(voucher) => self.redeem_voucher(voucher),
+            Command::BindChannel { channel, provider } => self.bind_channel(*channel, *provider),
             Command::StartCloseChannel { channel } => self.start_close_channel(*channel),
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_protocol::Epoch;
+use cairn_protocol::{Amount, Epoch};
 use serde::{Deserialize, Serialize};
 
 use super::MarketRejection;
@@ -28,6 +28,8 @@ pub struct Attestation {
     pub attributes: Attributes,
     /// Since when.
     pub epoch: Epoch,
+    /// Locked in [`crate::Pot::Attestations`] for the room it takes; back with the auditor when it takes its word back.
+    pub deposit: Amount,
 }
 
 impl Attributes {

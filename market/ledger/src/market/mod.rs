@@ -54,7 +54,7 @@ pub enum MarketCommand {
         attributes: Attributes,
     },
     /// Says as an auditor that these attributes of the provider are true, in place of what the sender said before. By
-    /// anyone.
+    /// anyone, for a deposit ([`MarketParams::attestation_deposit`]) that returns with the word.
     SignAttributes {
         /// About whom.
         provider: ProviderId,

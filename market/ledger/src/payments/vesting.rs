@@ -72,11 +72,11 @@ impl VestingAccount {
         }
         let start = Epoch((now.0 / rule.bucket_epochs).checked_add(1)?.checked_mul(rule.bucket_epochs)?);
         let at = self.buckets.partition_point(|(other, _)| *other < start);
-        if self.buckets.get(at).is_none_or(|(other, _)| *other != start) {
-            self.buckets.insert(at, (start, Bucket::default()));
+        match self.buckets.get_mut(at).filter(|(other, _)| *other == start) {
+            // What is gone of a bucket still counts in it.
+            Some((_, bucket)) => bucket.granted = bucket.granted.checked_add(locked)?,
+            None => self.buckets.insert(at, (start, Bucket { granted: locked, gone: Amount::ZERO })),
         }
-        let granted = &mut self.buckets[at].1.granted;
-        *granted = granted.checked_add(locked).expect("checked to fit with all the others");
         Some(free)
     }
 
@@ -144,6 +144,16 @@ mod tests {
         assert_eq!(account.release(Epoch(u64::MAX), &rule), Amount(50));
         assert_eq!((account.locked(), account.entries()), (Amount(0), 0));
         assert!(VestingRule::default().is_valid() && !VestingRule { bucket_epochs: 0, ..rule }.is_valid());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_bucket_is_refused() {
+        let rule = VestingRule { free_bp: 0, duration_epochs: 100, bucket_epochs: 10 };
+        let mut account = VestingAccount::default();
+        assert_eq!(account.grant(Epoch(1), Amount(u64::MAX), &rule), Some(Amount::ZERO));
+        assert_eq!(account.take(Amount(u64::MAX - 1)), Amount(u64::MAX - 1));
+        assert_eq!(account.grant(Epoch(2), Amount(1), &rule), None, "the bucket counts what is gone");
+        assert_eq!((account.locked(), account.grant(Epoch(12), Amount(1), &rule)), (Amount(1), Some(Amount::ZERO)));
     }
 
     proptest! {

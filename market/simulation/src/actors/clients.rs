@@ -1,10 +1,12 @@
 //! Clients: they order, cancel, pay, settle, and sometimes run dry.
 
+use cairn_ledger::scores::Fraction;
 use cairn_ledger::testing::{order_terms, piece};
-use cairn_ledger::{Address, Command, OrderTerms};
+use cairn_ledger::{Address, Attributes, Command, OrderTerms, RegionRule, Requirements};
 use cairn_protocol::Amount;
 
 use super::Actor;
+use super::auditors::DISKS;
 use crate::random::Random;
 use crate::world::{AccountIndex, Offers, View};
 
@@ -24,7 +26,11 @@ impl Client {
     }
 
     fn order(&self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
-        offers.command(self.account, Command::PlaceOrder(terms(view, random, 24, 2_000)));
+        let mut terms = terms(view, random, 24, 2_000);
+        if random.chance(300) {
+            terms.requirements = requirements(view, random);
+        }
+        offers.command(self.account, Command::PlaceOrder(terms));
         if random.chance(100) {
             let mine = |address: &Address| *address == self.own(view);
             let open = view.board.open_orders.keys().copied();
@@ -63,6 +69,25 @@ impl Client {
         let balance = view.state.account(&self.own(view)).balance;
         let most = if random.chance(30) { balance.0 } else { balance.0 / 20 };
         offers.command(self.account, Command::Transfer { to, amount: Amount(random.between(1, most.max(1))) });
+    }
+}
+
+/// What somebody might ask of those who store: a kind of disk, a word of auditors, a reputation, a region.
+fn requirements(view: &View<'_>, random: &mut Random) -> Requirements {
+    let disk = random.pick(&DISKS).map(|disk| ("disk", *disk));
+    let mut auditors: Vec<Address> = view.keys.iter().rev().skip(1).take(2).map(|pair| pair.address).collect();
+    auditors.sort();
+    let (any, all) = match random.below(4) {
+        0 => (auditors, Vec::new()),
+        1 => (Vec::new(), auditors[..1].to_vec()),
+        _ => (Vec::new(), Vec::new()),
+    };
+    Requirements {
+        attributes: Attributes::new(disk),
+        signed_by_all: all,
+        signed_by_any: any,
+        reputation_min: Fraction::of(random.below(4), 10),
+        regions: [RegionRule::Declared, RegionRule::Required, RegionRule::Any][random.below(3) as usize],
     }
 }
 

@@ -2,6 +2,7 @@
 //! does not change what the others would choose.
 
 mod adversaries;
+mod auditors;
 mod clients;
 mod economy;
 mod jobs;
@@ -76,6 +77,10 @@ pub fn cast(seed: u64) -> Vec<Member> {
     casting.add(economy::RailPayer::new);
     casting.add(|account| economy::CheckerActor::new("checker", account, 0));
     casting.add(|account| economy::CheckerActor::new("silent-checker", account, 700));
+    for n in 1..=2 {
+        casting.add(|account| auditors::Auditor::new(n, account));
+    }
+    casting.add(auditors::Accuser::new);
     casting.members
 }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::Voucher;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
-    BidStatus, Command, DealId, DealStatus, ManifestPiece, OrderId, PreCommit, ProofVerifier, Salt, SealedBid,
-    SectorCommand,
+    BidStatus, Command, DealId, DealStatus, ManifestPiece, MarketCommand, OrderId, PreCommit, ProofVerifier, Salt,
+    SealedBid, SectorCommand, SectorUpdate, SectorUpdateStatement,
 };
 use cairn_protocol::{Amount, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 
 use super::Actor;
+use super::auditors::some_attributes;
 use crate::random::Random;
 use crate::world::{AccountIndex, Crime, Offers, View, true_proof};
 
@@ -150,6 +151,8 @@ impl ProviderActor {
         let sector = SectorNumber(self.next_sector);
         self.next_sector += 1;
         let pieces: Vec<PieceInfo> = manifest(view, &deals).iter().map(|entry| entry.piece).collect();
+        // An empty one lives longer, so that a deal fits into it later.
+        let longest = if deals.is_empty() { longest + 250 } else { longest };
         let life = view.params().sector_epochs_min(longest) + random.below(view.params().proving_period());
         offers.command(
             self.account,
@@ -244,7 +247,8 @@ impl ProviderActor {
     /// Ends a sector before its time, or prolongs it.
     fn manage(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
         let live: Vec<SectorNumber> = view.board.live.get(&provider).into_iter().flatten().copied().collect();
-        let Some(&sector) = random.pick(&live).filter(|_| random.clone().chance(30)) else { return };
+        let acts = random.chance(30);
+        let Some(&sector) = random.pick(&live).filter(|_| acts) else { return };
         let Some(record) = view.state.sector(provider, sector) else { return };
         let sectors = vec![sector];
         let command = if random.chance(300) {
@@ -256,16 +260,49 @@ impl ProviderActor {
         offers.command(self.account, Command::Sector(command));
     }
 
+    /// Puts a deal that waits into a sector that holds nothing.
+    fn update(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let waiting: Vec<DealId> = view.board.assigned.get(&provider).into_iter().flatten().copied().collect();
+        let fills = random.chance(150);
+        let Some(&deal) = random.pick(&waiting).filter(|_| fills) else { return };
+        let live = view.board.live.get(&provider).into_iter().flatten().copied();
+        let is_empty =
+            |number: &SectorNumber| view.state.sector(provider, *number).is_some_and(|record| record.deals.is_empty());
+        let empty: Vec<SectorNumber> = live.filter(is_empty).collect();
+        let Some(&sector) = random.pick(&empty) else { return };
+        let (Some(record), Some(owned)) = (view.state.sector(provider, sector), view.state.provider(provider)) else {
+            return;
+        };
+        let pieces = manifest(view, &[deal]);
+        let infos: Vec<PieceInfo> = pieces.iter().map(|entry| entry.piece).collect();
+        let Ok(comm_d_new) = HashVerifier.comm_d(owned.sector_size, &infos) else { return };
+        let comm_r = CommR(random.bytes32());
+        let (sector_size, comm_r_old) = (owned.sector_size, record.comm_r);
+        let statement = SectorUpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new: comm_r };
+        let update = |proof| {
+            let pieces = pieces.clone();
+            Command::Sector(SectorCommand::Update(SectorUpdate { provider, sector, comm_r, pieces, proof }))
+        };
+        if random.chance(self.habits.lies) {
+            offers.crime(self.account, update(random.bytes32().to_vec()), Crime::WrongProof);
+        }
+        offers.command(self.account, update(true_proof(&statement)));
+    }
+
     fn money(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
         let own = view.keys[self.account].address;
         let earning = view.board.channels.iter().filter(|(_, (_, payee))| *payee == own);
         let earning: Vec<_> = earning.map(|(channel, (payer, _))| (*channel, *payer)).collect();
-        if let Some(&(channel, payer)) = random.pick(&earning).filter(|_| random.clone().chance(300)) {
+        let redeems = random.chance(300);
+        if let Some(&(channel, payer)) = random.pick(&earning).filter(|_| redeems) {
             let record = view.state.channel(channel).expect("the board lists open channels");
             let most = record.redeemed().0 + record.held().0;
             let cumulative = Amount(random.between(0, most));
             let payer = view.keys.iter().find(|pair| pair.address == payer).expect("everybody has a key");
             let voucher = Voucher { channel, cumulative }.sign(view.state.chain(), &payer.key);
+            if random.chance(300) {
+                offers.command(self.account, Command::BindChannel { channel, provider });
+            }
             match random.chance(50) {
                 true => offers.command(self.account, Command::CloseChannel { channel }),
                 false => offers.command(self.account, Command::RedeemVoucher(voucher)),
@@ -343,6 +380,11 @@ impl Actor for ProviderActor {
         self.pre_commit(provider, view, random, offers);
         self.repair(provider, view, random, offers);
         self.manage(provider, view, random, offers);
+        self.update(provider, view, random, offers);
+        if random.chance(25) {
+            let attributes = some_attributes(random);
+            offers.command(self.account, Command::Market(MarketCommand::SetAttributes { provider, attributes }));
+        }
         self.money(provider, view, random, offers);
     }
 }

@@ -118,11 +118,27 @@ impl VotesAreStaked {
     pub(super) fn new(_: &State) -> Self {
         Self { leaving: BTreeMap::new() }
     }
+
+    /// All that was leaving is less by its share, and what is left of the stake begins to leave.
+    fn slash(&mut self, validator: Address, seen: &Observation) {
+        let params = seen.after.params().stake;
+        let left =
+            |amount: u64| amount - (u128::from(amount) * u128::from(params.slash_permille)).div_ceil(1_000) as u64;
+        let parts = self.leaving.entry(validator).or_default();
+        parts.iter_mut().for_each(|(_, part)| *part = left(*part));
+        let stake = seen.before.validator(&validator).map_or(0, |record| record.stake.0);
+        if left(stake) > 0 {
+            parts.push((Epoch(seen.now().0 + params.unbonding_epochs), left(stake)));
+        }
+    }
 }
 
 impl Checker for VotesAreStaked {
     fn check(&mut self, seen: &Observation) -> Result<(), String> {
         for event in &seen.outcome.events {
+            if let Event::Slashed { validator, .. } = event {
+                self.slash(*validator, seen);
+            }
             let Event::StakeReleased { validator, amount } = event else { continue };
             let parts = self.leaving.entry(*validator).or_default();
             let due = parts.iter().position(|(until, part)| *until <= seen.now() && *part == amount.0);

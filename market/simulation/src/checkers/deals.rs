@@ -10,7 +10,7 @@ use crate::observation::Observation;
 
 /// What a sector's proofs have shown, kept in the plainest way: spans of epochs.
 #[derive(Default)]
-struct Shown {
+pub(super) struct Shown {
     activated_at: u64,
     healthy: bool,
     spans: Vec<(u64, u64)>,
@@ -24,8 +24,40 @@ impl Shown {
         }
     }
 
-    fn epochs(&self, from: u64, until: u64) -> u64 {
+    /// Proven epochs in `from..until`.
+    pub(super) fn epochs(&self, from: u64, until: u64) -> u64 {
         self.spans.iter().map(|(start, end)| (*end).min(until).saturating_sub((*start).max(from))).sum()
+    }
+
+    /// Takes note of what an event shows. What a sector has shown is kept after it left.
+    pub(super) fn read(
+        sectors: &mut BTreeMap<(ProviderId, SectorNumber), Self>,
+        event: &Event,
+        seen: &Observation,
+    ) -> Result<(), String> {
+        match event {
+            Event::SectorActivated { provider, sector, .. } => {
+                let shown = Self { activated_at: seen.now().0, healthy: true, spans: Vec::new() };
+                sectors.insert((*provider, *sector), shown);
+            }
+            Event::SectorFaulted { provider, sector, .. } => {
+                sectors.entry((*provider, *sector)).and_modify(|shown| shown.healthy = false);
+            }
+            Event::SectorRecovered { provider, sector } => {
+                sectors.entry((*provider, *sector)).and_modify(|shown| shown.healthy = true);
+            }
+            Event::WindowPostAccepted { provider, challenge_epoch, sectors: proven, .. } => {
+                let since = challenge_epoch.0.saturating_sub(seen.after.params().proving_period());
+                for sector in proven {
+                    let shown = sectors.get_mut(&(*provider, *sector)).ok_or("a proof of an unknown sector")?;
+                    if shown.healthy {
+                        shown.prove(since.max(shown.activated_at), challenge_epoch.0);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -41,23 +73,8 @@ impl PayOnlyProven {
     }
 
     fn read(&mut self, event: &Event, seen: &Observation) -> Result<(), String> {
+        Shown::read(&mut self.sectors, event, seen)?;
         match event {
-            Event::SectorActivated { provider, sector, .. } => {
-                let shown = Shown { activated_at: seen.now().0, healthy: true, spans: Vec::new() };
-                self.sectors.insert((*provider, *sector), shown);
-            }
-            Event::SectorClosed { provider, sector, .. } => drop(self.sectors.remove(&(*provider, *sector))),
-            Event::SectorFaulted { provider, sector, .. } => self.set_health(*provider, *sector, false),
-            Event::SectorRecovered { provider, sector } => self.set_health(*provider, *sector, true),
-            Event::WindowPostAccepted { provider, challenge_epoch, sectors, .. } => {
-                let since = challenge_epoch.0.saturating_sub(seen.after.params().proving_period());
-                for sector in sectors {
-                    let shown = self.sectors.get_mut(&(*provider, *sector)).ok_or("a proof of an unknown sector")?;
-                    if shown.healthy {
-                        shown.prove(since.max(shown.activated_at), challenge_epoch.0);
-                    }
-                }
-            }
             Event::DealActivated { deal, provider, sector, start, .. } => {
                 self.deals.insert(*deal, (*provider, *sector, *start));
             }
@@ -68,12 +85,6 @@ impl PayOnlyProven {
             _ => {}
         }
         Ok(())
-    }
-
-    fn set_health(&mut self, provider: ProviderId, sector: SectorNumber, healthy: bool) {
-        if let Some(shown) = self.sectors.get_mut(&(provider, sector)) {
-            shown.healthy = healthy;
-        }
     }
 
     fn settled(
@@ -148,7 +159,7 @@ impl PricesKept {
             && price < dearest_winner
             && !owners.contains(&owner(loser))
             && !taken.contains(&owner(loser))
-            && seen.after.region_of(loser).is_none()
+            && seen.after.region_of(loser).or(seen.before.region_of(loser)).is_none()
             && seen.after.reputation_of(loser).min(seen.before.reputation_of(loser)) >= reputation_best
         {
             return Err(format!("{order}: {loser} bid {price} and lost to {dearest_winner}"));

@@ -1,13 +1,13 @@
 //! Money as the events tell it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_ledger::emission::part_of;
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    Address, CheckCommand, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, OrderId, Outcome,
-    RailEvent, RewardEvent, ScoreEvent, SectorEvent, State,
+    Address, CheckCommand, CloseReason, Command, DealId, Event, JobEvent, JobId, JobParams, MarketEvent, OrderId,
+    Outcome, RailEvent, RewardEvent, ScoreEvent, SectorEvent, State,
 };
 use cairn_protocol::{Amount, ProviderId};
 
@@ -22,11 +22,16 @@ pub struct MoneyFollowsEvents {
     clients: BTreeMap<OrderId, Address>,
     deal_parties: BTreeMap<DealId, (Address, ProviderId)>,
     channels: BTreeMap<ChannelId, (Address, Address)>,
+    /// Channels that pay for a provider's service.
+    bound: BTreeSet<ChannelId>,
     /// Posters and work of jobs.
     jobs: BTreeMap<JobId, (Address, u64)>,
     /// Bonds of jobs that are worked on.
     job_bonds: BTreeMap<JobId, i128>,
     job_params: JobParams,
+    /// Who vouches for whom.
+    attested: BTreeSet<(ProviderId, Address)>,
+    attestation_deposit: i128,
     bid_deposit: i128,
     sector_deposit: i128,
     fee: i128,
@@ -47,9 +52,12 @@ impl MoneyFollowsEvents {
             clients: BTreeMap::new(),
             deal_parties: BTreeMap::new(),
             channels: BTreeMap::new(),
+            bound: BTreeSet::new(),
             jobs: BTreeMap::new(),
             job_bonds: BTreeMap::new(),
             job_params: params.jobs.clone(),
+            attested: BTreeSet::new(),
+            attestation_deposit: signed(params.market.attestation_deposit),
             bid_deposit: signed(params.bid_deposit),
             sector_deposit: signed(params.sector_deposit),
             fee: signed(params.transaction_fee),
@@ -164,7 +172,13 @@ impl MoneyFollowsEvents {
                     self.pay(sender, -signed(amount));
                 }
             }
-            Event::VoucherRedeemed { channel, paid, .. } => self.pay(self.channels[&channel].1, signed(paid)),
+            Event::ChannelBound { channel, .. } => {
+                self.bound.insert(channel);
+            }
+            Event::VoucherRedeemed { channel, paid, .. } => {
+                let burn_bp = if self.bound.contains(&channel) { self.settlement_burn_bp } else { 0 };
+                self.pay(self.channels[&channel].1, signed(paid) - signed(part_of(paid, burn_bp)));
+            }
             Event::ChannelClosed { channel, returned, .. } => self.pay(self.channels[&channel].0, signed(returned)),
             _ => {}
         }
@@ -178,6 +192,17 @@ impl MoneyFollowsEvents {
                 Event::Score(ScoreEvent::StakeChanged { checker, .. }),
                 Some((_, Command::Check(CheckCommand::Stake { amount }))),
             ) => self.pay(*checker, -signed(*amount)),
+            (Event::Market(MarketEvent::AttributesSigned { provider, auditor, attributes }), _) => {
+                match attributes.is_empty() {
+                    true if self.attested.remove(&(*provider, *auditor)) => {
+                        self.pay(*auditor, self.attestation_deposit)
+                    }
+                    false if self.attested.insert((*provider, *auditor)) => {
+                        self.pay(*auditor, -self.attestation_deposit)
+                    }
+                    _ => {}
+                }
+            }
             (Event::Score(ScoreEvent::StakeReleased { checker, amount }), _) => self.pay(*checker, signed(*amount)),
             (Event::Score(ScoreEvent::Contradicted { reporter, rewarded, .. }), _) => {
                 self.pay(*reporter, signed(*rewarded));
@@ -233,11 +258,14 @@ impl Checker for MoneyFollowsEvents {
 }
 
 /// See [`super::PROMISES`].
-pub struct BurnsHaveCauses;
+pub struct BurnsHaveCauses {
+    /// Channels that pay for a provider's service.
+    bound: BTreeSet<ChannelId>,
+}
 
 impl BurnsHaveCauses {
     pub(super) fn new(_: &State) -> Self {
-        Self
+        Self { bound: BTreeSet::new() }
     }
 }
 
@@ -253,6 +281,7 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
         Event::Rail(RailEvent::Settled { settlement, .. }) => (settlement.burnt, true),
         Event::Score(ScoreEvent::NotRevealed { burnt, .. } | ScoreEvent::Contradicted { burnt, .. }) => (*burnt, true),
         Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
+        Event::Slashed { burnt, .. } => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())
@@ -271,7 +300,16 @@ impl Checker for BurnsHaveCauses {
         let fee = u128::from(seen.after.params().transaction_fee.0);
         let mut caused = fee * seen.paying().count() as u128;
         for event in &seen.outcome.events {
-            let (burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
+            let (mut burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
+            match event {
+                Event::ChannelBound { channel, .. } => {
+                    self.bound.insert(*channel);
+                }
+                Event::VoucherRedeemed { channel, paid, .. } if self.bound.contains(channel) => {
+                    burnt = part_of(*paid, seen.after.params().economy.emission.settlement_burn_bp);
+                }
+                _ => {}
+            }
             if !allowed {
                 return Err(format!("the reason does not go with what is burnt: {event:?}"));
             }

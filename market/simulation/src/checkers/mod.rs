@@ -9,10 +9,14 @@ mod deadlines;
 mod deals;
 mod flows;
 mod jobs;
+mod lies;
+mod market;
 mod offences;
 mod queue;
+mod rails;
 mod returns;
 mod sums;
+mod updates;
 
 use cairn_ledger::State;
 
@@ -65,11 +69,16 @@ pub const PROMISES: &[Promise] = promises! {
     "closes-say-why", "every close has a code, a text and its epoch; closed things stay closed, and are kept for a while", returns::ClosesSayWhy;
     "pay-only-proven", "a deal is paid for the epochs in which its sector was proven, for all of them and no other", deals::PayOnlyProven;
     "prices-kept", "the cheapest bids win, nobody pays more than was bid, the rest returns", deals::PricesKept;
+    "requirements-kept", "who gets an order says what it asks for, its auditors vouch for it then, and regions differ", market::RequirementsKept;
     "copies-apart", "no two copies of a piece are with one owner, nor a replacement with who dropped it", deals::CopiesApart;
     "every-deadline-counts", "each live sector answers each deadline, or is counted as faulty", deadlines::EveryDeadlineCounts;
+    "updates-are-proven", "a sector takes new data once, if it had none, for a proof that holds, and is then what was proven", updates::UpdatesAreProven;
     "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof that holds, and slashed for one that does not", jobs::JobsPayForProofs;
+    "rails-pay-proven", "a rail takes its rate for each epoch in which its sector was proven, and nothing for any other", rails::RailsPayProven;
     "vouchers-pay-once", "a channel pays what its payer signed, once, and returns the rest", accounts::VouchersPayOnce;
     "votes-are-staked", "votes are locked money, somebody has one, and stake leaves its unbonding time after it stopped voting", accounts::VotesAreStaked;
+    "offences-slash-once", "a validator that contradicts itself loses its share once for each height, and its vote", lies::OffencesSlashOnce;
+    "liars-lose-stake", "a checker loses its stake for two things it signed about one check, and for nothing that it did not sign", lies::LiarsLoseStake;
     "nonces-count", "an account's nonce counts its transactions: none is taken twice or out of order", accounts::NoncesCount;
     "crimes-fail", "forged, replayed, stolen and false things are never applied", offences::CrimesFail;
     "refused-costs-nothing", "a refused transaction changes nothing at all", offences::RefusedCostsNothing;

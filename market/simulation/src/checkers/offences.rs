@@ -165,6 +165,13 @@ impl Checker for BadBlocksChangeNothing {
             let many = vec![offer.signed.clone(); seen.after.params().block_transactions_max as usize + 1];
             bad.push(("too many transactions", good, many));
         }
+        if let Some(offer) = seen.offers.iter().find(|offer| seen.after.weight_of(&offer.signed) > 0) {
+            let (limit, params) = (seen.after.weight_of(&offer.signed), seen.after.params());
+            let enough = params.block_weight_max / limit + 1;
+            if enough <= params.block_transactions_max.into() {
+                bad.push(("too many proofs", good, vec![offer.signed.clone(); enough as usize]));
+            }
+        }
         for (what, context, transactions) in bad {
             let mut state = seen.after.clone();
             let outcome = (seen.tools.apply)(&mut state, &context, &transactions, &HashVerifier);

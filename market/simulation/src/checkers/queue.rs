@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cairn_ledger::jobs::JobDue;
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
-use cairn_ledger::{Command, JobCommand, State, StateChange, codec};
+use cairn_ledger::{Command, JobCommand, SectorCommand, State, StateChange, codec};
 use cairn_protocol::Epoch;
 
 use super::Checker;
@@ -134,6 +134,11 @@ fn changes_of_round(state: &State) -> u64 {
 fn units(command: &Command, state: &State) -> u64 {
     match command {
         Command::ProveCommit { pieces, .. } => 2 + pieces.len() as u64,
+        Command::Sector(SectorCommand::Update(update)) => 2 + update.pieces.len() as u64,
+        Command::Sector(SectorCommand::Terminate { provider, sectors }) => {
+            let deals = |number| state.sector(*provider, number).map_or(0, |sector| sector.deals.len() as u64);
+            2 + sectors.iter().map(|number| 1 + deals(*number)).sum::<u64>()
+        }
         Command::PreCommit(announced) => 2 + announced.deals.len() as u64,
         Command::DeclareFaults { sectors, .. } | Command::DeclareRecovery { sectors, .. } => 1 + sectors.len() as u64,
         Command::Job(JobCommand::Cancel { job }) => 2 + state.job_bids_on(*job).count() as u64,
@@ -159,10 +164,16 @@ impl Checker for WorkBounded {
         if changed > most || happened > most {
             return Err(format!("{changed} entries changed, {happened} events, at most {most} are allowed"));
         }
+        let weight: u64 = seen.offers.iter().map(|offer| seen.before.weight_of(&offer.signed)).sum();
+        let limit = seen.after.params().block_weight_max;
+        if weight > limit {
+            return Err(format!("the block weighs {weight} in proofs and sectors, {limit} is allowed"));
+        }
         let proofs = |(offer, _): &(&crate::world::Offer, _)| {
             let command = &offer.signed.transaction.command;
             let submits = matches!(command, Command::Job(JobCommand::Submit { .. }));
-            submits || matches!(command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
+            let updates = matches!(command, Command::Sector(SectorCommand::Update(_)));
+            submits || updates || matches!(command, Command::ProveCommit { .. } | Command::SubmitWindowPost { .. })
         };
         // Once together, and once more alone if a transaction before it changed what it speaks of.
         let most = 2 * seen.receipts().filter(proofs).count() as u64;

@@ -44,7 +44,7 @@ impl Checker for SupplyConserved {
     }
 }
 
-fn pots(treasury: &Treasury) -> [(&'static str, Amount); 11] {
+fn pots(treasury: &Treasury) -> [(&'static str, Amount); 12] {
     [
         ("escrow", treasury.escrow),
         ("bid deposits", treasury.bid_deposits),
@@ -57,6 +57,7 @@ fn pots(treasury: &Treasury) -> [(&'static str, Amount); 11] {
         ("checker stake", treasury.checker_stake),
         ("job escrow", treasury.job_escrow),
         ("job bonds", treasury.job_bonds),
+        ("attestations", treasury.attestations),
     ]
 }
 
@@ -137,6 +138,10 @@ impl Checker for PotsMatch {
         });
         self.moved("job bonds", seen, seen.touched(columns::JOB_BIDS), |s, (job, worker): &(JobId, Address)| {
             or_nothing(s.job_bid(*job, *worker).map(|bid| bid.bond))
+        });
+        let signed = seen.touched(columns::ATTESTATIONS);
+        self.moved("attestations", seen, signed, |s, (provider, auditor): &(ProviderId, Address)| {
+            or_nothing(s.attestations_of(*provider).find(|(by, _)| by == auditor).map(|(_, entry)| entry.deposit))
         });
         for (pot, held) in pots(seen.after.treasury()) {
             let locked = self.locked[pot];

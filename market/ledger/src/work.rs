@@ -1,0 +1,88 @@
+//! How much a transaction makes a block do beyond its bytes, before anything is done.
+//!
+//! Two things in a transaction of a few hundred bytes are expensive: a proof, whose verification takes pairings, and a
+//! reference to many sectors, each of which is looked up, changed and hashed again. Both are counted in sectors:
+//!
+//! ```text
+//! weight = PROOF_WEIGHT x Groth16 proofs to verify + sectors that are proven, declared, prolonged or ended
+//! ```
+//!
+//! A block holds at most [`crate::LedgerParams::block_weight_max`] of it, by the state before the block. A proposer leaves
+//! out what does not fit, with all that its sender sent after it, and the others' transactions pass; a block that holds
+//! more is refused.
+//!
+//! # Why nobody misses a deadline for it
+//! 1. Transactions wait in order of arrival, whatever they are, and one that was left out keeps its place. The first that
+//!    waits always fits: a block holds the heaviest transaction there is ([`HEAVIEST`]). So a proof is delayed by the weight
+//!    that arrived before it, and by nothing that comes later.
+//! 2. Deadlines spread: a provider's deadlines begin at an offset of its own, and a proof is taken for as long as
+//!    [`crate::LedgerParams::post_window`] epochs, not in one block. What a network can prove in a period is
+//!    `block_weight_max x 48 x epochs_per_deadline`; on a real one 864 million, that is 820 million sectors in full partitions.
+//! 3. Weight is no gift. A window PoSt only weighs what its partition holds, a partition is proven once a period, and it
+//!    must be its owner's: who wants to fill blocks must own as much that is being challenged, or pay a fee for each
+//!    proof that does not hold.
+
+use cairn_protocol::{SealProof, SectorParams, SectorSize};
+
+use crate::command::{Command, DECLARED_SECTORS_MAX};
+use crate::jobs::{JobCommand, circuit_of};
+use crate::sector::SectorStatus;
+use crate::sector_rules::SectorCommand;
+use crate::state::State;
+use crate::transaction::SignedTransaction;
+
+/// What one Groth16 proof weighs: it takes half a millisecond in a batch, a sector four microseconds.
+pub const PROOF_WEIGHT: u64 = 128;
+
+/// Proofs in an update of the largest sectors.
+const UPDATE_PROOFS_MAX: u64 = 16;
+
+/// The heaviest transaction: a prove-commit without interaction, of 126 partitions. A full declaration of faults and a
+/// window PoSt of 2,349 sectors are lighter.
+pub const HEAVIEST: u64 = 126 * PROOF_WEIGHT;
+
+const _: () = assert!(HEAVIEST >= DECLARED_SECTORS_MAX as u64 && HEAVIEST >= PROOF_WEIGHT + 2_349);
+
+impl State {
+    /// What a transaction weighs in the next block; nothing, if it can verify nothing and touch no sector.
+    pub fn weight_of(&self, signed: &SignedTransaction) -> u64 {
+        match &signed.transaction.command {
+            Command::ProveCommit { provider, sector, .. } => {
+                let size = self.provider(*provider).map(|record| record.sector_size);
+                let sector = self.sector(*provider, *sector);
+                let waiting = sector.filter(|sector| matches!(sector.status, SectorStatus::PreCommitted { .. }));
+                size.zip(waiting).map_or(0, |(size, sector)| porep_weight(size, sector.seal_proof))
+            }
+            Command::SubmitWindowPost { provider, deadline, partition, .. } => {
+                let members = self.partitions.get(&(*provider, *deadline, *partition));
+                members.map_or(0, |members| PROOF_WEIGHT + members.sectors.len() as u64)
+            }
+            Command::DeclareFaults { sectors, .. } | Command::DeclareRecovery { sectors, .. } => sectors.len() as u64,
+            Command::Sector(SectorCommand::Terminate { sectors, .. } | SectorCommand::Extend { sectors, .. }) => {
+                sectors.len() as u64
+            }
+            Command::Sector(SectorCommand::Update(_)) => UPDATE_PROOFS_MAX * PROOF_WEIGHT,
+            Command::Job(JobCommand::Submit { job, .. }) => {
+                let circuit = self.job(*job).filter(|job| job.is_live()).map(|job| circuit_of(&job.terms.statement));
+                circuit.and_then(Result::ok).map_or(0, |(_, _, proofs)| proofs * PROOF_WEIGHT)
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn porep_weight(size: SectorSize, seal_proof: SealProof) -> u64 {
+    SectorParams::new(size, seal_proof).partitions as u64 * PROOF_WEIGHT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proof_is_heavier_than_the_heaviest() {
+        let proofs = [SealProof::V1, SealProof::V1_1, SealProof::Synthetic, SealProof::NonInteractive];
+        let weights = proofs.map(|proof| porep_weight(SectorSize::GIB64, proof));
+        assert_eq!(weights.into_iter().max(), Some(HEAVIEST), "{weights:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Auditors and accusers: they vouch for providers, and bring what checkers signed.
+
+use cairn_ledger::scores::checks::CheckTask;
+use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult, SignedCheckReceipt};
+use cairn_ledger::{Attributes, CheckCommand, Command, MarketCommand};
+use cairn_protocol::ProviderId;
+
+use super::Actor;
+use crate::random::Random;
+use crate::world::{AccountIndex, Crime, KeyPair, Offers, View};
+
+/// Values of the attribute `disk`, which orders ask for.
+pub const DISKS: [&str; 2] = ["nvme", "tape"];
+/// Values of the region, which copies must not share.
+pub const REGIONS: [&str; 3] = ["eu", "us", "as"];
+
+/// Some attributes; none now and then, which takes back what was said before.
+pub(super) fn some_attributes(random: &mut Random) -> Attributes {
+    let (has_disk, has_region) = (random.chance(900), random.chance(400));
+    let disk = random.pick(&DISKS).map(|disk| ("disk", *disk)).filter(|_| has_disk);
+    let region = random.pick(&REGIONS).map(|region| ("region", *region)).filter(|_| has_region);
+    Attributes::new(disk.into_iter().chain(region))
+}
+
+/// Vouches for providers, mostly for what they say, and takes its word back.
+pub struct Auditor {
+    name: String,
+    account: AccountIndex,
+}
+
+impl Auditor {
+    pub(super) fn new(number: u32, account: AccountIndex) -> Self {
+        Self { name: format!("auditor-{number}"), account }
+    }
+}
+
+impl Actor for Auditor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn act(&mut self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let providers: Vec<ProviderId> = view.board.owners.keys().copied().collect();
+        let speaks = random.chance(120);
+        let Some(&provider) = random.pick(&providers).filter(|_| speaks) else { return };
+        let attributes = match random.below(8) {
+            0 => Attributes::default(),
+            1 => some_attributes(random),
+            _ => view.state.attributes_of(provider),
+        };
+        offers.command(self.account, Command::Market(MarketCommand::SignAttributes { provider, attributes }));
+    }
+}
+
+/// Brings receipts that contradict each other, and receipts that only look as if.
+pub struct Accuser {
+    account: AccountIndex,
+}
+
+impl Accuser {
+    pub(super) fn new(account: AccountIndex) -> Self {
+        Self { account }
+    }
+}
+
+fn receipt(view: &View<'_>, pair: &KeyPair, slot: u32, failure: CheckFailure) -> CheckReceipt {
+    let round = view.params().economy.rounds.round_at(view.next_epoch());
+    let (provider, root) = (ProviderId(1_000), cid::Cid::default());
+    let task = CheckTask { round, checker: pair.address, slot, provider, root, point: 0, length: 1 };
+    CheckReceipt { task, result: CheckResult::Failed(failure) }
+}
+
+impl Actor for Accuser {
+    fn name(&self) -> &str {
+        "accuser"
+    }
+
+    fn act(&mut self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let with_stake = view.keys.iter().filter(|pair| view.state.checker(&pair.address).is_some());
+        let checkers: Vec<&KeyPair> = with_stake.collect();
+        let speaks = random.chance(60);
+        let Some(&accused) = random.pick(&checkers).filter(|_| speaks) else { return };
+        let chain = view.state.chain();
+        let signed = |slot, failure| receipt(view, accused, slot, failure).sign(chain, &accused.key);
+        let first = signed(1, CheckFailure::Stalled);
+        let report = |second: SignedCheckReceipt| {
+            let (first, second) = (Box::new(first.clone()), Box::new(second));
+            Command::Check(CheckCommand::ReportContradiction { first, second })
+        };
+        // A lie is rare. What the accuser makes up is not.
+        let false_one = match random.below(8) {
+            0 => return offers.command(self.account, report(signed(1, CheckFailure::Unreachable))),
+            1 | 2 => first.clone(),
+            3 | 4 => signed(2, CheckFailure::Unreachable),
+            _ => {
+                let own = &view.keys[self.account];
+                let mut forged = receipt(view, own, 1, CheckFailure::Refused(500)).sign(chain, &own.key);
+                forged.receipt.task.checker = accused.address;
+                forged
+            }
+        };
+        offers.crime(self.account, report(false_one), Crime::FalseAccusation);
+    }
+}
