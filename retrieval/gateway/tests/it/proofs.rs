@@ -73,7 +73,7 @@ fn one_request_brings_what_checks_every_leaf() {
         assert_eq!(reader.roots(), [*cid]);
         let mut nodes = BTreeMap::new();
         while let Some(block) = reader.next_block().unwrap() {
-            assert!(nodes.insert(block.id.cid(), block.data).is_none());
+            assert!(nodes.insert(block.cid, block.data).is_none());
         }
         nodes
     };
