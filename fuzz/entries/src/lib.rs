@@ -320,7 +320,7 @@ mod tests {
             b"bafkzcibcpybwiktap34inmaex4wbs6cghlq5i2j2yd2bb2zndn5ep7ralzphkdy".to_vec(),
             b"12345:67".to_vec(),
             b"GET /data/x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n".to_vec(),
-            PieceGroups::read(&[5u8; 3_000_000][..]).unwrap().unwrap().prove(0..1_100_000).unwrap().encode(),
+            PieceGroups::read(vec![5u8; 3_000_000].as_slice()).unwrap().unwrap().prove(0..1_100_000).unwrap().encode(),
             b"/b/a%20c\nlist-type=2&max-keys=7\nAWS4-HMAC-SHA256 Credential=a/20130524/us-east-1/s3/aws4_request, \
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),

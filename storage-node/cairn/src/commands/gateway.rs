@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
-use cairn_gateway::{GatewayOptions, Library, Mount, serve};
+use cairn_gateway::{GatewayOptions, Library, Mount, OptionsRejection, serve};
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -188,7 +188,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
                 eprintln!("cairn: note: cannot listen for signals: {error}");
             }
             stop.send_replace(true);
-            Ok(())
+            Ok::<(), OptionsRejection>(())
         };
         let s3_serving = async {
             match s3 {
