@@ -107,7 +107,8 @@ fn a_reference_reads_the_clients_files_and_notices_changes() {
     let input = dir.path().join("input");
     let dataset = store.import(&input, None, Placement::Reference, &two_workers()).unwrap();
     let piece = store.add_pieces(&dataset.root(), UnpaddedBytes(127 << 20)).unwrap().remove(0);
-    assert_eq!(names(&dir.path().join("store/datasets").join(dataset.root().to_string())).len(), 2, "no files");
+    let kept = names(&dir.path().join("store/datasets").join(dataset.root().to_string()));
+    assert_eq!(kept.len(), 3, "index, pieces and their groups, no files: {kept:?}");
     let store = reopen(&dir);
     let file = dataset.file("readme.md").unwrap();
     assert_eq!(&dataset.slice(file).read().unwrap()[..], &fs::read(input.join("readme.md")).unwrap()[..]);

@@ -78,16 +78,18 @@ fn folders_and_archives_are_served_until_a_signal() {
     let data = dir.path().join("letters");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("a.txt"), "one letter").unwrap();
+    std::fs::write(data.join("b.txt"), "and one").unwrap();
     let other = dir.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("b.txt"), "another").unwrap();
+    std::fs::write(other.join("c.txt"), "the last").unwrap();
     let car = dir.path().join("other.car");
     let packed = archive(&other, &car);
     let gateway = Running::start(&["--data", &text(&data), "--car", &text(&car)], 3);
     let root = gateway.lines[1]["root"].as_str().unwrap();
     assert_eq!(gateway.lines[1]["url"], format!("{}/data/{root}/", gateway.url()));
     assert_eq!((&gateway.lines[1]["kind"], &gateway.lines[1]["name"]), (&"dataset".into(), &"letters".into()));
-    assert_eq!((&gateway.lines[2]["kind"], &gateway.lines[2]["blocks"]), (&"car".into(), &1.into()));
+    assert_eq!((&gateway.lines[2]["kind"], &gateway.lines[2]["blocks"]), (&"car".into(), &2.into()));
     assert_eq!(gateway.lines[2]["root"], packed.root().to_string());
     assert_eq!(gateway.get("/data/letters/a.txt"), ("HTTP/1.1 200 OK".into(), b"one letter".to_vec()));
     let leaf = packed.file("b.txt").unwrap().cid;
@@ -95,7 +97,7 @@ fn folders_and_archives_are_served_until_a_signal() {
     assert!(gateway.get(&format!("/ipfs/{}?format=raw", packed.root())).0.starts_with("HTTP/1.1 404"));
     let out = dir.path().join("fetched");
     let report = cairn(["get", root, "--from", gateway.url(), "--out", &text(&out), "--json"]).json();
-    assert_eq!(report["bytes_total"], 10);
+    assert_eq!(report["bytes_total"], 17);
     assert_eq!(std::fs::read(out.join("a.txt")).unwrap(), b"one letter");
     gateway.stop();
 }
