@@ -8,6 +8,7 @@ import pickle
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -148,3 +149,23 @@ def test_importing_costs_nothing_heavy() -> None:
     code = "import sys, cairn_data.cli, cairn_data.shards; print({'fsspec', 'torch', 'numpy'} & set(sys.modules))"
     heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.stdout.strip() == "set()"
+
+
+def test_threads_that_share_a_position_are_told(world: World) -> None:
+    """One thread's seek, another's seek, the first one's read: an error, and never another place's bytes."""
+    whole = world.bytes("big.bin")
+    reader = world.client().dataset(world.root).file("big.bin").open()
+    reader.seek(100)
+
+    def elsewhere() -> bytes:
+        reader.seek(5_000_000)
+        return reader.read(10)
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(elsewhere).result() == whole[5_000_000:5_000_010]
+        with pytest.raises(errors.ConcurrentUse, match=r"big\.bin"):
+            reader.read(10)
+        reader.seek(200)
+        assert reader.read(10) == whole[200:210]
+        assert other.submit(reader.read, 10).result() == whole[210:220], "handed over, it reads on"
+        assert reader.read(10) == whole[220:230]

@@ -13,7 +13,7 @@
 A dataset is named by its root CID. Every MiB that is read is hashed against a CID that comes, through verified nodes, from
 that root; so providers need no trust, and any number of them can serve one read.
 
-- :mod:`cairn_data.fs`: ``cairn://`` for fsspec, and so for PyArrow, pandas, DuckDB, Zarr, HF datasets.
+- :mod:`cairn_data.fs`: ``cairn://`` for fsspec, and so for PyArrow, pandas, Zarr, HF datasets.
 - :mod:`cairn_data.shards`: WebDataset shards in a deterministic order, resumable; :mod:`cairn_data.torch` for DataLoader.
 - :mod:`cairn_data.download`: whole files and folders, resumable. :mod:`cairn_data.serve`: a local proxy for other loaders.
 - :mod:`cairn_data.manifest`: signed Croissant manifests. :mod:`cairn_data.errors`: every exception.

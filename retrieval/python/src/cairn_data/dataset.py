@@ -7,6 +7,8 @@ and a range of a terabyte file costs one node per level. A path that is not ther
 from __future__ import annotations
 
 import io
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +16,13 @@ from urllib.parse import quote
 
 from .cid import RAW, Cid
 from .engine import Engine, Target
-from .errors import NodeRejection, NotAFile, NotAFolder, NotInDataset, RequestRejection
+from .errors import ConcurrentUse, NodeRejection, NotAFile, NotAFolder, NotInDataset, RequestRejection
 from .fetch import Leaf
 from .unixfs import FILE_DEPTH_MAX, SHARD_DEPTH_MAX, FileNode, FolderNode, Link, ShardNode, name_slot
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from .client import Client
 
 _FOLDER_DEPTH_MAX = 64
@@ -266,13 +270,56 @@ class _RawReader(io.RawIOBase):
 
 
 class FileReader(io.BufferedReader):
-    """A file object over :class:`File`, with the attributes that data libraries look for."""
+    """A file object over :class:`File`, with the attributes that data libraries look for.
+
+    A seek and the read after it are two steps. A thread that seeks and then reads, while another has seeked in between,
+    would read from the wrong place without noticing (DuckDB's Python file systems do that); here it gets
+    :class:`ConcurrentUse`.
+    """
 
     def __init__(self, file: File) -> None:
         super().__init__(_RawReader(file))
+        self._step = threading.RLock()
+        self._moves = 0
+        self._seeks: dict[int, int] = {}  # by thread: its seek that no read followed yet
         self.file = file
         self.size = file.size
         self.path = file.entry.path
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with self._step:
+            at = super().seek(offset, whence)
+            self._moves += 1
+            self._seeks[threading.get_ident()] = self._moves
+            return at
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._step:
+            self._before_read()
+            return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        with self._step:
+            self._before_read()
+            return super().read1(size)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with self._step:
+            self._before_read()
+            return super().readinto(buffer)
+
+    def readinto1(self, buffer: WriteableBuffer) -> int:
+        with self._step:
+            self._before_read()
+            return super().readinto1(buffer)
+
+    def _before_read(self) -> None:
+        seek = self._seeks.pop(threading.get_ident(), None)
+        if seek is None:
+            self._seeks.clear()  # reads on where another thread left off
+        elif seek != self._moves:
+            raise ConcurrentUse(f"{self.path}: another thread moved the position between this thread's seek and read")
+        self._moves += 1
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_reopen, (self.file.dataset.client, str(self.file.dataset.root), self.path, self.tell()))

@@ -14,6 +14,7 @@ Three kinds, kept apart by type: a *rejection* says that the request or the data
     │   ├── NotAFile                the path is a folder (IsADirectoryError)
     │   ├── NotAFolder              the path is a file (NotADirectoryError)
     │   ├── OptionRejection         an option out of its range
+    │   ├── ConcurrentUse           threads move one file object's position under each other
     │   └── StateRejection          a saved position that belongs to another stream
     ├── ContentRejection            bytes that are not what they should be
     │   ├── BlockRejection          bytes that do not hash to the CID they were asked by
@@ -46,6 +47,7 @@ __all__ = [
     "CacheError",
     "CairnDataError",
     "CidRejection",
+    "ConcurrentUse",
     "ContentRejection",
     "Disconnected",
     "FetchError",
@@ -102,6 +104,10 @@ class NotAFolder(RequestRejection, NotADirectoryError):
 
 class OptionRejection(RequestRejection):
     """An option out of its range."""
+
+
+class ConcurrentUse(RequestRejection):
+    """Threads move the position of one file object under each other; each needs a file object of its own."""
 
 
 class StateRejection(RequestRejection):
