@@ -26,7 +26,7 @@ pub enum ValidatorCommand {
     /// Write a genesis from addresses
     Genesis(ValidatorGenesisArguments),
     /// Run one validator until it is told to stop
-    Run(ValidatorRunArguments),
+    Run(Box<ValidatorRunArguments>),
 }
 
 /// Money of somebody at the start.
