@@ -150,6 +150,14 @@ pub enum Command {
     },
     /// Pays the payee what a voucher promises beyond earlier ones. By anyone who has it.
     RedeemVoucher(SignedVoucher),
+    /// Says that a channel pays for the service of one of the payee's providers: from now on what its vouchers pay burns
+    /// `settlement_burn_bp` and counts as the provider's paid volume, like any other settled payment. By the payee, once.
+    BindChannel {
+        /// Which.
+        channel: ChannelId,
+        /// Whose service.
+        provider: ProviderId,
+    },
     /// Closes a channel after `channel_settle_delay`; that happens by itself. By the payer.
     StartCloseChannel {
         /// Which.

@@ -82,7 +82,9 @@ pub enum Event {
     ChannelOpened { channel: ChannelId, payer: Address, payee: Address, deposit: Amount },
     /// A payment channel holds more.
     ChannelToppedUp { channel: ChannelId, amount: Amount },
-    /// A voucher for `cumulative` paid what earlier ones had not.
+    /// A channel pays for a provider's service.
+    ChannelBound { channel: ChannelId, provider: ProviderId },
+    /// A voucher for `cumulative` paid what earlier ones had not; of a bound channel, `settlement_burn_bp` of it is burnt.
     VoucherRedeemed { channel: ChannelId, paid: Amount, cumulative: Amount },
     /// A payment channel closes at `until`.
     ChannelClosing { channel: ChannelId, until: Epoch },

@@ -8,7 +8,8 @@
 //! 2. [`Measured::opinions`]: the receipts of a provider become one number, its quality.
 //! 3. [`Journal`]: receipts and opinions are on disk before anybody hears of them. A commitment that cannot be revealed
 //!    costs stake.
-//! 4. [`Checker::vote`]: in the next round, commit, then reveal.
+//! 4. [`Checker::vote`]: in the next round, commit, then reveal, then open the receipts that were drawn.
+//! 5. [`Checker::look`]: fetch what others opened, and say so if the bytes are not what they signed.
 //!
 //! [`Checker::run`] does all of it, block by block, over any [`CheckerLedger`].
 //!

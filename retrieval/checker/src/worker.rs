@@ -1,17 +1,20 @@
 //! A checker at work: what to do at the state of now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_ledger::scores::ballot::{Ballot, Phase};
+use cairn_ledger::scores::receipts::{CheckReceipt, OpenedReceipt};
 use cairn_ledger::{Address, CheckCommand, Salt, State, address_of};
-use cairn_protocol::Epoch;
+use cairn_protocol::{Epoch, ProviderId};
+use cid::Cid;
 use ed25519_consensus::SigningKey;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::journal::{Journal, JournalError, Measured};
-use crate::measure::{MeasureOptions, endpoints, measure};
+use crate::measure::{MeasureOptions, carry_out, endpoints, measure};
 
 const TAG_SALT: &[u8] = b"cairn/checker/salt/v1";
 
@@ -49,12 +52,26 @@ pub struct Checker {
     options: CheckerOptions,
     /// The round that is being measured.
     running: Option<(u64, JoinHandle<Measured>)>,
+    /// What everybody was to check in the last rounds that were seen from their first epoch.
+    assigned: BTreeMap<u64, Assigned>,
+    /// The round whose exhibits are looked at, or were last.
+    looked: Option<u64>,
+    looking: Option<JoinHandle<Vec<CheckReceipt>>>,
+    /// What is wrong with them: round, whose, and what should be there.
+    wrong: Vec<(u64, Address, [u8; 32])>,
 }
+
+/// Provider and dataset by checker and slot.
+type Assigned = BTreeMap<(Address, u32), (ProviderId, Cid)>;
+
+/// What is said of an exhibit that was never assigned.
+const NEVER_ASSIGNED: [u8; 32] = [0; 32];
 
 impl Checker {
     /// A checker with this key, and its journal.
     pub fn new(key: SigningKey, journal: Journal, options: CheckerOptions) -> Self {
-        Self { key, journal, options, running: None }
+        let (assigned, wrong) = (BTreeMap::new(), Vec::new());
+        Self { key, journal, options, running: None, assigned, looked: None, looking: None, wrong }
     }
 
     /// Its address.
@@ -73,6 +90,7 @@ impl Checker {
     /// left out: late measurements would be worth nothing. Needs a tokio runtime.
     pub fn begin(&mut self, state: &State) {
         let round = state.round_at(state.epoch());
+        self.note_assigned(state, round);
         if self.running.is_some() || self.journal.has(round) {
             return;
         }
@@ -88,6 +106,83 @@ impl Checker {
             Measured { round, receipts }
         };
         self.running = Some((round, tokio::spawn(work)));
+    }
+
+    /// Remembers who was to check what, if this is the epoch in which that can be known.
+    fn note_assigned(&mut self, state: &State, round: u64) {
+        if state.params().economy.rounds.first_epoch(round) != Some(state.epoch()) {
+            return;
+        }
+        let tasks = state.checkers().flat_map(|(checker, _)| state.check_tasks(checker));
+        let assigned = tasks.map(|task| ((task.checker, task.slot), (task.provider, task.root))).collect();
+        self.assigned.insert(round, assigned);
+        self.assigned.retain(|known, _| known + 2 > round);
+    }
+
+    /// Begins to look at what the other checkers opened of the last round, once all of it is open. Needs a tokio runtime.
+    pub fn look(&mut self, state: &State) {
+        let rounds = state.params().economy.rounds;
+        let round = state.round_at(state.epoch()).checked_sub(1);
+        let Some(round) = round.filter(|_| rounds.phase_at(state.epoch()) == Phase::Quiet) else { return };
+        if self.looked == Some(round) || self.looking.is_some() || state.checker(&self.address()).is_none() {
+            return;
+        }
+        self.looked = Some(round);
+        self.wrong.retain(|(of, ..)| *of == round);
+        let mut tasks = Vec::new();
+        for (_, checker, audit) in state.audits().filter(|(of, checker, _)| *of == round && *checker != self.address()) {
+            let Some(exhibit) = &audit.exhibit else { continue };
+            let assigned = self.assigned.get(&round).map(|all| all.get(&(checker, exhibit.task.slot)));
+            match assigned {
+                Some(found) if found != Some(&(exhibit.task.provider, exhibit.task.root)) => {
+                    self.wrong.push((round, checker, NEVER_ASSIGNED));
+                }
+                _ => tasks.push(exhibit.task.clone()),
+            }
+        }
+        let (endpoints, options) = (endpoints(state, &tasks), self.options.measure.clone());
+        self.looking = Some(tokio::spawn(async move { carry_out(tasks, endpoints, &options).await }));
+    }
+
+    /// Takes note of what looking found, if it is complete; with `wait`, waits for it.
+    pub async fn finish_looking(&mut self, state: &State, wait: bool) {
+        let Some(task) = self.looking.take_if(|task| wait || task.is_finished()) else { return };
+        match task.await {
+            Ok(found) => {
+                for (receipt, content) in found.iter().filter_map(|receipt| Some((receipt, receipt.content()?))) {
+                    let (round, checker) = (receipt.task.round, receipt.task.checker);
+                    let shown = state.audit(round, checker).and_then(|audit| audit.exhibit.as_ref()?.content());
+                    if shown.is_some_and(|shown| shown != content) {
+                        tracing::warn!(round, %checker, "a receipt of another checker is made up");
+                        self.wrong.push((round, checker, content));
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "what others opened could not be looked at"),
+        }
+    }
+
+    /// The next thing that must be said about others.
+    fn refutation(&self, state: &State) -> Option<CheckCommand> {
+        let unsaid = self.wrong.iter().find(|(round, checker, _)| {
+            let open = state.audit(*round, *checker).is_some_and(|audit| !audit.refuted);
+            open && state.refutation(*round, *checker, self.address()).is_none()
+        });
+        unsaid.map(|(round, checker, content)| CheckCommand::Refute {
+            round: *round,
+            checker: *checker,
+            content: *content,
+        })
+    }
+
+    /// Opens what was drawn, if it was not opened yet.
+    fn opening(&self, state: &State, round: u64) -> Result<Option<CheckCommand>, JournalError> {
+        let audit = state.audit(round, self.address()).filter(|audit| !audit.opened);
+        let Some((audit, measured)) = audit.zip(self.journal.get(round)?) else { return Ok(None) };
+        let about = |at: &usize| measured.receipts[*at].receipt.task.provider == audit.provider;
+        let places = (0..measured.receipts.len()).filter(about);
+        let receipts = places.filter_map(|at| OpenedReceipt::open(&measured.receipts, at)).collect();
+        Ok(Some(CheckCommand::Open { receipts }))
     }
 
     /// Puts a round whose measurements are complete into the journal; with `wait`, waits for it.
@@ -110,18 +205,22 @@ impl Checker {
         Ok(())
     }
 
-    /// What to hand in for the next block: a commitment, a reveal, or nothing.
+    /// What to hand in for the next block: a commitment, a reveal, the receipts that were drawn, what is wrong with those
+    /// of others, or nothing.
     ///
     /// # Errors
     /// [`JournalError`] if what was measured cannot be read.
     pub fn vote(&self, state: &State) -> Result<Option<CheckCommand>, JournalError> {
         let (next, economy) = (Epoch(state.epoch().0 + 1), &state.params().economy);
         let phase = economy.rounds.phase_at(next);
-        let Some(round) = economy.rounds.round_at(next).checked_sub(1).filter(|_| phase != Phase::Quiet) else {
-            return Ok(None);
-        };
+        let Some(round) = economy.rounds.round_at(next).checked_sub(1) else { return Ok(None) };
         if state.checker(&self.address()).is_none() {
             return Ok(None);
+        }
+        match phase {
+            Phase::Commit | Phase::Reveal => {}
+            Phase::Open => return self.opening(state, round),
+            Phase::Quiet => return Ok(self.refutation(state)),
         }
         let ballot = state.ballot(round, self.address());
         let wanted = match ballot {
@@ -157,6 +256,7 @@ impl Checker {
         loop {
             let state = ledger.state();
             self.finish(false).await?;
+            self.finish_looking(&state, false).await;
             if seen != Some(state.epoch()) {
                 seen = Some(state.epoch());
                 if let Some(command) = self.vote(&state)?
@@ -165,6 +265,7 @@ impl Checker {
                     tracing::warn!(%error, "a vote was not taken");
                 }
                 self.begin(&state);
+                self.look(&state);
             }
             tokio::select! {
                 () = &mut stopping => return Ok(()),

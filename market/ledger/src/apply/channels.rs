@@ -3,10 +3,11 @@
 //! The pot holds what the channels hold. A channel that its payer wants to close has a queue entry for the end of the
 //! delay, so the rest returns without anybody's doing.
 
-use cairn_protocol::Amount;
+use cairn_protocol::{Amount, ProviderId};
 
 use super::Step;
 use crate::close::{CloseReason, Closure};
+use crate::emission::part_of;
 use crate::event::Event;
 use crate::ids::Address;
 use crate::payments::channels::ChannelStatus;
@@ -51,10 +52,28 @@ impl Step<'_> {
         let channel = signed.voucher.channel;
         let mut record = self.known_channel(channel)?;
         let paid = record.redeem(self.state.meta.chain, signed)?;
-        let (_, payee) = record.parties();
+        let ((_, payee), provider) = (record.parties(), record.provider());
         self.state.channels.insert(channel, record);
-        self.state.release(Pot::Channels, payee, paid);
+        let burnt = match provider {
+            Some(_) => part_of(paid, self.state.meta.params.economy.emission.settlement_burn_bp),
+            None => Amount::ZERO,
+        };
+        self.state.burn(Pot::Channels, burnt);
+        self.state.release(Pot::Channels, payee, paid.checked_sub(burnt).expect("a part"));
+        if let Some(provider) = provider {
+            self.count_paid_volume(provider, paid);
+        }
         self.emit(Event::VoucherRedeemed { channel, paid, cumulative: signed.voucher.cumulative });
+        Ok(())
+    }
+
+    /// A payment that counts must burn what every settled payment burns, so that paying oneself gains nothing.
+    pub(super) fn bind_channel(&mut self, channel: ChannelId, provider: ProviderId) -> Result<(), Rejection> {
+        self.owned_provider(provider)?;
+        let mut record = self.known_channel(channel)?;
+        record.bind(self.sender, provider)?;
+        self.state.channels.insert(channel, record);
+        self.emit(Event::ChannelBound { channel, provider });
         Ok(())
     }
 
@@ -164,6 +183,38 @@ mod tests {
         network.advance_to(Epoch(network.state.epoch().0 + 30));
         assert!(network.state.channel(channel).is_none());
         assert_eq!(balance(&network, PAYER), FUNDS.0 - 1_000_050 - 3 * fee);
+    }
+
+    #[test]
+    fn what_a_bound_channel_pays_burns_and_counts_as_volume() {
+        let mut params = LedgerParams::devnet();
+        params.economy.emission.settlement_burn_bp = 200;
+        params.economy.emission.service_match_bp = 200;
+        let mut network = Network::new(params, 4);
+        let (payee, stranger) = (Network::address(PAYEE), 3);
+        let (provider, others) = (network.register(PAYEE), network.register(stranger));
+        network.command(PAYER, Command::OpenChannel { payee, deposit: Amount(1_000_000) });
+        let channel = ChannelId(1);
+        let volume = |network: &Network| {
+            let round = network.state.round_at(network.state.epoch());
+            network.state.provider_rewards(provider).volume_of(round)
+        };
+        let first = voucher(&network, PAYER, channel, 100_000);
+        let (before, burnt) = (balance(&network, PAYEE), network.state.treasury().burnt.0);
+        let fee = network.state.params().transaction_fee.0;
+        network.command(PAYER, first);
+        assert_eq!((balance(&network, PAYEE) - before, volume(&network)), (100_000, Amount::ZERO), "not bound: not counted");
+        assert_eq!(network.state.treasury().burnt.0 - burnt, fee);
+        let bind = |provider| Command::BindChannel { channel, provider };
+        assert!(matches!(network.rejection(stranger, bind(others)), Rejection::Channel(_)), "not the payee");
+        assert!(matches!(network.rejection(PAYEE, bind(others)), Rejection::NotOwner { .. }));
+        network.command(PAYEE, bind(provider));
+        assert!(matches!(network.rejection(PAYEE, bind(provider)), Rejection::Channel(_)), "once");
+        let second = voucher(&network, PAYER, channel, 300_000);
+        let (before, burnt) = (balance(&network, PAYEE), network.state.treasury().burnt.0);
+        network.command(PAYER, second);
+        assert_eq!((balance(&network, PAYEE) - before, volume(&network)), (196_000, Amount(200_000)));
+        assert_eq!(network.state.treasury().burnt.0 - burnt, 4_000 + fee);
     }
 
     #[test]

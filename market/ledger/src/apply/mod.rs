@@ -13,6 +13,7 @@
 
 mod assignment;
 mod attributes;
+mod audits;
 mod channels;
 mod checkers;
 mod deals;
@@ -330,6 +331,7 @@ impl Step<'_> {
             Command::OpenChannel { payee, deposit } => self.open_channel(*payee, *deposit),
             Command::TopUpChannel { channel, amount } => self.top_up_channel(*channel, *amount),
             Command::RedeemVoucher(voucher) => self.redeem_voucher(voucher),
+            Command::BindChannel { channel, provider } => self.bind_channel(*channel, *provider),
             Command::StartCloseChannel { channel } => self.start_close_channel(*channel),
             Command::CloseChannel { channel } => self.close_channel(*channel),
             Command::Bond { amount } => self.bond(*amount),
@@ -405,6 +407,8 @@ pub(crate) fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection
 
 #[cfg(test)]
 mod assignment_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod economy_tests;
 #[cfg(test)]

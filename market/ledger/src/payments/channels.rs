@@ -21,7 +21,7 @@
 
 use std::fmt;
 
-use cairn_protocol::{Amount, Epoch};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use ed25519_consensus::{Signature, SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -112,6 +112,8 @@ pub struct Channel {
     returned: Amount,
     settle_delay: u64,
     status: ChannelStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<ProviderId>,
 }
 
 /// Why a channel does not do what is asked.
@@ -161,12 +163,32 @@ impl Channel {
             return Err(ChannelRejection::OneParty { party: payer });
         }
         let (redeemed, returned, status) = (Amount::ZERO, Amount::ZERO, ChannelStatus::Open);
-        Ok(Self { id, payer, payee, deposited: deposit, redeemed, returned, settle_delay, status })
+        Ok(Self { id, payer, payee, deposited: deposit, redeemed, returned, settle_delay, status, provider: None })
     }
 
     /// Who pays and who is paid.
     pub fn parties(&self) -> (Address, Address) {
         (self.payer, self.payee)
+    }
+
+    /// The provider whose service it pays for, if it is bound to one.
+    pub fn provider(&self) -> Option<ProviderId> {
+        self.provider
+    }
+
+    /// Binds it to the service of a provider of the payee's.
+    ///
+    /// # Errors
+    /// [`ChannelRejection`] by anyone but the payee, or if it is bound or closed already.
+    pub fn bind(&mut self, who: Address, provider: ProviderId) -> Result<(), ChannelRejection> {
+        if who != self.payee {
+            return Err(ChannelRejection::NotAllowed { who, what: "say what the channel pays for".to_owned() });
+        }
+        if self.provider.is_some() || self.status == ChannelStatus::Closed {
+            return Err(self.refuse("it is bound or closed"));
+        }
+        self.provider = Some(provider);
+        Ok(())
     }
 
     /// Where it stands.

@@ -300,6 +300,9 @@ impl ProviderActor {
             let cumulative = Amount(random.between(0, most));
             let payer = view.keys.iter().find(|pair| pair.address == payer).expect("everybody has a key");
             let voucher = Voucher { channel, cumulative }.sign(view.state.chain(), &payer.key);
+            if random.chance(300) {
+                offers.command(self.account, Command::BindChannel { channel, provider });
+            }
             match random.chance(50) {
                 true => offers.command(self.account, Command::CloseChannel { channel }),
                 false => offers.command(self.account, Command::RedeemVoucher(voucher)),

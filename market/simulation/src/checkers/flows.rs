@@ -22,6 +22,8 @@ pub struct MoneyFollowsEvents {
     clients: BTreeMap<OrderId, Address>,
     deal_parties: BTreeMap<DealId, (Address, ProviderId)>,
     channels: BTreeMap<ChannelId, (Address, Address)>,
+    /// Channels that pay for a provider's service.
+    bound: BTreeSet<ChannelId>,
     /// Posters and work of jobs.
     jobs: BTreeMap<JobId, (Address, u64)>,
     /// Bonds of jobs that are worked on.
@@ -50,6 +52,7 @@ impl MoneyFollowsEvents {
             clients: BTreeMap::new(),
             deal_parties: BTreeMap::new(),
             channels: BTreeMap::new(),
+            bound: BTreeSet::new(),
             jobs: BTreeMap::new(),
             job_bonds: BTreeMap::new(),
             job_params: params.jobs.clone(),
@@ -169,7 +172,13 @@ impl MoneyFollowsEvents {
                     self.pay(sender, -signed(amount));
                 }
             }
-            Event::VoucherRedeemed { channel, paid, .. } => self.pay(self.channels[&channel].1, signed(paid)),
+            Event::ChannelBound { channel, .. } => {
+                self.bound.insert(channel);
+            }
+            Event::VoucherRedeemed { channel, paid, .. } => {
+                let burn_bp = if self.bound.contains(&channel) { self.settlement_burn_bp } else { 0 };
+                self.pay(self.channels[&channel].1, signed(paid) - signed(part_of(paid, burn_bp)));
+            }
             Event::ChannelClosed { channel, returned, .. } => self.pay(self.channels[&channel].0, signed(returned)),
             _ => {}
         }
@@ -249,11 +258,14 @@ impl Checker for MoneyFollowsEvents {
 }
 
 /// See [`super::PROMISES`].
-pub struct BurnsHaveCauses;
+pub struct BurnsHaveCauses {
+    /// Channels that pay for a provider's service.
+    bound: BTreeSet<ChannelId>,
+}
 
 impl BurnsHaveCauses {
     pub(super) fn new(_: &State) -> Self {
-        Self
+        Self { bound: BTreeSet::new() }
     }
 }
 
@@ -267,7 +279,12 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
         Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
         Event::Rail(RailEvent::PaidOnce { burnt, .. }) => (*burnt, true),
         Event::Rail(RailEvent::Settled { settlement, .. }) => (settlement.burnt, true),
-        Event::Score(ScoreEvent::NotRevealed { burnt, .. } | ScoreEvent::Contradicted { burnt, .. }) => (*burnt, true),
+        Event::Score(
+            ScoreEvent::NotRevealed { burnt, .. }
+            | ScoreEvent::NotOpened { burnt, .. }
+            | ScoreEvent::Refuted { burnt, .. }
+            | ScoreEvent::Contradicted { burnt, .. },
+        ) => (*burnt, true),
         Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
         Event::Slashed { burnt, .. } => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
@@ -288,7 +305,16 @@ impl Checker for BurnsHaveCauses {
         let fee = u128::from(seen.after.params().transaction_fee.0);
         let mut caused = fee * seen.paying().count() as u128;
         for event in &seen.outcome.events {
-            let (burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
+            let (mut burnt, allowed) = burnt_by(event, seen.after.params().economy.emission.settlement_burn_bp);
+            match event {
+                Event::ChannelBound { channel, .. } => {
+                    self.bound.insert(*channel);
+                }
+                Event::VoucherRedeemed { channel, paid, .. } if self.bound.contains(channel) => {
+                    burnt = part_of(*paid, seen.after.params().economy.emission.settlement_burn_bp);
+                }
+                _ => {}
+            }
             if !allowed {
                 return Err(format!("the reason does not go with what is burnt: {event:?}"));
             }
