@@ -24,8 +24,8 @@
 
 use cairn_protocol::{SealProof, SectorParams, SectorSize};
 
-use crate::economy::CheckCommand;
 use crate::command::{Command, DECLARED_SECTORS_MAX};
+use crate::economy::CheckCommand;
 use crate::jobs::{JobCommand, circuit_of};
 use crate::sector::SectorStatus;
 use crate::sector_rules::SectorCommand;

@@ -129,15 +129,16 @@ impl Checker {
         }
         self.looked = Some(round);
         self.wrong.retain(|(of, ..)| *of == round);
-        let mut tasks = Vec::new();
-        for (_, checker, audit) in state.audits().filter(|(of, checker, _)| *of == round && *checker != self.address()) {
+        let (own, mut tasks) = (self.address(), Vec::new());
+        let assigned = self.assigned.get(&round);
+        for (_, checker, audit) in state.audits().filter(|(of, checker, _)| *of == round && *checker != own) {
             let Some(exhibit) = &audit.exhibit else { continue };
-            let assigned = self.assigned.get(&round).map(|all| all.get(&(checker, exhibit.task.slot)));
-            match assigned {
-                Some(found) if found != Some(&(exhibit.task.provider, exhibit.task.root)) => {
+            let task = &exhibit.task;
+            match assigned.map(|all| all.get(&(checker, task.slot))) {
+                Some(found) if found != Some(&(task.provider, task.root)) => {
                     self.wrong.push((round, checker, NEVER_ASSIGNED));
                 }
-                _ => tasks.push(exhibit.task.clone()),
+                _ => tasks.push(task.clone()),
             }
         }
         let (endpoints, options) = (endpoints(state, &tasks), self.options.measure.clone());

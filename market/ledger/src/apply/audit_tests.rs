@@ -113,11 +113,11 @@ fn stake_of(network: &Network, n: u8) -> u64 {
 fn who_opens_is_heard_and_who_does_not_pays_and_is_not() {
     let (mut network, stories) = drawn([truth, truth, truth]);
     let round = stories[0].opinions.round;
-    let problem = |network: &mut Network, n: u8, receipts: Vec<OpenedReceipt>| {
-        match network.rejection(n, check(CheckCommand::Open { receipts })) {
-            Rejection::Checker(CheckerRejection::BadOpening { problem, .. }) => problem,
-            other => panic!("{other}"),
-        }
+    let problem = |network: &mut Network, n: u8, receipts: Vec<OpenedReceipt>| match network
+        .rejection(n, check(CheckCommand::Open { receipts }))
+    {
+        Rejection::Checker(CheckerRejection::BadOpening { problem, .. }) => problem,
+        other => panic!("{other}"),
     };
     let good = opening(&network, &stories[0]);
     // Somebody else's receipts, changed ones, too few, out of order.
@@ -146,9 +146,9 @@ fn who_opens_is_heard_and_who_does_not_pays_and_is_not() {
         network.events.iter().filter(|event| of(event)).count()
     };
     assert!(paid(5) > 0 && paid(6) > 0 && paid(7) == 0, "who shows nothing is not paid");
-    let scored = network.events.iter().any(|event| {
-        matches!(event, Event::Score(ScoreEvent::RoundScored { round: of, complete: true }) if *of == round)
-    });
+    let scored = network.events.iter().any(
+        |event| matches!(event, Event::Score(ScoreEvent::RoundScored { round: of, complete: true }) if *of == round),
+    );
     assert!(scored);
 }
 

@@ -41,8 +41,8 @@ impl Step<'_> {
         let drawn: Vec<(Address, ProviderId, u64)> = ballots
             .filter_map(|((_, checker), ballot)| {
                 let Ballot::Revealed(opinions) = ballot else { return None };
-                let place = audited(&beacon, round, *checker, opinions.levels.len() as u64);
-                let draw = exhibit_draw(&beacon, round, *checker);
+                let place = audited(beacon, round, *checker, opinions.levels.len() as u64);
+                let draw = exhibit_draw(beacon, round, *checker);
                 Some((*checker, opinions.levels.get(place as usize)?.0, draw))
             })
             .collect();
@@ -55,9 +55,13 @@ impl Step<'_> {
 
     fn forget_audits(&mut self, round: u64) {
         let audits: Vec<_> = self.state.audits.iter().map(|(key, _)| *key).filter(|(of, _)| *of < round).collect();
-        audits.iter().for_each(|key| drop(self.state.audits.remove(key)));
+        for key in audits {
+            self.state.audits.remove(&key);
+        }
         let said: Vec<_> = self.state.refutations.iter().map(|(key, _)| *key).filter(|(of, ..)| *of < round).collect();
-        said.iter().for_each(|key| drop(self.state.refutations.remove(key)));
+        for key in said {
+            self.state.refutations.remove(&key);
+        }
     }
 
     /// The end of step 2.
@@ -96,7 +100,7 @@ impl Step<'_> {
         };
         let beacon = economy.rounds.first_epoch(round).and_then(|epoch| self.state.beacon(epoch));
         let beacon = beacon.ok_or_else(|| bad("the round's beacon is forgotten"))?;
-        self.check_opened(receipts, opinions, audit.provider, &beacon).map_err(bad)?;
+        self.check_opened(receipts, opinions, audit.provider, beacon).map_err(bad)?;
         let served = receipts.iter().map(|opened| &opened.signed.receipt).filter(|receipt| receipt.served().is_some());
         let served: Vec<&CheckReceipt> = served.collect();
         let place = audit.draw.checked_rem(served.len() as u64);

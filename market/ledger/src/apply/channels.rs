@@ -203,7 +203,11 @@ mod tests {
         let (before, burnt) = (balance(&network, PAYEE), network.state.treasury().burnt.0);
         let fee = network.state.params().transaction_fee.0;
         network.command(PAYER, first);
-        assert_eq!((balance(&network, PAYEE) - before, volume(&network)), (100_000, Amount::ZERO), "not bound: not counted");
+        assert_eq!(
+            (balance(&network, PAYEE) - before, volume(&network)),
+            (100_000, Amount::ZERO),
+            "not bound: not counted"
+        );
         assert_eq!(network.state.treasury().burnt.0 - burnt, fee);
         let bind = |provider| Command::BindChannel { channel, provider };
         assert!(matches!(network.rejection(stranger, bind(others)), Rejection::Channel(_)), "not the payee");

@@ -26,7 +26,12 @@ pub(super) fn params() -> LedgerParams {
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 400, bucket_epochs: 20 },
         checks: CheckPlan { targets: 4, samples: 5, range_bytes: 1 << 10 },
         // Receipts have a story of their own.
-        checkers: CheckerParams { checkers_max: 20, exit_epochs: 30, unopened_burn_bp: 0, ..EconomyParams::devnet().checkers },
+        checkers: CheckerParams {
+            checkers_max: 20,
+            exit_epochs: 30,
+            unopened_burn_bp: 0,
+            ..EconomyParams::devnet().checkers
+        },
         group_providers: 1,
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
         ..EconomyParams::devnet()
@@ -227,7 +232,12 @@ pub(super) fn serving_with(params: LedgerParams, providers: u8, accounts: u8) ->
 /// Lets a round be scored: every checker commits and reveals its levels. Starts and ends in the quiet phase.
 fn vote(network: &mut Network, votes: &BTreeMap<u8, Vec<(ProviderId, u16)>>) {
     let round = network.state.round_at(network.state.epoch());
-    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions { round, levels: levels.clone(), receipts_root: [7; 32], receipts: 0 };
+    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions {
+        round,
+        levels: levels.clone(),
+        receipts_root: [7; 32],
+        receipts: 0,
+    };
     network.advance_to(Epoch((round + 1) * ROUND - 1));
     let chain = network.state.chain();
     let commit = |(n, levels): (&u8, &Vec<_>)| {

@@ -27,8 +27,8 @@ mod record;
 pub use command::{CheckCommand, RailCommand, RailTarget};
 pub use params::{CheckerParams, EconomyParams};
 pub use record::{
-    Audit, Checker, CheckerRejection, ClaimRejection, ProviderRewards, ProviderScore, RailEvent, RewardEvent, RewardRound,
-    RewardStream, ScoreEvent, ServiceClaim, StoredStanding, Stream,
+    Audit, Checker, CheckerRejection, ClaimRejection, ProviderRewards, ProviderScore, RailEvent, RewardEvent,
+    RewardRound, RewardStream, ScoreEvent, ServiceClaim, StoredStanding, Stream,
 };
 pub(crate) use record::{EconomyMeta, Scoring};
 

@@ -148,7 +148,8 @@ impl EconomyParams {
             "times checkers_max must be at most scores.cells_max",
         )?;
         let whole = |part: u32| part <= WHOLE_BP;
-        let CheckerParams { unrevealed_burn_bp: burn, unopened_burn_bp, refuted_burn_bp, reporter_bp, .. } = self.checkers;
+        let CheckerParams { unrevealed_burn_bp: burn, unopened_burn_bp, refuted_burn_bp, reporter_bp, .. } =
+            self.checkers;
         let parts = [burn, unopened_burn_bp, refuted_burn_bp, reporter_bp];
         check(parts.into_iter().all(whole), "checkers", burn.into(), "parts are at most 10,000 basis points")?;
         check(

@@ -471,7 +471,9 @@ impl<'a> Economy<'a> {
                             0
                         }
                     }
-                    Strategy::Copier | Strategy::ReceiptForger => self.found.get(&provider).copied().unwrap_or_default().to_u16(),
+                    Strategy::Copier | Strategy::ReceiptForger => {
+                        self.found.get(&provider).copied().unwrap_or_default().to_u16()
+                    }
                     _ => {
                         let noise = if judged.quality() > 0 { self.noise(41) } else { 0 };
                         Fraction::of((judged.quality() + noise).saturating_sub(20), 1_000).to_u16()

@@ -256,10 +256,16 @@ mod tests {
     use super::*;
 
     const CHAIN: ChainId = ChainId([1; 32]);
-    const CALENDAR: RoundCalendar = RoundCalendar { round_epochs: 10, commit_epochs: 2, reveal_epochs: 3, open_epochs: 2 };
+    const CALENDAR: RoundCalendar =
+        RoundCalendar { round_epochs: 10, commit_epochs: 2, reveal_epochs: 3, open_epochs: 2 };
 
     fn opinions() -> Opinions {
-        Opinions { round: 4, levels: vec![(ProviderId(1), 7), (ProviderId(2), 65_535)], receipts_root: [5; 32], receipts: 3 }
+        Opinions {
+            round: 4,
+            levels: vec![(ProviderId(1), 7), (ProviderId(2), 65_535)],
+            receipts_root: [5; 32],
+            receipts: 3,
+        }
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl OpenedReceipt {
         while level.len() > 1 {
             path.extend(level.get(at ^ 1).map(|sibling| serde_bytes::ByteArray::new(*sibling)));
             // The last of an odd level goes up as it is.
-            level = level.chunks(2).map(|pair| pair.get(1).map_or(pair[0], |right| parent_of(&pair[0], right))).collect();
+            level =
+                level.chunks(2).map(|pair| pair.get(1).map_or(pair[0], |right| parent_of(&pair[0], right))).collect();
             at /= 2;
         }
         Some(Self { index: index as u32, signed, path })

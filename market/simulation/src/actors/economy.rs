@@ -155,7 +155,8 @@ impl CheckerActor {
             checks.entry(signed.receipt.task.provider).or_default().push(signed.receipt.served());
         }
         let target = &view.params().economy.quality;
-        let levels = checks.iter().filter_map(|(provider, checks)| Some((*provider, quality(checks, target)?.to_u16())));
+        let levels =
+            checks.iter().filter_map(|(provider, checks)| Some((*provider, quality(checks, target)?.to_u16())));
         let (receipts_root, count) = (receipts_root(receipts), receipts.len() as u32);
         Some(Opinions { round, levels: levels.collect(), receipts_root, receipts: count })
     }

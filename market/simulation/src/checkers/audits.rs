@@ -70,19 +70,28 @@ impl AuditsAreAnswered {
         let checks: Vec<_> = receipts.iter().map(|opened| opened.signed.receipt.served()).collect();
         let level = quality(&checks, &seen.after.params().economy.quality).map(|quality| quality.to_u16());
         let told = said.levels.iter().find(|(judged, _)| *judged == provider).map(|(_, level)| *level);
-        if level == told { Ok(()) } else { Err(format!("{checker} said {told:?} of {provider}, its receipts {level:?}")) }
+        if level == told {
+            Ok(())
+        } else {
+            Err(format!("{checker} said {told:?} of {provider}, its receipts {level:?}"))
+        }
     }
 
     fn refuted(&self, key: (u64, Address), seen: &Observation) -> Result<(), String> {
         let stake = |who: &Address| seen.before.checker(who).map_or(0, |record| u128::from(record.stake.0));
-        let all: u128 = seen.before.checkers().map(|(who, _)| who).filter(|who| *who != key.1).map(|who| stake(&who)).sum();
+        let all: u128 =
+            seen.before.checkers().map(|(who, _)| who).filter(|who| *who != key.1).map(|who| stake(&who)).sum();
         let groups = self.refuters.get(&key).into_iter().flatten();
         let most = groups.map(|(_, who)| who.iter().map(stake).sum::<u128>()).max().unwrap_or(0);
         // Stakes may have changed in this block.
         let moved = seen.receipts().any(|(offer, _)| {
             matches!(
                 offer.signed.transaction.command,
-                Command::Check(CheckCommand::Stake { .. } | CheckCommand::Unstake { .. } | CheckCommand::ReportContradiction { .. })
+                Command::Check(
+                    CheckCommand::Stake { .. }
+                        | CheckCommand::Unstake { .. }
+                        | CheckCommand::ReportContradiction { .. }
+                )
             )
         });
         match moved || 2 * most > all {
