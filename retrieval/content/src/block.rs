@@ -20,7 +20,7 @@ pub const MAX_BLOCK_BYTES: usize = 2 << 20;
 /// Bytes of a CIDv1 with SHA-256: version, codec, hash code, digest length (one byte each) and the digest.
 pub(crate) const CID_BYTES: usize = 36;
 
-const SHA2_256: u64 = 0x12;
+pub(crate) const SHA2_256: u64 = 0x12;
 const SHA2_256_BYTES: u8 = 32;
 
 const _: () = assert!(LEAF_BYTES as usize <= MAX_BLOCK_BYTES);

@@ -23,6 +23,9 @@ use crate::varint;
 
 const VERSION: u64 = 1;
 
+/// Most bytes of a CID of any kind: three numbers, and a digest of at most 64 bytes with its length.
+const FOREIGN_CID_BYTES: u64 = 100;
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -46,6 +49,18 @@ pub(crate) fn block_head(cid_bytes: &[u8], data_bytes: u64) -> Vec<u8> {
     varint::put(&mut out, cid_bytes.len() as u64 + data_bytes);
     out.extend_from_slice(cid_bytes);
     out
+}
+
+/// A header with one root, as it stands in an archive.
+pub fn header_section(root: &Cid) -> Vec<u8> {
+    header(std::slice::from_ref(root))
+}
+
+/// A block as it stands in an archive: length, CID, data.
+pub fn block_section(cid: &Cid, data: &[u8]) -> Vec<u8> {
+    let mut section = block_head(&cid.to_bytes(), data.len() as u64);
+    section.extend_from_slice(data);
+    section
 }
 
 /// Writes an archive.
@@ -237,6 +252,29 @@ impl<R: Read> CarReader<R> {
         let Some(section) = self.next_section()? else { return Ok(None) };
         let data = self.read_data()?;
         Ok(Some(CarBlock { cid: section.cid, data, offset: section.offset }))
+    }
+
+    /// The next block under any CID that the format allows (version 0, any codec, any hash), or nothing at the end. It is
+    /// not checked: which hashes can be is the caller's affair.
+    pub fn next_foreign(&mut self) -> Result<Option<CarBlock>, CarError> {
+        assert!(self.open.is_none(), "the data of the last section was neither read nor skipped");
+        let at = self.at;
+        let length = match self.varint("a length")? {
+            None => return Ok(None),
+            Some(0) => return self.padding(at).map(|()| None),
+            Some(length) => length,
+        };
+        let limit = self.limits.block_bytes + FOREIGN_CID_BYTES;
+        if length > limit {
+            return Err(CarRejection::TooLarge { at, what: "section", got: length, limit }.into());
+        }
+        let mut section = vec![0; length as usize];
+        self.fill(&mut section, "a block")?;
+        let mut rest = &section[..];
+        let cid = Cid::read_bytes(&mut rest).map_err(|error| CarRejection::Cid { at, reason: error.to_string() })?;
+        let offset = self.at - rest.len() as u64;
+        let data = Bytes::copy_from_slice(rest);
+        Ok(Some(CarBlock { cid, data, offset }))
     }
 
     /// The name and place of the next block, or nothing at the end. Data of the section before must have been read or

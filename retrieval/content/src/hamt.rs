@@ -28,7 +28,12 @@ pub(crate) const MAX_DEPTH: usize = 8;
 
 /// Slot of `name` in a shard at `depth`, or nothing below the last level.
 pub(crate) fn slot(name: &str, depth: usize) -> Option<u8> {
-    murmur3_x64_64(name.as_bytes()).to_be_bytes().get(depth).copied()
+    name_hash(name).to_be_bytes().get(depth).copied()
+}
+
+/// The hash of a name; a shard takes its bits from the most significant one on.
+pub(crate) fn name_hash(name: &str) -> u64 {
+    murmur3_x64_64(name.as_bytes())
 }
 
 /// How the link of a slot begins.

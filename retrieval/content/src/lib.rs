@@ -13,7 +13,9 @@
 //! 4. [`restore`] goes the other way: pieces in, plain files out, every block checked against its CID.
 //! 5. [`DagWalk`] tells a client that holds only a root CID which blocks to ask for, and ends with the list of files and
 //!    leaves. It does no I/O itself.
-//! 6. [`HotStore`] keeps datasets on disk by root CID and pieces by CommP, and survives a crash at any moment.
+//! 6. [`CarArchive`] serves single blocks out of a CAR file of any tool, where it lies.
+//! 7. [`graph`] follows paths and selects blocks in whatever graph somebody asks for, also those that this crate would not build.
+//! 8. [`HotStore`] keeps datasets on disk by root CID and pieces by CommP, and survives a crash at any moment.
 //!
 //! Bytes from elsewhere (archives, blocks, index files) are never trusted: decoders are strict, bounded, and answer with a
 //! rejection that says what was wrong, where, what was expected and what came.
@@ -22,6 +24,7 @@
 // Errors name blocks by CID, 96 bytes each; they are cold, and a box around each name would cost every reader of the code.
 #![allow(clippy::result_large_err)]
 
+mod archive;
 mod block;
 mod car;
 mod dag;
@@ -29,6 +32,7 @@ mod dagpb;
 mod dataset;
 mod durable;
 mod envelope;
+pub mod graph;
 mod hamt;
 mod hash;
 mod index;
@@ -42,9 +46,12 @@ mod unixfs;
 mod varint;
 mod walk;
 
+pub use archive::{CarArchive, CarArchiveError};
 pub use block::{BlockId, BlockRejection, Codec, LEAF_BYTES, LINKS_PER_NODE, MAX_BLOCK_BYTES, verify_block};
 pub use cairn_sector::pieces::{PieceCommitment, PieceHasher};
-pub use car::{CarBlock, CarError, CarLimits, CarReader, CarRejection, CarWriter, Section, Trailing};
+pub use car::{
+    CarBlock, CarError, CarLimits, CarReader, CarRejection, CarWriter, Section, Trailing, block_section, header_section,
+};
 pub use dagpb::{DagPbRejection, PbLink, PbNode};
 pub use dataset::{Dataset, DatasetKind, FileEntry, ImportError, ImportOptions, VerifyError};
 pub use index::{IndexError, IndexRejection};

@@ -298,18 +298,18 @@ pub(crate) fn shard_data(bitfield: &[u8]) -> Bytes {
 
 /// The protobuf message in the data field, as it stands on the wire.
 #[derive(Default)]
-struct Message {
-    kind: u64,
-    data: Bytes,
-    filesize: Option<u64>,
-    blocksizes: Vec<u64>,
-    hash_type: Option<u64>,
-    fanout: Option<u64>,
+pub(crate) struct Message {
+    pub kind: u64,
+    pub data: Bytes,
+    pub filesize: Option<u64>,
+    pub blocksizes: Vec<u64>,
+    pub hash_type: Option<u64>,
+    pub fanout: Option<u64>,
 }
 
 impl Message {
     /// Fields in ascending order, only blocksizes may repeat.
-    fn decode(bytes: &[u8]) -> Result<Message, DagPbRejection> {
+    pub fn decode(bytes: &[u8]) -> Result<Message, DagPbRejection> {
         let expected = "the fields of a UnixFS message in ascending order, type first";
         let mut message = Message::default();
         let mut last = 0;

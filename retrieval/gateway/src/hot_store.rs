@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, ReadError};
@@ -30,6 +30,10 @@ impl RangeReader for SliceReader {
         let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.file.read_at(&mut buffer[..count], self.offset + offset)
     }
+
+    fn plain_file(&self) -> Option<(File, u64)> {
+        Some((self.file.try_clone().ok()?, self.offset))
+    }
 }
 
 impl From<ReadError> for SourceError {
@@ -41,7 +45,7 @@ impl From<ReadError> for SourceError {
     }
 }
 
-fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
+pub(crate) fn open(slice: &FileSlice) -> Result<Resource, SourceError> {
     let file = slice.open()?;
     Ok(Resource { bytes: slice.len, reader: Box::new(SliceReader { file, offset: slice.offset, len: slice.len }) })
 }
@@ -68,6 +72,25 @@ fn list(dataset: &Dataset, folder: &str) -> Option<Vec<FolderEntry>> {
     exists.then(|| names.into_iter().map(|(name, file)| FolderEntry { name, file }).collect())
 }
 
+/// What a path in a dataset leads to.
+pub(crate) fn dataset_entry(dataset: &Dataset, path: &[String]) -> Result<Option<DataEntry>, SourceError> {
+    let path = path.join("/");
+    if let Some(file) = dataset.file(&path) {
+        let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let resource = open(&dataset.slice(file))?;
+        return Ok(Some(DataEntry::File { name, cid: file.cid, resource }));
+    }
+    Ok(list(dataset, &path).map(DataEntry::Folder))
+}
+
+/// A block of a dataset, ready to be read.
+pub(crate) fn block_resource(block: ByteSource) -> Result<Resource, SourceError> {
+    match block {
+        ByteSource::Inline(bytes) => Ok(Resource::of_bytes(bytes)),
+        ByteSource::File(slice) => open(&slice),
+    }
+}
+
 impl ContentSource for HotStore {
     fn piece(&self, comm_p: &CommP) -> Result<Option<PieceResource>, SourceError> {
         let Some(piece) = HotStore::piece(self, comm_p) else { return Ok(None) };
@@ -84,24 +107,11 @@ impl ContentSource for HotStore {
     }
 
     fn data(&self, root: &Cid, path: &[String]) -> Result<Option<DataEntry>, SourceError> {
-        let Some(dataset) = self.get(root) else { return Ok(None) };
-        let path = path.join("/");
-        if let Some(file) = dataset.file(&path) {
-            let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
-            let resource = open(&dataset.slice(file))?;
-            return Ok(Some(DataEntry::File { name, cid: file.cid, resource }));
-        }
-        Ok(list(&dataset, &path).map(DataEntry::Folder))
+        self.get(root).map_or(Ok(None), |dataset| dataset_entry(&dataset, path))
     }
 
     fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError> {
-        match HotStore::block(self, cid) {
-            None => Ok(None),
-            Some(ByteSource::Inline(bytes)) => {
-                Ok(Some(Resource { bytes: bytes.len() as u64, reader: Box::new(Seekable::new(Cursor::new(bytes))) }))
-            }
-            Some(ByteSource::File(slice)) => open(&slice).map(Some),
-        }
+        HotStore::block(self, cid).map(block_resource).transpose()
     }
 
     fn counts(&self) -> SourceCounts {

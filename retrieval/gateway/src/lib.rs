@@ -5,7 +5,7 @@
 //! data loader can read from the gateway, and a client that wants certainty gets it per 1 MiB, from any source.
 //!
 //! - [`serve()`] answers `GET` and `HEAD` for `/piece/{PieceCID}`, `/data/{dataset}/{path}`, `/ipfs/{cid}?format=raw` and
-//!   `/health`, from any [`ContentSource`]; `cairn_content::HotStore` is one. What it does with ranges is in [`range`],
+//!   `/health`, from any [`ContentSource`]; `cairn_content::HotStore` is one, [`Library`] another. What it does with ranges is in [`range`],
 //!   with conditions in [`conditional`], with paths in [`path`].
 //! - [`fetch()`] brings a dataset, or a file or folder of it, from several sources in parallel, resumes after any
 //!   interruption, verifies every leaf, and names whoever sent a wrong one. [`fetch_piece`] brings a piece.
@@ -20,6 +20,7 @@
 pub mod conditional;
 pub mod fetch;
 mod hot_store;
+mod library;
 pub mod path;
 pub mod range;
 mod server;
@@ -30,7 +31,11 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
-pub use server::{GatewayOptions, Observer, OptionsRejection, RequestRejection, ServedRequest, serve};
+pub use library::Library;
+pub use server::{
+    GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
+    ServedRequest, range_body, serve,
+};
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,
 };

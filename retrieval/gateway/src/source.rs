@@ -5,7 +5,8 @@
 //! blocking pool with buffers of bounded size. Whether its bytes come from one plain file, from many files with CAR
 //! framing between them, or from memory is the store's affair.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use cairn_protocol::{CommP, PaddedBytes};
@@ -18,6 +19,12 @@ pub trait RangeReader: Send {
     /// # Errors
     /// Those of the storage below.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The plain file that all bytes of the object stand in, one after the other, and where they begin, if that is so. The
+    /// system can then send them without anybody reading them.
+    fn plain_file(&self) -> Option<(File, u64)> {
+        None
+    }
 }
 
 /// A [`RangeReader`] over anything that can seek and read. It seeks only when the reads are not consecutive.
@@ -52,6 +59,13 @@ pub struct Resource {
     pub bytes: u64,
     /// Their reader.
     pub reader: Box<dyn RangeReader>,
+}
+
+impl Resource {
+    /// Bytes in memory.
+    pub fn of_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
+        Self { bytes: bytes.as_ref().len() as u64, reader: Box::new(Seekable::new(Cursor::new(bytes))) }
+    }
 }
 
 /// A piece, as raw unpadded bytes.

@@ -11,11 +11,11 @@
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::body::read_chunk;
+use super::body::{ChunkSource, RangeChunks};
 use super::rejection::RequestRejection;
 use crate::conditional::{self, ETag, Precondition};
 use crate::range::{self, ByteRange, Selection};
@@ -45,14 +45,34 @@ pub(crate) struct Found {
     pub(crate) cache_control: &'static str,
     pub(crate) content_type: &'static str,
     pub(crate) more: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) resource: Resource,
+    pub(crate) content: Content,
+}
+
+/// What there is to send.
+pub(crate) enum Content {
+    /// Bytes at any offset.
+    Bytes(Resource),
+    /// Bytes in one order only, of unknown number: an archive that is made while it is sent.
+    Stream(Box<dyn ChunkSource>),
+}
+
+/// How bodies leave: what is read from the source, or also what the system reads by itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Sending {
+    /// All bytes are read, in chunks of so many.
+    Chunks(usize),
 }
 
 /// Where the body of an answer comes from.
 pub(crate) enum Payload {
     None,
     Text(Bytes),
-    Stream { range: ByteRange, first: Bytes, reader: Box<dyn RangeReader> },
+    /// So many bytes, or nobody knows how many; the first chunk was read.
+    Stream {
+        length: Option<u64>,
+        first: Option<Bytes>,
+        source: Box<dyn ChunkSource>,
+    },
 }
 
 /// An answer before it is tied to a connection.
@@ -80,7 +100,7 @@ fn common_headers() -> HeaderMap {
 ///
 /// # Errors
 /// A failed precondition, an unsatisfiable range, or a first chunk that cannot be read.
-pub(crate) fn object(head: &RequestHead, found: Found, chunk_bytes: usize) -> Result<Prepared, RequestRejection> {
+pub(crate) fn object(head: &RequestHead, found: Found, sending: Sending) -> Result<Prepared, RequestRejection> {
     let mut headers = common_headers();
     headers.insert(ETAG, value(&found.etag.to_string()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(found.cache_control));
@@ -92,9 +112,18 @@ pub(crate) fn object(head: &RequestHead, found: Found, chunk_bytes: usize) -> Re
         }
         Precondition::Proceed => {}
     }
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
-    let bytes = found.resource.bytes;
+    let resource = match found.content {
+        Content::Bytes(resource) => resource,
+        Content::Stream(source) => {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+            let get = head.method == Method::GET;
+            let payload = if get { start_stream(None, source)? } else { Payload::None };
+            return Ok(Prepared { status: StatusCode::OK, headers, payload });
+        }
+    };
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let bytes = resource.bytes;
     let (status, range) = match requested_range(head, &found.etag, bytes) {
         Selection::Unsatisfiable => return Err(RequestRejection::Range { bytes }),
         Selection::Whole if bytes == 0 => (StatusCode::OK, None),
@@ -106,7 +135,7 @@ pub(crate) fn object(head: &RequestHead, found: Found, chunk_bytes: usize) -> Re
     };
     headers.insert(CONTENT_LENGTH, range.map_or(0, |range| range.len()).into());
     let payload = match range {
-        Some(range) if head.method == Method::GET => start_stream(range, found.resource.reader, chunk_bytes)?,
+        Some(range) if head.method == Method::GET => send(range, resource.reader, sending)?,
         _ => Payload::None,
     };
     Ok(Prepared { status, headers, payload })
@@ -123,17 +152,25 @@ fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
     }
 }
 
-fn start_stream(
-    range: ByteRange,
-    mut reader: Box<dyn RangeReader>,
-    chunk_bytes: usize,
-) -> Result<Payload, RequestRejection> {
-    let count = range.len().min(chunk_bytes as u64) as usize;
-    let first = read_chunk(reader.as_mut(), range.first, count).map_err(|source| {
-        let detail = format!("bytes {} to {}: {source}", range.first, range.last);
-        SourceError::Damaged { what: "an object of the store".into(), detail }
-    })?;
-    Ok(Payload::Stream { range, first, reader })
+fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Result<Payload, RequestRejection> {
+    let Sending::Chunks(chunk_bytes) = sending;
+    start_stream(Some(range.len()), Box::new(RangeChunks::new(reader, range, chunk_bytes)))
+}
+
+fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
+    let first = source
+        .next_chunk()
+        .map_err(|error| SourceError::Damaged { what: "an object of the store".into(), detail: error.to_string() })?;
+    Ok(Payload::Stream { length, first, source })
+}
+
+/// Answers with another place to ask.
+pub(crate) fn moved(location: &str) -> Prepared {
+    let mut headers = common_headers();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHE_IMMUTABLE));
+    headers.insert(LOCATION, value(location));
+    headers.insert(CONTENT_LENGTH, 0.into());
+    Prepared { status: StatusCode::MOVED_PERMANENTLY, headers, payload: Payload::None }
 }
 
 /// Answers with JSON that is made at this moment.

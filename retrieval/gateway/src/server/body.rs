@@ -1,4 +1,4 @@
-//! Response bodies: nothing, a small text, or a stream of file bytes in constant memory.
+//! Response bodies: nothing, a small text, a stream of file bytes in constant memory, or what a mounted handler gives.
 //!
 //! A stream reads one chunk on the blocking pool while the chunk before it is being sent, so a transfer holds at most
 //! three chunks: one being read, one waiting, one in the connection's buffer. A read that fails or ends early becomes an
@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
+use super::mount::MountedBody;
 use crate::range::ByteRange;
 use crate::source::RangeReader;
 
@@ -24,6 +25,7 @@ pub(crate) enum GatewayBody {
     Empty,
     Text(Option<Bytes>),
     Stream(StreamBody),
+    Mounted { body: MountedBody, handed: Arc<Handed>, _permit: OwnedSemaphorePermit },
 }
 
 /// What is shared with the connection: how many body bytes were handed to it.
@@ -40,39 +42,55 @@ impl Handed {
     }
 }
 
-type Reader = Box<dyn RangeReader>;
+/// What a body is read from, chunk by chunk, on the blocking pool.
+pub(crate) trait ChunkSource: Send {
+    /// The next chunk, never empty; nothing at the end.
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>>;
+}
 
-/// A chunk that was read, with its reader for the next one.
-pub(crate) type ChunkRead = (Reader, io::Result<Bytes>);
+type Source = Box<dyn ChunkSource>;
 
+/// A chunk that was read, with its source for the next one.
+type ChunkRead = (Source, io::Result<Option<Bytes>>);
+
+/// A range of an object, in chunks of equal size.
+pub(crate) struct RangeChunks {
+    reader: Box<dyn RangeReader>,
+    offset: u64,
+    left: u64,
+    chunk_bytes: usize,
+}
+
+impl RangeChunks {
+    pub(crate) fn new(reader: Box<dyn RangeReader>, range: ByteRange, chunk_bytes: usize) -> Self {
+        Self { reader, offset: range.first, left: range.len(), chunk_bytes }
+    }
+}
+
+impl ChunkSource for RangeChunks {
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let count = self.left.min(self.chunk_bytes as u64);
+        if count == 0 {
+            return Ok(None);
+        }
+        let chunk = read_chunk(self.reader.as_mut(), self.offset, count as usize)?;
+        self.offset += count;
+        self.left -= count;
+        Ok(Some(chunk))
+    }
+}
+
+/// A body whose chunks are read while those before them are sent.
 pub(crate) struct StreamBody {
     /// First chunk, read before the status line went out.
     ready: Option<Bytes>,
-    reader: Option<Reader>,
+    source: Option<Source>,
     reading: Option<JoinHandle<ChunkRead>>,
-    /// Bytes still to be read by new chunks.
-    unread: ByteSpan,
-    /// Bytes still to be handed over.
-    left: u64,
-    chunk_bytes: usize,
+    /// Bytes still to be handed over, where that is known before the end.
+    left: Option<u64>,
+    ended: bool,
     handed: Arc<Handed>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Offset and count; empty when all has been asked for.
-#[derive(Debug, Clone, Copy)]
-struct ByteSpan {
-    offset: u64,
-    bytes: u64,
-}
-
-impl ByteSpan {
-    fn take(&mut self, bytes_max: usize) -> ByteSpan {
-        let taken = ByteSpan { offset: self.offset, bytes: self.bytes.min(bytes_max as u64) };
-        self.offset += taken.bytes;
-        self.bytes -= taken.bytes;
-        taken
-    }
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads exactly `bytes` bytes at `offset`.
@@ -100,62 +118,61 @@ pub(crate) fn read_chunk(reader: &mut dyn RangeReader, offset: u64, bytes: usize
 }
 
 impl StreamBody {
-    /// A body over `range`, of which `first` are the bytes at its start.
+    /// A body of `length` bytes (unknown, if nothing is said), of which `first` are the ones at its start.
     pub(crate) fn new(
-        range: ByteRange,
-        first: Bytes,
-        reader: Reader,
-        chunk_bytes: usize,
+        length: Option<u64>,
+        first: Option<Bytes>,
+        source: Source,
         handed: Arc<Handed>,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let read = first.len() as u64;
-        Self {
-            ready: Some(first),
-            reader: Some(reader),
-            reading: None,
-            unread: ByteSpan { offset: range.first + read, bytes: range.len() - read },
-            left: range.len(),
-            chunk_bytes,
-            handed,
-            _permit: permit,
-        }
+        let ended = length == Some(0);
+        Self { ready: first, source: Some(source), reading: None, left: length, ended, handed, _permit: permit }
     }
 
     fn start_reading(&mut self) {
-        if self.unread.bytes == 0 || self.reading.is_some() {
-            return;
+        let all_read = self.left == Some(0);
+        if let Some(mut source) = if all_read { None } else { self.source.take() } {
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let chunk = source.next_chunk();
+                (source, chunk)
+            }));
         }
-        let Some(mut reader) = self.reader.take() else { return };
-        let span = self.unread.take(self.chunk_bytes);
-        self.reading = Some(tokio::task::spawn_blocking(move || {
-            let chunk = read_chunk(reader.as_mut(), span.offset, span.bytes as usize);
-            (reader, chunk)
-        }));
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.left == 0 {
+        if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(chunk) = self.ready.take() {
-            self.start_reading();
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        let Some(reading) = self.reading.as_mut() else {
-            return Poll::Ready(Some(Err(io::Error::other("the reader was lost after an error"))));
+        let chunk = match self.ready.take() {
+            Some(chunk) => Ok(Some(chunk)),
+            None => {
+                self.start_reading();
+                let Some(reading) = self.reading.as_mut() else {
+                    return Poll::Ready(Some(Err(io::Error::other("the source was lost after an error"))));
+                };
+                let joined = ready!(Pin::new(reading).poll(cx));
+                self.reading = None;
+                joined.map_err(io::Error::other).and_then(|(source, chunk)| {
+                    self.source = Some(source);
+                    chunk
+                })
+            }
         };
-        let joined = ready!(Pin::new(reading).poll(cx));
-        self.reading = None;
-        let chunk = joined.map_err(io::Error::other).and_then(|(reader, chunk)| {
-            self.reader = Some(reader);
-            chunk
-        });
         match &chunk {
-            Ok(_) => self.start_reading(),
-            Err(error) => tracing::error!(%error, "reading failed in the middle of a body; the connection is cut"),
+            Ok(Some(bytes)) => {
+                self.handed.add(bytes.len());
+                self.left = self.left.map(|left| left - bytes.len() as u64);
+                self.ended = self.left == Some(0);
+                self.start_reading();
+            }
+            Ok(None) => self.ended = true,
+            Err(error) => {
+                self.source = None;
+                tracing::error!(%error, "reading failed in the middle of a body; the connection is cut");
+            }
         }
-        Poll::Ready(Some(chunk))
+        Poll::Ready(chunk.transpose())
     }
 }
 
@@ -169,11 +186,14 @@ impl Body for GatewayBody {
             GatewayBody::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             GatewayBody::Stream(stream) => {
                 let chunk = ready!(stream.poll_chunk(cx));
-                if let Some(Ok(bytes)) = &chunk {
-                    stream.left -= bytes.len() as u64;
-                    stream.handed.add(bytes.len());
-                }
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+            }
+            GatewayBody::Mounted { body, handed, .. } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(bytes)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+                    handed.add(bytes.map_or(0, Bytes::len));
+                }
+                Poll::Ready(frame)
             }
         }
     }
@@ -182,15 +202,17 @@ impl Body for GatewayBody {
         match self {
             GatewayBody::Empty => true,
             GatewayBody::Text(text) => text.is_none(),
-            GatewayBody::Stream(stream) => stream.left == 0,
+            GatewayBody::Stream(stream) => stream.ended,
+            GatewayBody::Mounted { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            GatewayBody::Empty => 0,
-            GatewayBody::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
-            GatewayBody::Stream(stream) => stream.left,
-        })
+        match self {
+            GatewayBody::Empty => SizeHint::with_exact(0),
+            GatewayBody::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            GatewayBody::Stream(stream) => stream.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            GatewayBody::Mounted { body, .. } => body.size_hint(),
+        }
     }
 }

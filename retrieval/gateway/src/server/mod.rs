@@ -12,8 +12,10 @@ mod answer;
 mod body;
 mod connection;
 mod content_type;
+mod mount;
 mod rejection;
 mod routes;
+mod trustless;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,10 +35,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use self::answer::{Payload, Prepared, RequestHead};
+use self::answer::{Payload, Prepared, RequestHead, Sending};
 use self::body::{GatewayBody, Handed, StreamBody};
 pub use self::connection::ServedRequest;
 use self::connection::{InFlight, Meter, MeteredStream, head_bytes};
+pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
 use crate::source::{ContentSource, SourceError};
 
@@ -66,6 +69,8 @@ pub struct GatewayOptions {
     pub shutdown_grace: Duration,
     /// What `Retry-After` says over a limit, in whole seconds. Default 2 s.
     pub retry_after: Duration,
+    /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
+    pub mounts: Vec<Mount>,
     /// Sees every finished request.
     pub observer: Option<Observer>,
 }
@@ -83,6 +88,7 @@ impl Default for GatewayOptions {
             chunk_bytes: 256 << 10,
             shutdown_grace: Duration::from_secs(30),
             retry_after: Duration::from_secs(2),
+            mounts: Vec::new(),
             observer: None,
         }
     }
@@ -250,28 +256,25 @@ impl Gateway {
         // The answer before this one is complete once the next request is read.
         meter.finish();
         let started = Instant::now();
-        let version = request.version();
-        let (parts, _) = request.into_parts();
-        let head = RequestHead {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().map(str::to_owned),
-            headers: parts.headers,
-        };
-        let path: String = head.path.chars().take(256).collect();
+        let path: String = request.uri().path().chars().take(256).collect();
         let span = tracing::info_span!(
             "gateway.request",
-            method = %head.method,
+            method = %request.method(),
             path,
             status = tracing::field::Empty,
             bytes = tracing::field::Empty,
             error = tracing::field::Empty,
         );
-        let method = head.method.clone();
-        let (prepared, permit) = self.prepare(head, version, welcome).instrument(span.clone()).await;
-        span.record("status", prepared.status.as_u16());
+        let method = request.method().clone();
         let handed = Arc::new(Handed::default());
-        let mut response = respond(prepared, permit, self.options.chunk_bytes, &handed);
+        let mut response = match self.mount_of(&request, welcome) {
+            Some((mount, permit)) => {
+                let answer = mount.handler.answer(request).instrument(span.clone()).await;
+                answer.map(|body| GatewayBody::Mounted { body, handed: handed.clone(), _permit: permit })
+            }
+            None => self.answer_own(request, welcome, &handed).instrument(span.clone()).await,
+        };
+        span.record("status", response.status().as_u16());
         if !welcome {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -284,6 +287,33 @@ impl Gateway {
         let head_bytes = head_bytes(status, response.headers());
         meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed });
         response
+    }
+
+    /// The handler that takes a request, unless a limit stands against it or the request is refused for any handler.
+    fn mount_of(&self, request: &Request<Incoming>, welcome: bool) -> Option<(&Mount, OwnedSemaphorePermit)> {
+        let mount = self.options.mounts.iter().find(|mount| mount.takes(request.uri().path()))?;
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        let fits = target <= self.options.target_bytes_max && check_host(request.headers(), request.version()).is_ok();
+        let permit = if welcome && fits { self.transfers.clone().try_acquire_owned().ok() } else { None };
+        Some((mount, permit?))
+    }
+
+    async fn answer_own(
+        &self,
+        request: Request<Incoming>,
+        welcome: bool,
+        handed: &Arc<Handed>,
+    ) -> Response<GatewayBody> {
+        let version = request.version();
+        let (parts, _) = request.into_parts();
+        let head = RequestHead {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+        };
+        let (prepared, permit) = self.prepare(head, version, welcome).await;
+        respond(prepared, permit, handed)
     }
 
     /// Never fails: a refusal is an answer too. The permit comes with an answer that streams.
@@ -299,7 +329,7 @@ impl Gateway {
         let Ok(permit) = self.transfers.clone().try_acquire_owned() else {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
-        let (source, chunk_bytes) = (self.source.clone(), self.options.chunk_bytes);
+        let (source, sending) = (self.source.clone(), Sending::Chunks(self.options.chunk_bytes));
         let uptime = self.started.elapsed().as_secs();
         let connections = self.options.connections_max - self.connections.available_permits();
         let requests = self.options.transfers_max - self.transfers.available_permits();
@@ -311,7 +341,7 @@ impl Gateway {
             if head.path == "/health" {
                 return routes::health(source.as_ref(), &head, uptime, connections, requests);
             }
-            let prepared = routes::prepare(source.as_ref(), &head, chunk_bytes);
+            let prepared = routes::prepare(&source, &head, sending);
             prepared.unwrap_or_else(|rejection| answer::refused(&head, &rejection))
         });
         let prepared = preparing.await.unwrap_or_else(|lost| {
@@ -326,7 +356,9 @@ impl Gateway {
         if !welcome {
             return Err(self.busy("connections", self.options.connections_max));
         }
-        if head.method != Method::GET && head.method != Method::HEAD {
+        // Of a path that belongs to a mounted handler only refusals come here.
+        let mounted = self.options.mounts.iter().any(|mount| mount.takes(&head.path));
+        if !mounted && head.method != Method::GET && head.method != Method::HEAD {
             return Err(RequestRejection::Method);
         }
         let (got, max) =
@@ -352,16 +384,11 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), RequestReject
     if count == 1 || (count == 0 && version < Version::HTTP_11) { Ok(()) } else { Err(RequestRejection::Host) }
 }
 
-fn respond(
-    prepared: Prepared,
-    permit: Option<OwnedSemaphorePermit>,
-    chunk_bytes: usize,
-    handed: &Arc<Handed>,
-) -> Response<GatewayBody> {
+fn respond(prepared: Prepared, permit: Option<OwnedSemaphorePermit>, handed: &Arc<Handed>) -> Response<GatewayBody> {
     let body = match (prepared.payload, permit) {
         (Payload::Text(text), _) => GatewayBody::Text(Some(text)),
-        (Payload::Stream { range, first, reader }, Some(permit)) => {
-            GatewayBody::Stream(StreamBody::new(range, first, reader, chunk_bytes, handed.clone(), permit))
+        (Payload::Stream { length, first, source }, Some(permit)) => {
+            GatewayBody::Stream(StreamBody::new(length, first, source, handed.clone(), Some(permit)))
         }
         _ => GatewayBody::Empty,
     };

@@ -60,18 +60,18 @@ pub enum RequestRejection {
         /// Bytes in the CID.
         asked: u64,
     },
-    /// `/ipfs` without a format.
-    #[error("name a format: ?format=raw or Accept: application/vnd.ipld.raw")]
-    FormatMissing,
     /// `/ipfs` with a format that is not served.
-    #[error("format {format:?} is not served; only raw blocks are (format=raw)")]
+    #[error("format {format:?} is not served here for this content; raw, car and files are")]
     Format {
         /// Format asked for.
         format: String,
     },
-    /// `/ipfs` with a path below the CID.
-    #[error("a raw block is asked for by its CID alone, without a path")]
-    RawPath,
+    /// The graph is held, but cannot be followed.
+    #[error("the graph cannot be followed: {reason}")]
+    Graph {
+        /// Which block, and why.
+        reason: String,
+    },
     /// A query parameter with a value out of range.
     #[error("query parameter {name}: {expected}")]
     Query {
@@ -114,13 +114,9 @@ impl RequestRejection {
             Self::Route | Self::NotFound { .. } | Self::PayloadLength { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
-            Self::Host
-            | Self::Path(_)
-            | Self::Cid { .. }
-            | Self::FormatMissing
-            | Self::RawPath
-            | Self::Query { .. } => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Path(_) | Self::Cid { .. } | Self::Query { .. } => StatusCode::BAD_REQUEST,
             Self::Format { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::Graph { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotCached { .. } | Self::Precondition { .. } => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -140,9 +136,8 @@ impl RequestRejection {
             Self::NotFound { .. } => "not_found",
             Self::NotCached { .. } => "not_cached",
             Self::PayloadLength { .. } => "payload_length_differs",
-            Self::FormatMissing => "format_missing",
             Self::Format { .. } => "format_not_served",
-            Self::RawPath => "raw_takes_no_path",
+            Self::Graph { .. } => "bad_graph",
             Self::Query { .. } => "bad_query",
             Self::Precondition { .. } => "precondition_failed",
             Self::Range { .. } => "range_not_satisfiable",

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `/piece/{cid}` | PieceCID version 1 or 2 | raw unpadded bytes of the piece |
 //! | `/data/{dataset}/{path}` | root CID or registered name, then a path | a file, or a folder as JSON |
-//! | `/ipfs/{cid}?format=raw` | CID of one block | the block |
+//! | `/ipfs/{cid}/{path}` | any CID, then a path | block, archive or file: see `trustless` |
 //! | `/health` | | JSON |
 //!
 //! A folder is `{"dataset", "path", "entries": [{"name", "kind": "file", "size", "cid"} | {"name", "kind": "folder"}],
@@ -12,55 +12,51 @@
 //! (`?limit=` makes pages smaller). A dataset that is a single file is served at `/data/{dataset}` itself. A slash at the
 //! end is allowed after a folder and never after a file.
 
-use std::io::Cursor;
+use std::sync::Arc;
 
 use cairn_protocol::{parse_piece_cid, piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::StatusCode;
-use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue,
-    VARY,
-};
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::answer::{self, CACHE_IMMUTABLE, CACHE_NAMED, Found, Prepared, RequestHead, value};
+use super::answer::{self, CACHE_IMMUTABLE, CACHE_NAMED, Content, Found, Prepared, RequestHead, Sending, value};
 use super::content_type;
 use super::rejection::RequestRejection;
+use super::trustless::{self, Answer};
 use crate::conditional::ETag;
 use crate::path::{self, DecodedPath, percent_decode, percent_encode};
-use crate::source::{ContentSource, DataEntry, FolderEntry, Resource, Seekable};
+use crate::source::{ContentSource, DataEntry, FolderEntry, Resource};
 
 /// Most names on one page of a folder.
 const FOLDER_PAGE_MAX: usize = 10_000;
-/// Media type of a single block.
-const RAW_BLOCK: &str = "application/vnd.ipld.raw";
-const HASH_IDENTITY: u64 = 0x00;
 
 const X_PIECE_CID: HeaderName = HeaderName::from_static("x-piece-cid");
 const X_CONTENT_CID: HeaderName = HeaderName::from_static("x-content-cid");
-const X_IPFS_PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
-const X_IPFS_ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
 
 /// Answers a GET or HEAD. May block.
 ///
 /// # Errors
 /// The refusal to answer with instead.
 pub(crate) fn prepare(
-    source: &dyn ContentSource,
+    source: &Arc<dyn ContentSource>,
     head: &RequestHead,
-    chunk_bytes: usize,
+    sending: Sending,
 ) -> Result<Prepared, RequestRejection> {
     let found = if let Some(rest) = head.path.strip_prefix("/piece/") {
-        piece(source, rest)?
+        piece(source.as_ref(), rest)?
     } else if let Some(rest) = head.path.strip_prefix("/data/") {
         data(source, head, rest)?
     } else if let Some(rest) = head.path.strip_prefix("/ipfs/") {
-        block(source, head, rest)?
+        match trustless::answer(source, head, rest)? {
+            Answer::Found(found) => found,
+            Answer::Moved(location) => return Ok(answer::moved(&location)),
+        }
     } else {
         return Err(RequestRejection::Route);
     };
-    answer::object(head, found, chunk_bytes)
+    answer::object(head, found, sending)
 }
 
 /// `/health`: what is held and how busy it is.
@@ -100,11 +96,11 @@ fn piece(source: &dyn ContentSource, rest: &str) -> Result<Found, RequestRejecti
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/octet-stream",
         more: vec![(X_PIECE_CID, value(&canonical)), (CONTENT_DISPOSITION, value(&disposition))],
-        resource: held.resource,
+        content: Content::Bytes(held.resource),
     })
 }
 
-fn data(source: &dyn ContentSource, head: &RequestHead, rest: &str) -> Result<Found, RequestRejection> {
+fn data(source: &Arc<dyn ContentSource>, head: &RequestHead, rest: &str) -> Result<Found, RequestRejection> {
     let DecodedPath { mut segments, trailing_slash } = path::decode(rest)?;
     if segments.is_empty() {
         return Err(RequestRejection::Route);
@@ -118,7 +114,7 @@ fn data(source: &dyn ContentSource, head: &RequestHead, rest: &str) -> Result<Fo
         }
     };
     let not_found = RequestRejection::NotFound { kind: "path in the dataset" };
-    match source.data(&root, &segments)?.ok_or(not_found)? {
+    match trustless::data_entry(source, head, &root, &segments)?.ok_or(not_found)? {
         DataEntry::File { .. } if trailing_slash && !segments.is_empty() => {
             Err(RequestRejection::NotFound { kind: "folder (a file has this name)" })
         }
@@ -127,7 +123,7 @@ fn data(source: &dyn ContentSource, head: &RequestHead, rest: &str) -> Result<Fo
     }
 }
 
-fn file(cid: Cid, resource: Resource, content_type: &'static str, cache_control: &'static str) -> Found {
+pub(crate) fn file(cid: Cid, resource: Resource, content_type: &'static str, cache_control: &'static str) -> Found {
     let cid = cid.to_string();
     Found {
         etag: ETag::new(cid.clone()),
@@ -138,11 +134,11 @@ fn file(cid: Cid, resource: Resource, content_type: &'static str, cache_control:
             (X_CONTENT_CID, value(&cid)),
             (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
         ],
-        resource,
+        content: Content::Bytes(resource),
     }
 }
 
-fn folder(
+pub(crate) fn folder(
     head: &RequestHead,
     root: &Cid,
     segments: &[String],
@@ -174,7 +170,7 @@ fn folder(
         cache_control,
         content_type: "application/json",
         more: Vec::new(),
-        resource: Resource { bytes: text.len() as u64, reader: Box::new(Seekable::new(Cursor::new(text))) },
+        content: Content::Bytes(Resource::of_bytes(text)),
     })
 }
 
@@ -185,81 +181,20 @@ fn entry_json(entry: &FolderEntry) -> serde_json::Value {
     }
 }
 
-fn block(source: &dyn ContentSource, head: &RequestHead, rest: &str) -> Result<Found, RequestRejection> {
-    let negotiated = raw_is_negotiated(head)?;
-    if rest.contains('/') {
-        return Err(RequestRejection::RawPath);
-    }
-    let cid = Cid::try_from(rest)
-        .map_err(|error| RequestRejection::Cid { expected: "the CID of a block", detail: error.to_string() })?;
-    let resource = if cid.hash().code() == HASH_IDENTITY {
-        let inline = cid.hash().digest().to_vec();
-        Resource { bytes: inline.len() as u64, reader: Box::new(Seekable::new(Cursor::new(inline))) }
-    } else {
-        source.block(&cid)?.ok_or_else(|| block_missing(head))?
-    };
-    let mut more = vec![
-        (X_IPFS_PATH, value(&format!("/ipfs/{cid}"))),
-        (X_IPFS_ROOTS, value(&cid.to_string())),
-        (CONTENT_DISPOSITION, disposition(head, &cid)),
-    ];
-    if negotiated {
-        more.push((VARY, HeaderValue::from_static("Accept")));
-        more.push((CONTENT_LOCATION, value(&format!("/ipfs/{cid}?format=raw"))));
-    }
-    Ok(Found {
-        etag: ETag::new(format!("{cid}.raw")),
-        cache_control: CACHE_IMMUTABLE,
-        content_type: RAW_BLOCK,
-        more,
-        resource,
-    })
-}
-
-fn block_missing(head: &RequestHead) -> RequestRejection {
-    let cached_only = head.headers.get_all(CACHE_CONTROL).iter().any(|line| {
-        line.to_str().is_ok_and(|text| text.split(',').any(|item| item.trim().eq_ignore_ascii_case("only-if-cached")))
-    });
-    if cached_only {
-        RequestRejection::NotCached { kind: "block" }
-    } else {
-        RequestRejection::NotFound { kind: "block" }
-    }
-}
-
-/// Whether the raw format came from `Accept` alone; `format` in the query beats it.
-fn raw_is_negotiated(head: &RequestHead) -> Result<bool, RequestRejection> {
-    if let Some(format) = query_value(head, "format") {
-        return if format == "raw" { Ok(false) } else { Err(RequestRejection::Format { format }) };
-    }
-    let mut other = None;
-    for line in head.headers.get_all(ACCEPT) {
-        for item in line.to_str().unwrap_or_default().split(',') {
-            let media_type = item.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            match media_type.as_str() {
-                RAW_BLOCK => return Ok(true),
-                "application/vnd.ipld.car" | "application/vnd.ipfs.ipns-record" => other = Some(media_type),
-                _ => {}
-            }
-        }
-    }
-    Err(other.map_or(RequestRejection::FormatMissing, |format| RequestRejection::Format { format }))
-}
-
-/// `attachment` with the name from `?filename=`, or `<cid>.bin`.
-fn disposition(head: &RequestHead, cid: &Cid) -> HeaderValue {
-    let name = query_value(head, "filename").unwrap_or_else(|| format!("{cid}.bin"));
+/// A disposition of `kind` with the name from `?filename=`, or the other one.
+pub(crate) fn disposition(head: &RequestHead, kind: &str, name: String) -> HeaderValue {
+    let name = query_value(head, "filename").unwrap_or(name);
     let name: String = name.chars().take(200).collect();
     let plain: String =
         name.chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '_' }).collect();
     if plain == name {
-        return value(&format!("attachment; filename=\"{plain}\""));
+        return value(&format!("{kind}; filename=\"{plain}\""));
     }
-    value(&format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", percent_encode(&name)))
+    value(&format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{}", percent_encode(&name)))
 }
 
 /// The first value of a query parameter, percent-decoded; one that does not decode counts as absent.
-fn query_value(head: &RequestHead, name: &str) -> Option<String> {
+pub(crate) fn query_value(head: &RequestHead, name: &str) -> Option<String> {
     let pairs = head.query.as_deref()?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, raw) = pairs.into_iter().find(|(key, _)| *key == name)?;
     String::from_utf8(percent_decode(raw.as_bytes())?).ok()
@@ -271,30 +206,13 @@ mod tests {
 
     use super::*;
 
-    fn head(query: &str, accept: Option<&str>) -> RequestHead {
-        let mut headers = HeaderMap::new();
-        if let Some(accept) = accept {
-            headers.insert(ACCEPT, value(accept));
-        }
-        RequestHead { method: Method::GET, path: "/ipfs/x".into(), query: Some(query.into()), headers }
-    }
-
-    #[test]
-    fn format_beats_accept() {
-        assert!(matches!(raw_is_negotiated(&head("format=raw", Some("application/vnd.ipld.car"))), Ok(false)));
-        assert!(matches!(
-            raw_is_negotiated(&head("format=car", Some(RAW_BLOCK))),
-            Err(RequestRejection::Format { .. })
-        ));
-        assert!(matches!(raw_is_negotiated(&head("", Some("text/html, Application/vnd.ipld.raw;q=0.5"))), Ok(true)));
-        assert!(matches!(raw_is_negotiated(&head("", Some("*/*"))), Err(RequestRejection::FormatMissing)));
-        assert!(matches!(raw_is_negotiated(&head("", None)), Err(RequestRejection::FormatMissing)));
-    }
-
     #[test]
     fn file_names_are_quoted_safely() {
-        let cid: Cid = "bafkqaaa".parse().unwrap();
-        let name = |query: &str| disposition(&head(query, None), &cid).to_str().unwrap().to_owned();
+        let name = |query: &str| {
+            let query = Some(query.to_owned());
+            let head = RequestHead { method: Method::GET, path: "/ipfs/x".into(), query, headers: HeaderMap::new() };
+            disposition(&head, "attachment", "bafkqaaa.bin".into()).to_str().unwrap().to_owned()
+        };
         assert_eq!(name(""), "attachment; filename=\"bafkqaaa.bin\"");
         assert_eq!(name("filename=foobar.bin"), "attachment; filename=\"foobar.bin\"");
         assert_eq!(name("filename=%22a%0d%0ab"), "attachment; filename=\"_a__b\"; filename*=UTF-8''%22a%0D%0Ab");

@@ -168,6 +168,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// Whether the body came to its end.
+    pub complete: bool,
 }
 
 impl Answer {
@@ -211,12 +213,34 @@ pub fn read_answer(stream: &mut TcpStream, is_head: bool) -> Option<Answer> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = Vec::new();
-    if !is_head {
+    let mut complete = true;
+    if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") && !is_head {
+        complete = read_chunks(stream, &mut body).is_some();
+    } else if !is_head {
+        let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
         _ = stream.take(length as u64).read_to_end(&mut body);
+        complete = body.len() == length;
     }
-    Some(Answer { status, headers, body })
+    Some(Answer { status, headers, body, complete })
+}
+
+fn read_chunks(stream: &mut TcpStream, body: &mut Vec<u8>) -> Option<()> {
+    loop {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            line.push(byte[0]);
+        }
+        let length = usize::from_str_radix(std::str::from_utf8(&line).ok()?.trim(), 16).ok()?;
+        let mut chunk = vec![0; length + 2];
+        stream.read_exact(&mut chunk).ok()?;
+        if length == 0 {
+            return Some(());
+        }
+        body.extend_from_slice(&chunk[..length]);
+    }
 }
 
 /// Everything up to the empty line, without it.

@@ -8,6 +8,8 @@ mod curl;
 mod fetching;
 mod kill;
 mod limits;
+mod mounting;
 mod pieces;
 mod proxy;
 mod serving;
+mod trustless;

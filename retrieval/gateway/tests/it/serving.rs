@@ -204,9 +204,8 @@ fn errors_are_json_and_never_cached() {
         ("/piece/x", 400, "bad_cid"),
         (&format!("/piece/{root}"), 400, "bad_cid"),
         ("/piece/baga6ea4seaqaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 404, "not_found"),
-        (&format!("/ipfs/{root}"), 400, "format_missing"),
-        (&format!("/ipfs/{root}?format=car"), 406, "format_not_served"),
-        (&format!("/ipfs/{root}/x?format=raw"), 400, "raw_takes_no_path"),
+        (&format!("/ipfs/{root}?format=tar"), 406, "format_not_served"),
+        (&format!("/ipfs/{root}/x?format=raw"), 404, "not_found"),
         ("/ipfs/x?format=raw", 400, "bad_cid"),
         (&format!("/ipfs/{other}?format=raw"), 404, "not_found"),
     ];

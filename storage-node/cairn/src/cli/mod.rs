@@ -4,6 +4,7 @@
 mod chain;
 mod circuit;
 mod devnet;
+mod gateway;
 mod get;
 mod job;
 mod keys;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
+pub use gateway::GatewayArguments;
 pub use get::GetArguments;
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
@@ -54,7 +56,8 @@ pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
   cairn sector seal --size 8MiB --seal-proof v1_1 --prover-id HEX --sector-number 7 --ticket HEX --piece shard-000000.tar --dir sector-7
   cairn params setup --circuit porep --sector-size 8MiB --params params
   cairn sector prove --dir sector-7 --seed HEX --params params --json > proof.json
-  cairn sector verify proof.json --params params"
+  cairn sector verify proof.json --params params
+  cairn gateway --data ~/datasets/photos"
 )]
 pub struct Arguments {
     /// What to do.
@@ -82,6 +85,8 @@ pub enum Command {
     Circuit(CircuitCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
+    /// Serve folders, files and CAR archives over HTTP, without a ledger
+    Gateway(GatewayArguments),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
     /// Make keys, ask what an account has, send money

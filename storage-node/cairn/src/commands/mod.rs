@@ -3,6 +3,7 @@
 mod circuit;
 mod devnet;
 mod files;
+mod gateway;
 mod get;
 pub mod keys;
 mod ledger;
@@ -31,6 +32,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Params(command) => params::run(command),
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
+        Command::Gateway(arguments) => gateway::run(arguments),
         Command::Devnet(arguments) => devnet::run(arguments),
         Command::Wallet(command) => ledger::wallet::run(command),
         Command::Order(command) => ledger::order::run(command),

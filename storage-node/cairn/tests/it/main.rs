@@ -2,6 +2,7 @@
 
 mod circuit;
 mod devnet;
+mod gateway;
 mod get;
 mod ledger;
 mod offline_tools;

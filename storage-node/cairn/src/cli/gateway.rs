@@ -1,0 +1,40 @@
+//! Arguments of `cairn gateway`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What `cairn gateway` takes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cairn gateway --data ~/datasets/photos
+  cairn gateway --listen 0.0.0.0:8480 --car archive.car --car another.car
+  cairn gateway --listen 127.0.0.1:0 --data photos --json
+
+Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
+lies; a file that changes afterwards is refused, not served. One line for each thing that is served says its root CID and its
+URL. Ctrl-C or SIGTERM stops; running transfers get half a minute to end.")]
+pub struct GatewayArguments {
+    /// Where to listen; port 0 takes a free one, which the first line names
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
+    pub listen: SocketAddr,
+    /// A CAR file (version 1 or 2, of any tool); may be given several times
+    #[arg(long = "car", value_name = "FILE")]
+    pub cars: Vec<PathBuf>,
+    /// A file or folder; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub data: Vec<PathBuf>,
+    /// A hot store, as a provider keeps it; nobody else may have it open
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Most connections at a time; each needs a file descriptor
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub connections: usize,
+    /// Most transfers at a time
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub transfers: usize,
+    /// Print what is served as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,112 @@
+//! `cairn gateway` through the real binary: what it says, what it serves, how it stops.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cairn_content::{CarWriter, Dataset, ImportOptions};
+use serde_json::Value;
+
+use crate::support::{cairn, text};
+
+/// A running gateway; killed if a test ends early.
+struct Running {
+    child: Child,
+    lines: Vec<Value>,
+}
+
+impl Running {
+    /// Starts it and reads `count` lines.
+    fn start(arguments: &[&str], count: usize) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
+            .args(["gateway", "--listen", "127.0.0.1:0", "--json"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.as_mut().unwrap());
+        let lines = stdout.lines().take(count).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        Self { child, lines }
+    }
+
+    fn url(&self) -> &str {
+        self.lines[0]["url"].as_str().unwrap()
+    }
+
+    /// Status line and body of an answer.
+    fn get(&self, path: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.url().strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let status = String::from_utf8_lossy(&answer[..end]).lines().next().unwrap().to_owned();
+        (status, answer[end + 4..].to_vec())
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// All blocks of a dataset but its root, as an archive.
+fn archive(data: &Path, path: &Path) -> Dataset {
+    let dataset = Dataset::import(data, &ImportOptions::default()).unwrap();
+    let mut writer = CarWriter::new(std::fs::File::create(path).unwrap(), &[dataset.root()]).unwrap();
+    for (id, source) in dataset.blocks().skip(1) {
+        writer.write(&id.cid(), &source.read().unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    dataset
+}
+
+#[test]
+fn folders_and_archives_are_served_until_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("letters");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("a.txt"), "one letter").unwrap();
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("b.txt"), "another").unwrap();
+    let car = dir.path().join("other.car");
+    let packed = archive(&other, &car);
+    let gateway = Running::start(&["--data", &text(&data), "--car", &text(&car)], 3);
+    let root = gateway.lines[1]["root"].as_str().unwrap();
+    assert_eq!(gateway.lines[1]["url"], format!("{}/data/{root}/", gateway.url()));
+    assert_eq!((&gateway.lines[1]["kind"], &gateway.lines[1]["name"]), (&"dataset".into(), &"letters".into()));
+    assert_eq!((&gateway.lines[2]["kind"], &gateway.lines[2]["blocks"]), (&"car".into(), &1.into()));
+    assert_eq!(gateway.lines[2]["root"], packed.root().to_string());
+    assert_eq!(gateway.get("/data/letters/a.txt"), ("HTTP/1.1 200 OK".into(), b"one letter".to_vec()));
+    let leaf = packed.file("b.txt").unwrap().cid;
+    assert_eq!(gateway.get(&format!("/ipfs/{leaf}?format=raw")), ("HTTP/1.1 200 OK".into(), b"another".to_vec()));
+    assert!(gateway.get(&format!("/ipfs/{}?format=raw", packed.root())).0.starts_with("HTTP/1.1 404"));
+    let out = dir.path().join("fetched");
+    let report = cairn(["get", root, "--from", gateway.url(), "--out", &text(&out), "--json"]).json();
+    assert_eq!(report["bytes_total"], 10);
+    assert_eq!(std::fs::read(out.join("a.txt")).unwrap(), b"one letter");
+    gateway.stop();
+}
+
+#[test]
+fn what_cannot_be_served_is_named_before_anything_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = cairn(["gateway", "--listen", "127.0.0.1:0"]);
+    assert!(nothing.failure().contains("nothing to serve"), "{}", nothing.stderr);
+    let path = dir.path().join("no.car");
+    std::fs::write(&path, "hello").unwrap();
+    let wrong = cairn(["gateway", "--listen", "127.0.0.1:0", "--car", &text(&path)]);
+    assert!(wrong.failure().contains("no.car"), "{}", wrong.stderr);
+}
