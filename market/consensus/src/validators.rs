@@ -43,6 +43,11 @@ impl Validators {
         Self(members)
     }
 
+    /// A set that somebody sent; see [`Validators::is_sound`].
+    pub fn claimed(members: Vec<Member>) -> Self {
+        Self(members)
+    }
+
     /// Whether a set that somebody sent can be one: sorted, nobody twice or without a vote, and not too many.
     pub fn is_sound(&self) -> bool {
         let ascending = self.0.windows(2).all(|pair| pair[0].address < pair[1].address);

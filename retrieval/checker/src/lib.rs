@@ -8,8 +8,7 @@
 //! 2. [`Measured::opinions`]: the receipts of a provider become one number, its quality.
 //! 3. [`Journal`]: receipts and opinions are on disk before anybody hears of them. A commitment that cannot be revealed
 //!    costs stake.
-//! 4. [`Checker::vote`]: in the next round, commit, then reveal, then open the receipts that were drawn.
-//! 5. [`Checker::look`]: fetch what others opened, and say so if the bytes are not what they signed.
+//! 4. [`Checker::vote`]: in the next round, commit, then reveal.
 //!
 //! [`Checker::run`] does all of it, block by block, over any [`CheckerLedger`].
 //!
@@ -27,4 +26,4 @@ mod worker;
 
 pub use journal::{Journal, JournalError, Measured};
 pub use measure::{MeasureOptions, measure};
-pub use worker::{Checker, CheckerLedger, CheckerOptions, LedgerFailure};
+pub use worker::{AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Handed, LedgerFailure};

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_gateway::{DatasetOutline, FetchError, SourceFault, SourceUrl};
+use cairn_ledger::ChainId;
 use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::scores::quality::Served;
 use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult, SignedCheckReceipt};
-use cairn_ledger::{ChainId, State};
 use cairn_protocol::ProviderId;
 use cid::Cid;
 use ed25519_consensus::SigningKey;
 use tokio::task::JoinSet;
+
+use crate::worker::AssignedCheck;
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +34,8 @@ impl Default for MeasureOptions {
 }
 
 /// Gateways of providers, as the ledger names them. What is no plain HTTP address cannot be reached.
-pub(crate) fn endpoints(state: &State, tasks: &[CheckTask]) -> BTreeMap<ProviderId, Option<SourceUrl>> {
-    let endpoint = |task: &CheckTask| {
-        let url = state.provider(task.provider).and_then(|provider| provider.endpoint.parse().ok());
-        (task.provider, url)
-    };
-    tasks.iter().map(endpoint).collect()
+pub(crate) fn endpoints(assigned: &[AssignedCheck]) -> BTreeMap<ProviderId, Option<SourceUrl>> {
+    assigned.iter().map(|check| (check.task.provider, check.endpoint.parse().ok())).collect()
 }
 
 /// Outlines that were learnt lately; the same from any gateway, because every block is verified.
@@ -71,16 +69,6 @@ pub async fn measure(
     key: &SigningKey,
     options: &MeasureOptions,
 ) -> Vec<SignedCheckReceipt> {
-    let receipts = carry_out(tasks, endpoints, options).await;
-    receipts.into_iter().map(|receipt| receipt.sign(chain, key)).collect()
-}
-
-/// The same, unsigned.
-pub(crate) async fn carry_out(
-    tasks: Vec<CheckTask>,
-    endpoints: BTreeMap<ProviderId, Option<SourceUrl>>,
-    options: &MeasureOptions,
-) -> Vec<CheckReceipt> {
     let outlines = Arc::new(Outlines { known: Mutex::default(), most: options.outlines_max.max(1) });
     let (mut waiting, mut running, mut done) = (VecDeque::from(tasks), JoinSet::new(), Vec::new());
     loop {
@@ -102,7 +90,7 @@ pub(crate) async fn carry_out(
         }
     }
     done.sort_by_key(|receipt| receipt.task.slot);
-    done
+    done.into_iter().map(|receipt| receipt.sign(chain, key)).collect()
 }
 
 /// One check; `None` if it says nothing about the provider.

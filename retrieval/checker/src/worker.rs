@@ -1,40 +1,124 @@
-//! A checker at work: what to do at the state of now.
+//! A checker at work: what to do after each block.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_ledger::scores::ballot::{Ballot, Phase};
-use cairn_ledger::scores::receipts::{CheckReceipt, OpenedReceipt};
-use cairn_ledger::{Address, CheckCommand, Salt, State, address_of};
-use cairn_protocol::{Epoch, ProviderId};
-use cid::Cid;
+use cairn_ledger::scores::ballot::{Ballot, Phase, RoundCalendar};
+use cairn_ledger::scores::checks::CheckTask;
+use cairn_ledger::scores::quality::QualityTarget;
+use cairn_ledger::{Address, ChainId, CheckCommand, Salt, State, address_of};
+use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::journal::{Journal, JournalError, Measured};
-use crate::measure::{MeasureOptions, carry_out, endpoints, measure};
+use crate::measure::{MeasureOptions, endpoints, measure};
 
 const TAG_SALT: &[u8] = b"cairn/checker/salt/v1";
+/// Blocks after which a vote that is in none is handed in again. Sooner, a second one might only cost its fee.
+const VOTE_BLOCKS: u64 = 3;
 
 /// The ledger did not take a command, or cannot be reached. The next block is another chance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger did not take the command: {reason}")]
+#[error("the ledger did not take the command or gave no answer: {reason}")]
 pub struct LedgerFailure {
     /// What it said.
     pub reason: String,
 }
 
-/// A ledger as a checker sees it. Called from async code: must not block for long.
-pub trait CheckerLedger: Send + Sync {
-    /// The state after the last block.
-    fn state(&self) -> Arc<State>;
+/// What a checker has handed in about a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// A commitment.
+    Committed,
+    /// And what it commits to.
+    Revealed,
+}
+
+/// What a checker must know of the ledger after a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckerView {
+    /// The network.
+    pub chain: ChainId,
+    /// Height of the block.
+    pub epoch: Epoch,
+    /// When rounds begin, and when to vote.
+    pub rounds: RoundCalendar,
+    /// What good service is.
+    pub quality: QualityTarget,
+    /// Whether it has stake.
+    pub is_checker: bool,
+    /// A round, and what the ledger has of its ballot about that.
+    pub ballot: Option<(u64, Handed)>,
+}
+
+impl CheckerView {
+    /// The view of `checker` on a state.
+    pub fn of(state: &State, checker: Address) -> Self {
+        let (epoch, economy) = (state.epoch(), &state.params().economy);
+        let ballot = economy.rounds.round_at(epoch).checked_sub(1).and_then(|round| {
+            let handed = match state.ballot(round, checker)? {
+                Ballot::Committed(_) => Handed::Committed,
+                Ballot::Revealed(_) => Handed::Revealed,
+            };
+            Some((round, handed))
+        });
+        Self {
+            chain: state.chain(),
+            epoch,
+            rounds: economy.rounds,
+            quality: economy.quality.clone(),
+            is_checker: state.checker(&checker).is_some(),
+            ballot,
+        }
+    }
+
+    /// The round that is measured now.
+    pub fn round(&self) -> u64 {
+        self.rounds.round_at(self.epoch)
+    }
+}
+
+/// A task, and where to carry it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignedCheck {
+    /// What to fetch.
+    pub task: CheckTask,
+    /// The provider's gateway, as the ledger names it.
+    pub endpoint: String,
+}
+
+impl AssignedCheck {
+    /// The tasks of `checker` in the state's round; see [`State::check_tasks`].
+    pub fn all_of(state: &State, checker: Address) -> Vec<Self> {
+        let assigned = |task: CheckTask| {
+            let provider = state.provider(task.provider);
+            let endpoint = provider.map_or_else(String::new, |provider| provider.endpoint.clone());
+            Self { task, endpoint }
+        };
+        state.check_tasks(checker).into_iter().map(assigned).collect()
+    }
+}
+
+/// A ledger as a checker sees it. Calls may block: they are made on threads for that.
+pub trait CheckerLedger: Send + Sync + 'static {
+    /// What there is to know after the last block.
+    ///
+    /// # Errors
+    /// [`LedgerFailure`] if it cannot be asked.
+    fn view(&self) -> Result<CheckerView, LedgerFailure>;
+
+    /// What to fetch in the round of now, as of the last block.
+    ///
+    /// # Errors
+    /// [`LedgerFailure`] if it cannot be asked.
+    fn tasks(&self) -> Result<Vec<AssignedCheck>, LedgerFailure>;
 
     /// Hands in a command of the checker's.
     ///
     /// # Errors
-    /// [`LedgerFailure`] if it is certain that it will be in no block.
+    /// [`LedgerFailure`] if it was not taken, or nobody knows whether it was.
     fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure>;
 }
 
@@ -52,26 +136,12 @@ pub struct Checker {
     options: CheckerOptions,
     /// The round that is being measured.
     running: Option<(u64, JoinHandle<Measured>)>,
-    /// What everybody was to check in the last rounds that were seen from their first epoch.
-    assigned: BTreeMap<u64, Assigned>,
-    /// The round whose exhibits are looked at, or were last.
-    looked: Option<u64>,
-    looking: Option<JoinHandle<Vec<CheckReceipt>>>,
-    /// What is wrong with them: round, whose, and what should be there.
-    wrong: Vec<(u64, Address, [u8; 32])>,
 }
-
-/// Provider and dataset by checker and slot.
-type Assigned = BTreeMap<(Address, u32), (ProviderId, Cid)>;
-
-/// What is said of an exhibit that was never assigned.
-const NEVER_ASSIGNED: [u8; 32] = [0; 32];
 
 impl Checker {
     /// A checker with this key, and its journal.
     pub fn new(key: SigningKey, journal: Journal, options: CheckerOptions) -> Self {
-        let (assigned, wrong) = (BTreeMap::new(), Vec::new());
-        Self { key, journal, options, running: None, assigned, looked: None, looking: None, wrong }
+        Self { key, journal, options, running: None }
     }
 
     /// Its address.
@@ -85,105 +155,28 @@ impl Checker {
         Salt(secret.chain_update(round.to_be_bytes()).finalize().into())
     }
 
-    /// Begins to measure the state's round, unless that was done, is being done, or there is nothing to do. The tasks are
-    /// those of this state; see [`State::check_tasks`]. A round that began while the one before was still measured is
-    /// left out: late measurements would be worth nothing. Needs a tokio runtime.
-    pub fn begin(&mut self, state: &State) {
-        let round = state.round_at(state.epoch());
-        self.note_assigned(state, round);
-        if self.running.is_some() || self.journal.has(round) {
+    /// Whether there may be tasks to begin with: it has stake, and has neither measured this round nor measures now.
+    pub fn is_free(&self, view: &CheckerView) -> bool {
+        view.is_checker && self.running.is_none() && !self.journal.has(view.round())
+    }
+
+    /// Begins to measure what it was assigned, if it [is free](Checker::is_free). A round that began while the one before
+    /// was still measured is left out: late measurements would be worth nothing. Needs a tokio runtime.
+    pub fn begin(&mut self, view: &CheckerView, assigned: Vec<AssignedCheck>) {
+        let Some(round) = assigned.first().map(|first| first.task.round) else { return };
+        // A new round may have begun since the view, or while the list was read.
+        let one_round = assigned.iter().all(|check| check.task.round == round);
+        if !self.is_free(view) || !one_round || self.journal.has(round) {
             return;
         }
-        let tasks = state.check_tasks(self.address());
-        if tasks.is_empty() {
-            return;
-        }
-        tracing::info!(round, tasks = tasks.len(), "measuring");
-        let endpoints = endpoints(state, &tasks);
-        let (chain, key, options) = (state.chain(), self.key.clone(), self.options.measure.clone());
+        tracing::info!(round, tasks = assigned.len(), "measuring");
+        let (endpoints, tasks) = (endpoints(&assigned), assigned.into_iter().map(|check| check.task).collect());
+        let (chain, key, options) = (view.chain, self.key.clone(), self.options.measure.clone());
         let work = async move {
             let receipts = measure(tasks, endpoints, chain, &key, &options).await;
             Measured { round, receipts }
         };
         self.running = Some((round, tokio::spawn(work)));
-    }
-
-    /// Remembers who was to check what, if this is the epoch in which that can be known.
-    fn note_assigned(&mut self, state: &State, round: u64) {
-        if state.params().economy.rounds.first_epoch(round) != Some(state.epoch()) {
-            return;
-        }
-        let tasks = state.checkers().flat_map(|(checker, _)| state.check_tasks(checker));
-        let assigned = tasks.map(|task| ((task.checker, task.slot), (task.provider, task.root))).collect();
-        self.assigned.insert(round, assigned);
-        self.assigned.retain(|known, _| known + 2 > round);
-    }
-
-    /// Begins to look at what the other checkers opened of the last round, once all of it is open. Needs a tokio runtime.
-    pub fn look(&mut self, state: &State) {
-        let rounds = state.params().economy.rounds;
-        let round = state.round_at(state.epoch()).checked_sub(1);
-        let Some(round) = round.filter(|_| rounds.phase_at(state.epoch()) == Phase::Quiet) else { return };
-        if self.looked == Some(round) || self.looking.is_some() || state.checker(&self.address()).is_none() {
-            return;
-        }
-        self.looked = Some(round);
-        self.wrong.retain(|(of, ..)| *of == round);
-        let (own, mut tasks) = (self.address(), Vec::new());
-        let assigned = self.assigned.get(&round);
-        for (_, checker, audit) in state.audits().filter(|(of, checker, _)| *of == round && *checker != own) {
-            let Some(exhibit) = &audit.exhibit else { continue };
-            let task = &exhibit.task;
-            match assigned.map(|all| all.get(&(checker, task.slot))) {
-                Some(found) if found != Some(&(task.provider, task.root)) => {
-                    self.wrong.push((round, checker, NEVER_ASSIGNED));
-                }
-                _ => tasks.push(task.clone()),
-            }
-        }
-        let (endpoints, options) = (endpoints(state, &tasks), self.options.measure.clone());
-        self.looking = Some(tokio::spawn(async move { carry_out(tasks, endpoints, &options).await }));
-    }
-
-    /// Takes note of what looking found, if it is complete; with `wait`, waits for it.
-    pub async fn finish_looking(&mut self, state: &State, wait: bool) {
-        let Some(task) = self.looking.take_if(|task| wait || task.is_finished()) else { return };
-        match task.await {
-            Ok(found) => {
-                for (receipt, content) in found.iter().filter_map(|receipt| Some((receipt, receipt.content()?))) {
-                    let (round, checker) = (receipt.task.round, receipt.task.checker);
-                    let shown = state.audit(round, checker).and_then(|audit| audit.exhibit.as_ref()?.content());
-                    if shown.is_some_and(|shown| shown != content) {
-                        tracing::warn!(round, %checker, "a receipt of another checker is made up");
-                        self.wrong.push((round, checker, content));
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, "what others opened could not be looked at"),
-        }
-    }
-
-    /// The next thing that must be said about others.
-    fn refutation(&self, state: &State) -> Option<CheckCommand> {
-        let unsaid = self.wrong.iter().find(|(round, checker, _)| {
-            let open = state.audit(*round, *checker).is_some_and(|audit| !audit.refuted);
-            open && state.refutation(*round, *checker, self.address()).is_none()
-        });
-        unsaid.map(|(round, checker, content)| CheckCommand::Refute {
-            round: *round,
-            checker: *checker,
-            content: *content,
-        })
-    }
-
-    /// Opens what was drawn, if it was not opened yet.
-    fn opening(&self, state: &State, round: u64) -> Result<Option<CheckCommand>, JournalError> {
-        let audit = state.audit(round, self.address()).filter(|audit| !audit.opened);
-        let Some((audit, measured)) = audit.zip(self.journal.get(round)?) else { return Ok(None) };
-        let about = |at: &usize| measured.receipts[*at].receipt.task.provider == audit.provider;
-        let places = (0..measured.receipts.len()).filter(about);
-        let receipts = places.filter_map(|at| OpenedReceipt::open(&measured.receipts, at)).collect();
-        Ok(Some(CheckCommand::Open { receipts }))
     }
 
     /// Puts a round whose measurements are complete into the journal; with `wait`, waits for it.
@@ -206,43 +199,36 @@ impl Checker {
         Ok(())
     }
 
-    /// What to hand in for the next block: a commitment, a reveal, the receipts that were drawn, what is wrong with those
-    /// of others, or nothing.
+    /// What to hand in for the next block: a commitment, a reveal, or nothing.
     ///
     /// # Errors
     /// [`JournalError`] if what was measured cannot be read.
-    pub fn vote(&self, state: &State) -> Result<Option<CheckCommand>, JournalError> {
-        let (next, economy) = (Epoch(state.epoch().0 + 1), &state.params().economy);
-        let phase = economy.rounds.phase_at(next);
-        let Some(round) = economy.rounds.round_at(next).checked_sub(1) else { return Ok(None) };
-        if state.checker(&self.address()).is_none() {
+    pub fn vote(&self, view: &CheckerView) -> Result<Option<CheckCommand>, JournalError> {
+        let next = Epoch(view.epoch.0 + 1);
+        let phase = view.rounds.phase_at(next);
+        let Some(round) = view.rounds.round_at(next).checked_sub(1).filter(|_| view.is_checker) else {
             return Ok(None);
-        }
-        match phase {
-            Phase::Commit | Phase::Reveal => {}
-            Phase::Open => return self.opening(state, round),
-            Phase::Quiet => return Ok(self.refutation(state)),
-        }
-        let ballot = state.ballot(round, self.address());
-        let wanted = match ballot {
-            None => phase == Phase::Commit,
-            Some(Ballot::Committed(_)) => phase == Phase::Reveal,
-            Some(Ballot::Revealed(_)) => false,
+        };
+        let handed = view.ballot.filter(|(of, _)| *of == round).map(|(_, handed)| handed);
+        let wanted = match phase {
+            Phase::Commit => handed.is_none(),
+            Phase::Reveal => handed == Some(Handed::Committed),
+            Phase::Open | Phase::Quiet => false,
         };
         if !wanted {
             return Ok(None);
         }
         let Some(measured) = self.journal.get(round)? else { return Ok(None) };
-        let (opinions, salt) = (measured.opinions(&economy.quality), self.salt(round));
+        let (opinions, salt) = (measured.opinions(&view.quality), self.salt(round));
         if phase == Phase::Reveal {
             return Ok(Some(CheckCommand::Reveal { opinions, salt }));
         }
-        let commitment = opinions.commitment(state.chain(), self.address(), &salt);
+        let commitment = opinions.commitment(view.chain, self.address(), &salt);
         Ok(Some(CheckCommand::Commit { commitment }))
     }
 
     /// Works until `stopping` completes: after each block, votes if it is time, and measures what is new. `poll` is how
-    /// often it looks for a block.
+    /// often it looks for a block. A ledger that cannot be asked is asked again.
     ///
     /// # Errors
     /// [`JournalError`]: a checker that cannot keep what it measured must not go on.
@@ -253,25 +239,64 @@ impl Checker {
         stopping: impl Future<Output = ()>,
     ) -> Result<(), JournalError> {
         let mut stopping = std::pin::pin!(stopping);
-        let mut seen = None;
+        let (mut seen, mut sent) = (None, None);
         loop {
-            let state = ledger.state();
-            self.finish(false).await?;
-            self.finish_looking(&state, false).await;
-            if seen != Some(state.epoch()) {
-                seen = Some(state.epoch());
-                if let Some(command) = self.vote(&state)?
-                    && let Err(error) = ledger.submit(command)
-                {
-                    tracing::warn!(%error, "a vote was not taken");
-                }
-                self.begin(&state);
-                self.look(&state);
+            let turn = self.turn(&ledger, &mut seen, &mut sent);
+            tokio::select! {
+                () = &mut stopping => return Ok(()),
+                turned = turn => turned?,
             }
             tokio::select! {
                 () = &mut stopping => return Ok(()),
                 () = tokio::time::sleep(poll) => {}
             }
+        }
+    }
+
+    /// One look at the ledger. `seen` is the last block that was acted on, `sent` the last vote and when.
+    async fn turn(
+        &mut self,
+        ledger: &Arc<dyn CheckerLedger>,
+        seen: &mut Option<Epoch>,
+        sent: &mut Option<(CheckCommand, Epoch)>,
+    ) -> Result<(), JournalError> {
+        self.finish(false).await?;
+        let Some(view) = ask(ledger, |ledger| ledger.view()).await else { return Ok(()) };
+        if *seen == Some(view.epoch) {
+            return Ok(());
+        }
+        *seen = Some(view.epoch);
+        let waits = |vote: &CheckCommand| {
+            sent.as_ref().is_some_and(|(last, at)| last == vote && view.epoch.since(*at) < VOTE_BLOCKS)
+        };
+        if let Some(command) = self.vote(&view)?.filter(|vote| !waits(vote)) {
+            *sent = Some((command.clone(), view.epoch));
+            ask(ledger, |ledger| ledger.submit(command)).await;
+        }
+        if self.is_free(&view)
+            && let Some(assigned) = ask(ledger, |ledger| ledger.tasks()).await
+        {
+            self.begin(&view, assigned);
+        }
+        Ok(())
+    }
+}
+
+/// Asks where it may block; what went wrong is logged, since the next block is another chance.
+async fn ask<T: Send + 'static>(
+    ledger: &Arc<dyn CheckerLedger>,
+    question: impl FnOnce(&dyn CheckerLedger) -> Result<T, LedgerFailure> + Send + 'static,
+) -> Option<T> {
+    let ledger = ledger.clone();
+    match tokio::task::spawn_blocking(move || question(ledger.as_ref())).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the next block is another chance");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "a question to the ledger ended early");
+            None
         }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! [`RemoteLedger`] is one account's access. [`ProviderSeat`] implements [`cairn_sealing::LedgerClient`] over it, so that
 //! the sealing pipeline runs against a remote ledger as it does against a node in its own process, and [`JobSeat`]
-//! implements [`cairn_prover::JobLedger`] for those who prove, or have proven, for money. Transactions are signed here, for the chain that the caller names; the server never sees a key.
+//! implements [`cairn_prover::JobLedger`] for those who prove, or have proven, for money; [`CheckSeat`] implements
+//! [`cairn_checker::CheckerLedger`] for those who check. Transactions are signed here, for the chain that the caller names;
+//! the server never sees a key.
 //!
 //! What the server says is believed, as a node's own state is: a provider that wants to trust nobody runs a node.
 
 #![forbid(unsafe_code)]
 
+mod checks;
 mod jobs;
 mod provider;
 
@@ -20,6 +23,7 @@ use cairn_sealing::{LedgerClientError, SubmissionStatus};
 use ed25519_consensus::SigningKey;
 use serde_json::Value;
 
+pub use checks::CheckSeat;
 pub use jobs::JobSeat;
 pub use provider::ProviderSeat;
 

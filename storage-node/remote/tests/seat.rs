@@ -7,12 +7,16 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_checker::{AssignedCheck, CheckerLedger, CheckerView, Handed};
 use cairn_consensus::LedgerHandle;
+use cairn_ledger::scores::ballot::Opinions;
 use cairn_ledger::testing::Network as Story;
-use cairn_ledger::{ChainId, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, State, TransactionId};
+use cairn_ledger::{
+    ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, Salt, State, TransactionId,
+};
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use cairn_prover::{AccountJobs, JobLedger};
-use cairn_remote::{JobSeat, ProviderSeat, RemoteLedger};
+use cairn_remote::{CheckSeat, JobSeat, ProviderSeat, RemoteLedger};
 use cairn_rpc::ServerOptions;
 use cairn_sealing::{
     DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, PortRejection, ProviderLedger,
@@ -152,6 +156,40 @@ fn proof_jobs_are_told_as_beside_the_node() {
     let (far, near) = (JobSeat::new(remote(2)), AccountJobs::new(Port(ledger.handle()), Story::key(2)));
     assert_eq!(far.own_jobs(), near.own_jobs());
     assert_eq!(far.own_jobs().unwrap().len(), 2);
+}
+
+#[test]
+fn a_round_is_told_as_beside_the_node() {
+    let ledger = Ledger::of(&Ledger::genesis_of_short_rounds(), 100_000);
+    let served = Served::new(ledger, ServerOptions { page_max: 7, ..ServerOptions::default() });
+    let (ledger, own) = (&served.ledger, Story::address(3));
+    let provider = ledger.provider(2);
+    ledger.active_deal(2, provider);
+    let seat = CheckSeat::new(RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(3)).unwrap()).unwrap();
+    let agree = || {
+        let state = ledger.handle().state();
+        assert_eq!(seat.view(), Ok(CheckerView::of(&state, own)));
+        assert_eq!(seat.tasks(), Ok(AssignedCheck::all_of(&state, own)));
+        seat.view().unwrap()
+    };
+    assert!(!agree().is_checker && seat.tasks().unwrap().is_empty());
+    let stake = ledger.handle().state().params().economy.checkers.stake_min;
+    seat.submit(CheckCommand::Stake { amount: stake }).unwrap();
+    ledger.block();
+    let view = agree();
+    assert!(view.is_checker && !seat.tasks().unwrap().is_empty());
+    ledger.blocks_until(view.rounds.first_epoch(view.round() + 1).unwrap());
+    let opinions = Opinions { round: view.round(), levels: vec![(provider, 7)], receipts_root: [1; 32], receipts: 0 };
+    let salt = Salt([7; 32]);
+    let commitment = opinions.commitment(ledger.chain(), own, &salt);
+    seat.submit(CheckCommand::Commit { commitment }).unwrap();
+    ledger.block();
+    assert_eq!(agree().ballot, Some((opinions.round, Handed::Committed)));
+    while agree().ballot != Some((opinions.round, Handed::Revealed)) {
+        // Before its phase it is refused, for a fee.
+        seat.submit(CheckCommand::Reveal { opinions: opinions.clone(), salt }).unwrap();
+        ledger.block();
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The walk at 2 KiB over the real ledger: order, bid, deal, seal, activate, two window PoSts, payment.
 
+#[path = "support/node_port.rs"]
+mod node_port;
 mod support;
 
 use std::path::Path;
@@ -7,41 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_compute::Workers;
-use cairn_consensus::{Allocation, Genesis, LedgerHandle, LedgerNode, NodeOptions, SubmitRejection};
+use cairn_consensus::{Allocation, Genesis, LedgerNode, NodeOptions};
 use cairn_ledger::{
-    Address, Command, DealStatus, Event, OrderPiece, OrderTerms, Outcome, Receipt, SectorStatus, State, TransactionId,
+    Address, Command, DealStatus, Event, OrderPiece, OrderTerms, Outcome, SectorStatus, State, TransactionId,
     address_of,
 };
 use cairn_protocol::{Amount, Epoch, ProviderId, SealProof, SectorNumber, SectorSize};
 use cairn_sealing::*;
 use cairn_sector::unseal::unseal_range;
 use ed25519_consensus::SigningKey;
+use node_port::Port;
 use support::carried::{CarriedSnarks, CarriedVerifier};
 use support::{MemoryPieces, Recorder, payload};
-
-/// The node's handle as sealing wants it.
-struct Port(LedgerHandle);
-
-impl LedgerPort for Port {
-    fn state(&self) -> Arc<State> {
-        self.0.state()
-    }
-
-    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection> {
-        self.0.submit_command(key, command).map_err(|rejection| match rejection {
-            SubmitRejection::NotAdmitted(_) => PortRejection::Refused(rejection.to_string()),
-            _ => PortRejection::Busy(rejection.to_string()),
-        })
-    }
-
-    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String> {
-        self.0.receipt(transaction).map_err(|error| error.to_string())
-    }
-
-    fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch {
-        self.0.wait_for_height(epoch, timeout).map_or_else(|late| late.height, |header| header.height)
-    }
-}
 
 /// A network whose blocks the test makes.
 struct Network {

@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::ids::{Address, DealId};
 use crate::order::Deal;
 use crate::scores::ballot::Ballot;
-use crate::scores::checks::{Catalogue, CheckTask, tasks};
+use crate::scores::checks::{Catalogue, CheckTask, task};
 use crate::scores::{Fraction, Round, RoundVoter, ScoreBook, ScoreOutcome};
 use crate::state::State;
 
@@ -224,12 +224,19 @@ impl State {
     /// that are active now. Ask in that epoch: deals that come or go later move the places of others. Nothing if the
     /// address has no stake.
     pub fn check_tasks(&self, checker: Address) -> Vec<CheckTask> {
+        self.check_slots_from(checker, 0).filter_map(|(_, task)| task).collect()
+    }
+
+    /// The same slot by slot, from one on; some stay empty.
+    pub fn check_slots_from(&self, checker: Address, first: u32) -> impl Iterator<Item = (u32, Option<CheckTask>)> {
         let economy = &self.meta.params.economy;
         let round = economy.rounds.round_at(self.meta.epoch);
         let beacon = economy.rounds.first_epoch(round).and_then(|epoch| self.beacon(epoch));
-        match beacon.filter(|_| self.checkers.contains(&checker)) {
-            Some(beacon) => tasks(self, beacon, round, checker, &economy.checks).collect(),
-            None => Vec::new(),
-        }
+        let beacon = beacon.filter(|_| self.checkers.contains(&checker));
+        let slots = if beacon.is_some() { first..economy.checks.slots() } else { 0..0 };
+        slots.map(move |slot| {
+            let beacon = beacon.expect("there are no slots without one");
+            (slot, task(self, beacon, round, checker, slot, &economy.checks))
+        })
     }
 }

@@ -24,7 +24,8 @@ pub struct CheckerParams {
     pub exit_epochs: u64,
     /// Burnt of the stake for a commitment that is not revealed, in basis points.
     pub unrevealed_burn_bp: u32,
-    /// Burnt of the stake for receipts that are drawn and not opened, in basis points; 0: none are drawn.
+    /// Burnt of the stake for receipts that are drawn and not opened, in basis points; 0: none are drawn, which is so on
+    /// networks whose checkers cannot open them.
     pub unopened_burn_bp: u32,
     /// Burnt of the stake for an opened receipt whose content most of the stake refutes, in basis points.
     pub refuted_burn_bp: u32,
@@ -79,7 +80,7 @@ impl EconomyParams {
                 stake_min: Amount(10_000_000),
                 exit_epochs: 400,
                 unrevealed_burn_bp: 100,
-                unopened_burn_bp: 500,
+                unopened_burn_bp: 0,
                 refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },
@@ -102,7 +103,7 @@ impl EconomyParams {
                 stake_min: Amount(1_000_000_000),
                 exit_epochs: 3 * 2_880,
                 unrevealed_burn_bp: 100,
-                unopened_burn_bp: 500,
+                unopened_burn_bp: 0,
                 refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },

@@ -176,6 +176,15 @@ impl StoredStanding {
         Self { opinions: list(&standing.opinions), bonds: list(&standing.bonds) }
     }
 
+    /// Its last opinion of a provider, and its bond with it.
+    pub(crate) fn with(&self, provider: ProviderId) -> (Option<u16>, u16) {
+        let level = |levels: &[(ProviderId, u16)]| {
+            let at = levels.binary_search_by_key(&provider, |(of, _)| *of).ok()?;
+            levels.get(at).map(|(_, level)| *level)
+        };
+        (level(&self.opinions), level(&self.bonds).unwrap_or(0))
+    }
+
     /// The standing of a checker that was silent so long.
     pub(crate) fn standing(&self, silent_rounds: u32) -> CheckerStanding {
         let (opinions, bonds) = (self.opinions.iter().copied().collect(), self.bonds.iter().copied().collect());

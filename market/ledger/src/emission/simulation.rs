@@ -149,7 +149,7 @@ impl EconomyOptions {
             epochs_per_day: 2_880,
             emission: EmissionParams::default(),
             scores: ScoreParams::default(),
-            checkers: EconomyParams::mainnet().checkers,
+            checkers: CheckerParams { unopened_burn_bp: 500, ..EconomyParams::mainnet().checkers },
             supply: Amount(500_000_000_000_000),
             demand: Amount(20_000_000_000),
             demand_growth_bp: 5,

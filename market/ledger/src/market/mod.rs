@@ -101,8 +101,7 @@ impl State {
 
     /// Who vouches for what about a provider, by auditor.
     pub fn attestations_of(&self, provider: ProviderId) -> impl Iterator<Item = (Address, &Attestation)> {
-        let entries = self.attestations.iter_from(&(provider, Address([0; 32])));
-        entries.take_while(move |((of, _), _)| *of == provider).map(|((_, auditor), entry)| (*auditor, entry))
+        self.attestations_from(provider, Address([0; 32]))
     }
 
     /// Whether a provider may take an order that asks for this, as far as the provider alone decides.

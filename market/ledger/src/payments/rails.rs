@@ -331,7 +331,8 @@ impl RailBook {
         self.queue.first().map(|(entry, ())| *entry)
     }
 
-    fn accrued(&self, who: &Address, now: Epoch) -> PayAccount {
+    /// An account with what streamed until `now` in its lockup.
+    pub fn accrued(&self, who: &Address, now: Epoch) -> PayAccount {
         let mut account = self.account(who);
         account.accrue(now);
         account
@@ -526,7 +527,7 @@ impl RailBook {
     }
 
     /// Whether the payer of a rail that streams ran dry before `now`.
-    pub(crate) fn is_dry(&self, now: Epoch, rail: &Rail) -> bool {
+    pub fn is_dry(&self, now: Epoch, rail: &Rail) -> bool {
         rail.ends_at.is_none() && self.accrued(&rail.terms.payer, now).accrued_until < now
     }
 
@@ -642,6 +643,12 @@ impl RailBook {
             None => ahead + u128::from(rail.unsettled(payer.accrued_until).0),
         };
         rest + u128::from(rail.terms.lockup_fixed.0)
+    }
+
+    /// What a settlement at `now` would divide between payee and payer, by what was proven.
+    pub fn unsettled(&self, now: Epoch, rail: &Rail) -> Amount {
+        let funded = self.accrued(&rail.terms.payer, now).accrued_until;
+        rail.unsettled(rail.ends_at.map_or(funded, |ends_at| ends_at.min(now)))
     }
 
     /// Sum of all funds.

@@ -1,13 +1,14 @@
 //! A ledger that is somewhere else, asked over HTTP. All calls block.
 //!
 //! The server is not trusted with keys: transactions are signed here, for the chain that the server names, and a caller
-//! that knows its chain says so ([`RpcClient::expect_chain`]). It is trusted with what it reports: a client that wants
-//! proof of a block checks its commit.
+//! that knows its chain says so ([`RpcClient::expect_chain`]). It is trusted with what it reports about the state. Blocks,
+//! and what became of a transaction, can be checked against the network's genesis or a checkpoint: see [`verify`].
 
 mod error;
 mod pages;
 mod sse;
 mod stream;
+pub mod verify;
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +21,15 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 pub use self::error::{ClientError, UrlRejection};
-pub use self::pages::{DealFilter, OrderFilter, Pages};
+pub use self::pages::{DealFilter, OrderFilter, Pages, RailFilter};
 pub use self::sse::{Frame, SseParser, SseRejection};
 pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
-    Account, Bid, Block, BlockHeader, BlockSummary, Channel, Deal, InvariantReport, Job, JobBid, Network, Order,
-    OrderTerms, Outcome, Params, PostDuties, Provider, Quote, QuoteRequest, Receipt, Sector, SubmitRequest, Submitted,
-    Supply, Ticket, TransactionState, TransactionStatus, Validator, Worker,
+    Account, Attestation, Bid, Block, BlockHeader, BlockSummary, Channel, CheckTask, Checker, Deal, InvariantReport,
+    Job, JobBid, LightBlock, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider, ProviderRewards, Quote,
+    QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector, SubmitRequest, Submitted,
+    Supply, Ticket, TransactionProof, TransactionState, TransactionStatus, Validator, Worker,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -187,6 +189,16 @@ impl RpcClient {
         self.get(&format!("/v1/blocks/{}", height.0))
     }
 
+    /// What shows that a block is final; [`RpcClient::verified_light`] checks it.
+    pub fn light_block(&self, height: Epoch) -> Result<LightBlock, ClientError> {
+        self.get(&format!("/v1/blocks/{}/light", height.0))
+    }
+
+    /// What shows that a transaction is in a block; [`RpcClient::verified_transaction`] checks it.
+    pub fn transaction_proof(&self, id: &TransactionId) -> Result<Option<TransactionProof>, ClientError> {
+        found(self.get(&format!("/v1/transactions/{id}/proof")))
+    }
+
     /// Blocks, newest first.
     pub fn blocks(&self) -> Pages<'_, BlockSummary> {
         self.pages("/v1/blocks".to_owned())
@@ -296,6 +308,71 @@ impl RpcClient {
     /// A payment channel.
     pub fn channel(&self, id: u64) -> Result<Option<Channel>, ClientError> {
         found(self.get(&format!("/v1/channels/{id}")))
+    }
+
+    /// Rails that are not over.
+    pub fn rails(&self, filter: &RailFilter) -> Pages<'_, Rail> {
+        self.pages(filter.path())
+    }
+
+    /// A rail; one that is over is forgotten.
+    pub fn rail(&self, id: u64) -> Result<Option<Rail>, ClientError> {
+        found(self.get(&format!("/v1/rails/{id}")))
+    }
+
+    /// An address's money for rails.
+    pub fn rail_account(&self, address: &Address) -> Result<RailAccount, ClientError> {
+        self.get(&format!("/v1/accounts/{address}/rails"))
+    }
+
+    /// An address's rewards that are not free yet.
+    pub fn rewards(&self, address: &Address) -> Result<Rewards, ClientError> {
+        self.get(&format!("/v1/accounts/{address}/rewards"))
+    }
+
+    /// What a provider was not rewarded for yet.
+    pub fn provider_rewards(&self, provider: ProviderId) -> Result<Option<ProviderRewards>, ClientError> {
+        found(self.get(&format!("/v1/providers/{}/rewards", provider.0)))
+    }
+
+    /// What auditors vouch for about a provider.
+    pub fn attestations(&self, provider: ProviderId) -> Pages<'_, Attestation> {
+        self.pages(format!("/v1/providers/{}/attestations", provider.0))
+    }
+
+    /// The round of now.
+    pub fn round(&self) -> Result<Round, ClientError> {
+        self.get("/v1/round")
+    }
+
+    /// Rounds whose emission can still be paid, oldest first.
+    pub fn rounds(&self) -> Pages<'_, RewardRound> {
+        self.pages("/v1/rounds".to_owned())
+    }
+
+    /// Scores of providers that were ever scored, without the opinions behind them.
+    pub fn scores(&self) -> Pages<'_, Score> {
+        self.pages("/v1/scores".to_owned())
+    }
+
+    /// A provider's score, with the opinions behind it.
+    pub fn score(&self, provider: ProviderId) -> Result<Option<Score>, ClientError> {
+        found(self.get(&format!("/v1/scores/{}", provider.0)))
+    }
+
+    /// Who checks.
+    pub fn checkers(&self) -> Pages<'_, Checker> {
+        self.pages("/v1/checkers".to_owned())
+    }
+
+    /// A checker; `None` if it has no stake, and none that leaves.
+    pub fn checker(&self, address: &Address) -> Result<Option<Checker>, ClientError> {
+        found(self.get(&format!("/v1/checkers/{address}")))
+    }
+
+    /// What a checker shall fetch in the round of now.
+    pub fn check_tasks(&self, checker: &Address) -> Pages<'_, CheckTask> {
+        self.pages(format!("/v1/checkers/{checker}/tasks"))
     }
 
     /// Who has stake.

@@ -87,6 +87,21 @@ impl DealFilter {
     }
 }
 
+/// Which rails.
+#[derive(Debug, Clone, Default)]
+pub struct RailFilter {
+    /// Paid by this account alone.
+    pub payer: Option<Address>,
+    /// Paid to this account alone.
+    pub payee: Option<Address>,
+}
+
+impl RailFilter {
+    pub(super) fn path(&self) -> String {
+        path("/v1/rails", [pair("payer", self.payer), pair("payee", self.payee)])
+    }
+}
+
 fn pair(name: &str, value: Option<impl std::fmt::Display>) -> Option<String> {
     value.map(|value| format!("{name}={value}"))
 }

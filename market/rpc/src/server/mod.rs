@@ -25,6 +25,7 @@ use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use cairn_consensus::LedgerHandle;
+use cairn_ledger::VerifyingKeys;
 use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -44,6 +45,8 @@ use crate::wire::NetworkGrade;
 pub struct ServerOptions {
     /// What the network is for; clients refuse development keys elsewhere.
     pub grade: NetworkGrade,
+    /// The keys that the network checks proofs with, as its genesis names them; provers compare theirs. Default none.
+    pub verifying_keys: VerifyingKeys,
     /// Connections at a time. Default 256.
     pub connections_max: usize,
     /// Requests at a time, waiting ones included. Default 64.
@@ -82,6 +85,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             grade: NetworkGrade::Production,
+            verifying_keys: VerifyingKeys::new(),
             connections_max: 256,
             requests_max: 64,
             streams_max: 64,

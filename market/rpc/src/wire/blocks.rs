@@ -1,7 +1,9 @@
 //! Blocks, transactions and what became of them.
 
-use cairn_consensus::BlockId;
-use cairn_ledger::{Address, Beacon, ChainId, StateRoot, TransactionId};
+use std::collections::BTreeMap;
+
+use cairn_consensus::{BlockId, Member, Validators};
+use cairn_ledger::{Address, Beacon, ChainId, SignatureBytes, StateRoot, TransactionId};
 use cairn_protocol::Epoch;
 use cairn_protocol::bytes32::serde32;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,11 @@ use utoipa::ToSchema;
 
 use super::Hex32;
 use crate::readable::{self, Tagged};
+
+/// A hash among others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "serde32")] pub [u8; 32]);
 
 /// What kind of network a ledger belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -42,6 +49,9 @@ pub struct Network {
     pub stopped: Option<String>,
     /// Version of the software that answers.
     pub version: String,
+    /// Digests of the keys that proofs are checked with, by the name of their circuit, as the genesis fixes them.
+    #[serde(default)]
+    pub verifying_keys: BTreeMap<String, String>,
 }
 
 /// Everything that a block says, in a few bytes.
@@ -75,6 +85,10 @@ pub struct BlockHeader {
     #[serde(with = "serde32")]
     #[schema(value_type = Hex32)]
     pub commit_root: [u8; 32],
+    /// Hash of the evidence in the block.
+    #[serde(with = "serde32")]
+    #[schema(value_type = Hex32)]
+    pub evidence_root: [u8; 32],
     /// Merkle root over the transactions' ids.
     #[serde(with = "serde32")]
     #[schema(value_type = Hex32)]
@@ -100,9 +114,28 @@ impl BlockHeader {
             proposer: header.proposer,
             validators_root: header.validators_root,
             commit_root: header.commit_root,
+            evidence_root: header.evidence_root,
             transactions_root: header.transactions_root,
             receipts_root: header.receipts_root,
             state_root: header.state_root,
+        }
+    }
+
+    /// The same as the chain hashes it. Its name is computed, not believed.
+    pub fn to_header(&self) -> cairn_consensus::BlockHeader {
+        cairn_consensus::BlockHeader {
+            chain: self.chain,
+            height: self.height,
+            parent: self.parent,
+            time_ms: self.time_ms,
+            beacon: self.beacon,
+            proposer: self.proposer,
+            validators_root: self.validators_root,
+            commit_root: self.commit_root,
+            evidence_root: self.evidence_root,
+            transactions_root: self.transactions_root,
+            receipts_root: self.receipts_root,
+            state_root: self.state_root,
         }
     }
 }
@@ -141,6 +174,78 @@ impl Commit {
         let signatures = commit.signatures.iter().map(signature).collect();
         Self { height: commit.height, round: commit.round, block: commit.block, signatures }
     }
+}
+
+/// Who took part in a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Decider {
+    /// Its key.
+    #[schema(value_type = Hex32)]
+    pub address: Address,
+    /// Its votes.
+    pub power: u64,
+}
+
+/// A header, the decision for it, and who decided: all that it takes to check that a block is final.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LightBlock {
+    /// The header.
+    pub header: BlockHeader,
+    /// The decision.
+    pub commit: Commit,
+    /// The set that the header names by `validators_root`, by address.
+    pub deciders: Vec<Decider>,
+    /// Light blocks at multiples of this are kept longer than blocks.
+    pub kept_every: u64,
+}
+
+impl LightBlock {
+    pub(crate) fn of(light: &cairn_consensus::LightBlock, kept_every: u64) -> Self {
+        let decider = |member: &Member| Decider { address: member.address, power: member.power };
+        let deciders = light.deciders.members().iter().map(decider).collect();
+        Self { header: BlockHeader::of(&light.header), commit: Commit::of(&light.commit), deciders, kept_every }
+    }
+
+    /// The same as the chain has it, for [`cairn_consensus::snapshot::trust`] to check; `None` if a signature is no
+    /// signature at all.
+    pub fn to_light(&self) -> Option<cairn_consensus::LightBlock> {
+        let member = |decider: &Decider| Member { address: decider.address, power: decider.power, absent: false };
+        let signature = |signed: &CommitSignature| {
+            let mut bytes = [0; 64];
+            hex::decode_to_slice(&signed.signature, &mut bytes).ok()?;
+            let signature = SignatureBytes(bytes);
+            Some(cairn_consensus::CommitSignature { validator: signed.validator, signature })
+        };
+        let Commit { height, round, block, signatures } = &self.commit;
+        let signatures = signatures.iter().map(signature).collect::<Option<Vec<_>>>()?;
+        Some(cairn_consensus::LightBlock {
+            header: self.header.to_header(),
+            commit: cairn_consensus::Commit { height: *height, round: *round, block: *block, signatures },
+            deciders: Validators::claimed(self.deciders.iter().map(member).collect()),
+        })
+    }
+}
+
+/// What shows that a transaction is in a block, and what became of it there, to who knows that the block is final.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TransactionProof {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub id: TransactionId,
+    /// The block.
+    #[schema(value_type = u64)]
+    pub height: Epoch,
+    /// Its place in the block.
+    pub index: u32,
+    /// Transactions of the block.
+    pub count: u32,
+    /// The signed transaction in canonical DAG-CBOR, as hex digits.
+    pub transaction: String,
+    /// The ledger's receipt in canonical DAG-CBOR, as hex digits.
+    pub receipt: String,
+    /// Hashes beside the way from the receipt to the block's `receipts_root`, from the bottom up.
+    #[schema(value_type = Vec<Hex32>)]
+    pub path: Vec<Digest>,
 }
 
 /// A block: its header, the decision for it, and the names of its transactions.

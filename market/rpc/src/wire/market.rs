@@ -1,7 +1,9 @@
 //! Providers, orders, bids and deals.
 
+use cairn_ledger::scores::Fraction;
 use cairn_ledger::{
-    Address, BidStatus, Commitment, DealId, DealStatus, OrderId, OrderPiece, OrderStatus, Requirements,
+    Address, Attributes, BidStatus, Commitment, DealId, DealStatus, OrderId, OrderPiece, OrderStatus, Requirements,
+    State,
 };
 use cairn_protocol::{Amount, CommP, Epoch, PaddedBytes, PieceInfo, ProviderId, SectorNumber, SectorSize};
 use cid::Cid;
@@ -29,10 +31,21 @@ pub struct Provider {
     pub endpoint: String,
     /// Bids, deals and sectors that are not closed.
     pub obligations: u64,
+    /// What it says about itself; nobody checks that.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub attributes: Attributes,
+    /// How good checkers found its service, in units of 2^-32; one half until it is scored.
+    #[serde(default)]
+    #[schema(value_type = u64)]
+    pub reputation: Fraction,
+    /// The last round that it was scored in, if it ever was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scored_round: Option<u64>,
 }
 
 impl Provider {
-    pub(crate) fn of(id: ProviderId, provider: &cairn_ledger::Provider) -> Self {
+    pub(crate) fn of(state: &State, id: ProviderId, provider: &cairn_ledger::Provider) -> Self {
         Self {
             id,
             owner: provider.owner,
@@ -40,8 +53,25 @@ impl Provider {
             collateral: provider.collateral,
             endpoint: provider.endpoint.clone(),
             obligations: provider.obligations,
+            attributes: state.attributes_of(id),
+            reputation: state.reputation_of(id),
+            scored_round: state.score_of(id).map(|score| score.round),
         }
     }
+}
+
+/// What an auditor vouches for about a provider. It counts as far as the provider says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Attestation {
+    /// Who.
+    #[schema(value_type = Hex32)]
+    pub auditor: Address,
+    /// What is true of the provider.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub attributes: Attributes,
+    /// Since when.
+    #[schema(value_type = u64)]
+    pub since: Epoch,
 }
 
 /// A piece of a dataset.
@@ -472,7 +502,7 @@ impl Deal {
 }
 
 /// A CID as text, in every format.
-mod cid_text {
+pub(super) mod cid_text {
     use cid::Cid;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -7,9 +7,11 @@
 //! # What numbers mean
 //! - Amounts are integers in micro-units (10^-6), up to 2^64 - 1. Read them with 64 bits: beyond 2^53 a double loses digits.
 //! - Heights and epochs are the same numbers: one block, one epoch. Times are milliseconds since 1970.
+//! - Reputations and qualities are in units of 2^-32: 4,294,967,296 is one.
 //! - 32 bytes are 64 hex digits. Transactions and dataset roots are CIDs. Sizes are bytes.
 
 mod blocks;
+mod economy;
 mod jobs;
 mod market;
 mod money;
@@ -19,12 +21,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use blocks::{
-    Block, BlockHeader, BlockSummary, Commit, CommitSignature, LedgerEvent, Network, NetworkGrade, Outcome, Receipt,
-    Refusal, SubmitRequest, Submitted, Transaction, TransactionState, TransactionStatus,
+    Block, BlockHeader, BlockSummary, Commit, CommitSignature, Decider, Digest, LedgerEvent, LightBlock, Network,
+    NetworkGrade, Outcome, Receipt, Refusal, SubmitRequest, Submitted, Transaction, TransactionProof, TransactionState,
+    TransactionStatus,
+};
+pub use economy::{
+    BallotState, CheckTask, Checker, CheckerBallot, CheckerOpinion, LeavingStake, Opinion, ProviderRewards, Rail,
+    RailAccount, RailState, RewardRound, Rewards, Round, RoundPhase, Score, ServiceClaim, Stream,
 };
 pub use jobs::{Job, JobBid, JobState, Worker};
 pub use market::{
-    Bid, BidState, Deal, DealState, Order, OrderState, OrderTerms, Piece, Provider, Quote, QuoteRequest, Replaces,
+    Attestation, Bid, BidState, Deal, DealState, Order, OrderState, OrderTerms, Piece, Provider, Quote, QuoteRequest,
+    Replaces,
 };
 pub use money::{Account, Channel, ChannelState, InvariantReport, Params, Supply, Validator};
 pub use sectors::{DutyState, DutyStatement, PostDuties, PostDuty, ProvenSector, Sector, SectorState, Ticket};

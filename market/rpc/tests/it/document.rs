@@ -2,9 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
 use std::time::Duration;
 
+use cairn_ledger::testing::Network as Story;
+use cairn_ledger::{CheckCommand, Command, RailCommand, RailTarget};
+use cairn_protocol::Amount;
 use cairn_rpc::ServerOptions;
 
 use crate::support::{Ledger, Served};
@@ -38,13 +41,18 @@ fn answers_are_what_the_document_says() {
     let Some(tool) = schemathesis() else { return };
     let ledger = Ledger::new(1_000);
     let provider = ledger.provider(2);
-    let order = ledger.deal(2, provider);
-    ledger.pre_commit(2, provider, order);
+    ledger.active_deal(2, provider);
+    ledger.command(3, Command::Check(CheckCommand::Stake { amount: Amount(10_000_000) }));
+    let payer = Story::address(1);
+    ledger.command(1, Command::Rail(RailCommand::Deposit { account: payer, amount: Amount(1_000_000) }));
+    let (payee, target) = (Story::address(3), RailTarget::Nothing);
+    let (rate, lockup_fixed) = (Amount(1), Amount(0));
+    ledger.command(1, Command::Rail(RailCommand::Open { payee, rate, lockup_period: 5, lockup_fixed, target }));
     // Nobody waits long for what never comes, and the audit is asked again and again.
     let options = ServerOptions { wait_max: Duration::from_millis(20), ..ServerOptions::default() };
     let served = Served::new(ledger, options);
     let folder = tempfile::tempdir().unwrap();
-    let run = Command::new(&tool)
+    let run = process::Command::new(&tool)
         .current_dir(folder.path())
         .arg("run")
         .arg(format!("http://{}/openapi.json", served.address))

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_consensus::{Allocation, Genesis, History, LedgerHandle, LedgerNode, NodeOptions};
+use cairn_ledger::scores::ballot::RoundCalendar;
 use cairn_ledger::testing::{HashVerifier, Network as Story, order_terms, piece};
 use cairn_ledger::{ChainId, Command, Event, OrderId, OrderStatus, Outcome, TransactionId};
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorSize};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use cairn_rpc::{ClientOptions, RpcClient, ServerOptions, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,12 +32,28 @@ pub struct Ledger {
 impl Ledger {
     /// Accounts 1 to 4 have money.
     pub fn new(history_blocks: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::of(&Self::genesis(), history_blocks)
+    }
+
+    /// A development network where accounts 1 to 4 have money.
+    pub fn genesis() -> Genesis {
         let allocation = |n| Allocation { address: Story::address(n), amount: Amount(FUNDS) };
-        let genesis = Genesis::devnet(1_000, [3; 32], (1..=4).map(allocation).collect());
+        Genesis::devnet(1_000, [3; 32], (1..=4).map(allocation).collect())
+    }
+
+    /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal.
+    pub fn genesis_of_short_rounds() -> Genesis {
+        let mut genesis = Self::genesis();
+        genesis.params.economy.rounds = RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4, open_epochs: 1 };
+        genesis
+    }
+
+    /// The ledger of a network with this genesis.
+    pub fn of(genesis: &Genesis, history_blocks: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let history = History { blocks: history_blocks, ..History::default() };
         let options = NodeOptions { history, ..NodeOptions::default() };
-        let node = LedgerNode::open(dir.path(), &genesis, options, Arc::new(HashVerifier)).unwrap();
+        let node = LedgerNode::open(dir.path(), genesis, options, Arc::new(HashVerifier)).unwrap();
         Self { node, time_ms: AtomicU64::new(1_000), _dir: dir }
     }
 
@@ -71,8 +88,13 @@ impl Ledger {
 
     /// Account `n` registers a provider.
     pub fn provider(&self, n: u8) -> ProviderId {
+        self.provider_at(n, &format!("http://provider-{n}.test/"))
+    }
+
+    /// The same, with its gateway at `endpoint`.
+    pub fn provider_at(&self, n: u8, endpoint: &str) -> ProviderId {
         let collateral = self.handle().state().params().collateral_min.checked_mul(10).unwrap();
-        let endpoint = format!("http://provider-{n}.test/");
+        let endpoint = endpoint.to_owned();
         let command = Command::RegisterProvider { sector_size: SectorSize::MIB8, collateral, endpoint };
         match self.command(n, command).1.as_slice() {
             [Event::ProviderRegistered { provider, .. }] => *provider,
@@ -82,7 +104,9 @@ impl Ledger {
 
     /// Account `n` places an order for one piece.
     pub fn order(&self, n: u8, tag: u8) -> OrderId {
-        let terms = order_terms(self.handle().state().params(), vec![piece(tag, 1 << 20)], 100);
+        let mut terms = order_terms(self.handle().state().params(), vec![piece(tag, 1 << 20)], 100);
+        // One that names a dataset, so that checkers may ask for it.
+        terms.root = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".parse().unwrap();
         match self.command(n, Command::PlaceOrder(terms)).1.as_slice() {
             [Event::OrderPlaced { order, .. }] => *order,
             other => panic!("expected an order, got {other:?}"),
@@ -105,6 +129,18 @@ impl Ledger {
         let OrderStatus::Matched { deals, .. } = &state.order(order).unwrap().status else { panic!("no deals") };
         let story = Story { state: (*state).clone(), events: vec![] };
         self.command(n, Command::PreCommit(story.pre_commit(provider, 1, deals)));
+    }
+
+    /// An order of account 1 whose deals provider `provider` of account `n` has sealed and proven.
+    pub fn active_deal(&self, n: u8, provider: ProviderId) -> OrderId {
+        let order = self.deal(n, provider);
+        self.pre_commit(n, provider, order);
+        let state = self.handle().state();
+        self.blocks_until(state.sector(provider, SectorNumber(1)).unwrap().seed_epoch);
+        let OrderStatus::Matched { deals, .. } = &state.order(order).unwrap().status else { panic!("no deals") };
+        let story = Story { state: (*self.handle().state()).clone(), events: vec![] };
+        self.command(n, story.prove_commit(provider, 1, deals));
+        order
     }
 }
 

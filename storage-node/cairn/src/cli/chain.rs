@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cairn_consensus::Checkpoint;
 use cairn_ledger::TransactionId;
 use cairn_rpc::EventId;
 use clap::{Args, Subcommand};
@@ -19,12 +20,34 @@ pub enum TxCommand {
     Send(TxSendArguments),
 }
 
+/// What is believed instead of the server.
+#[derive(Debug, Clone, Args)]
+pub struct BeliefArguments {
+    /// Believe no server: check signatures of validators, from --genesis or --checkpoint on, and hashes below them
+    #[arg(long, requires = "genesis")]
+    pub verify: bool,
+    /// Genesis of the network, or the devnet.json of a development network
+    #[arg(long, value_name = "FILE", requires = "verify")]
+    pub genesis: Option<PathBuf>,
+    /// A recent block to begin with instead, or who decides blocks now: HEIGHT:BLOCK or validators:ROOT
+    #[arg(long, value_name = "CHECKPOINT", requires = "verify")]
+    pub checkpoint: Option<Checkpoint>,
+}
+
 /// Arguments of `cairn tx show`.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:
+  cairn tx show bafyrei...
+  cairn tx show bafyrei... --verify --genesis genesis.json
+
+With --verify what is shown is what validators signed: the transaction, its receipt, and the block that holds both.")]
 pub struct TxShowArguments {
     /// Its name, a CID
     #[arg(value_name = "CID")]
     pub id: TransactionId,
+    /// What is believed.
+    #[command(flatten)]
+    pub verify: BeliefArguments,
     /// The ledger.
     #[command(flatten)]
     pub ledger: RpcArguments,
@@ -74,10 +97,20 @@ pub enum BlockCommand {
 
 /// Arguments of `cairn block show`.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:
+  cairn block show 1200
+  cairn block show 1200 --verify --genesis genesis.json
+  cairn block show --verify --genesis genesis.json --checkpoint 900:5d0c...
+
+With --verify the block must follow from the genesis, or from the checkpoint, by signatures of validators with two thirds of
+the votes, and its transactions from its header. Whether there are newer blocks, only the server can say.")]
 pub struct BlockShowArguments {
     /// Its height; by default the last one
     #[arg(value_name = "HEIGHT")]
     pub height: Option<u64>,
+    /// What is believed.
+    #[command(flatten)]
+    pub verify: BeliefArguments,
     /// The ledger.
     #[command(flatten)]
     pub ledger: RpcArguments,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use cairn_ledger::Address;
+use cairn_ledger::scores::Fraction;
+use cairn_ledger::{Address, Attributes};
 use cairn_protocol::Amount;
 use clap::Args;
 
@@ -55,9 +56,40 @@ pub fn parse_number(name: &str, text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("expected a number or {name}NUMBER, got {text:?}"))
 }
 
+/// An attribute, as `region=eu-west`.
+pub fn parse_attribute(text: &str) -> Result<(String, String), String> {
+    let expected = || format!("expected KEY=VALUE, such as region=eu-west, got {text:?}");
+    let (key, value) = text.split_once('=').ok_or_else(expected)?;
+    Attributes::new([(key, value)]).check().map_err(|rejection| format!("{text:?}: {rejection}"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A part of one with up to six decimals, such as 0.75.
+pub fn parse_fraction(text: &str) -> Result<Fraction, String> {
+    let one = Amount::from_units(1).expect("one unit fits");
+    match parse_amount(text) {
+        Ok(part) if part <= one => Ok(Fraction::of(part.0, one.0)),
+        _ => Err(format!("expected 0 to 1 with at most six decimals, such as 0.75, got {text:?}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_and_fractions_are_checked_when_they_are_typed() {
+        assert_eq!(parse_attribute("region=eu"), Ok(("region".to_owned(), "eu".to_owned())));
+        assert_eq!(parse_attribute("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        for wrong in ["region", "=eu", "region=", "Region=eu", "region=e u"] {
+            assert!(parse_attribute(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(parse_fraction("0.75").unwrap().to_string(), "0.750000");
+        assert_eq!((parse_fraction("1"), parse_fraction("0")), (Ok(Fraction::ONE), Ok(Fraction::ZERO)));
+        for wrong in ["1.1", "-1", "", "0.1234567", "x"] {
+            assert!(parse_fraction(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn amounts_are_decimal_units() {

@@ -4,7 +4,7 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
-use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_number};
+use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_attribute, parse_number};
 
 /// `cairn deal ...`
 #[derive(Debug, Subcommand)]
@@ -74,6 +74,10 @@ pub enum ProviderCommand {
     List(ProviderListArguments),
     /// Show a provider, its sectors and its next proofs
     Show(ProviderShowArguments),
+    /// Say what is true of a provider, in place of what it said before
+    Set(ProviderAttributesArguments),
+    /// Vouch for what a provider says about itself, as an auditor
+    Attest(ProviderAttributesArguments),
     /// Lock more collateral; anyone may
     AddCollateral(ProviderCollateralArguments),
     /// Free collateral above the minimum
@@ -125,6 +129,33 @@ pub struct ProviderShowArguments {
     /// Most sectors to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub sectors: usize,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn provider set` and `cairn provider attest`.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:
+  cairn provider set 1000 region=eu-west disk=nvme --key provider.key
+  cairn provider attest 1000 region=eu-west --key auditor.key
+  cairn provider attest 1000 --none --key auditor.key
+
+All attributes are named each time. `region` is the one that orders spread their copies by. What an auditor signs counts for
+as long as the provider says the same; --none takes it back.")]
+pub struct ProviderAttributesArguments {
+    /// Its number
+    #[arg(value_name = "N")]
+    pub provider: u64,
+    /// All attributes: keys of small letters, digits and -_./, values without spaces
+    #[arg(value_name = "KEY=VALUE", value_parser = parse_attribute, required_unless_present = "none")]
+    pub attributes: Vec<(String, String)>,
+    /// No attributes: take back what was said
+    #[arg(long, conflicts_with = "attributes")]
+    pub none: bool,
+    /// The signer.
+    #[command(flatten)]
+    pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
     pub ledger: RpcArguments,

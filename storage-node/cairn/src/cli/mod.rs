@@ -2,6 +2,7 @@
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
 mod chain;
+mod checker;
 mod circuit;
 mod devnet;
 mod gateway;
@@ -15,6 +16,8 @@ mod params;
 mod piece;
 mod post;
 mod prover;
+mod rail;
+mod score;
 mod sector;
 mod sim;
 mod validator;
@@ -22,7 +25,10 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
-pub use chain::{BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxSignArguments};
+pub use chain::{
+    BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
+};
+pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;
@@ -30,7 +36,7 @@ pub use get::GetArguments;
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};
-pub use market::{DealCommand, DealListArguments, ProviderCommand, ProviderShowArguments};
+pub use market::{DealCommand, DealListArguments, ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
 pub use order::{
     OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
 };
@@ -38,6 +44,8 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use prover::ProveJobsArguments;
+pub use rail::{RailCommand, RailListArguments, RailOpenArguments};
+pub use score::ScoreCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
@@ -101,6 +109,15 @@ pub enum Command {
     /// Look at providers, and register one
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Stream money to somebody, for storage that is proven or for anything else
+    #[command(subcommand)]
+    Rail(RailCommand),
+    /// Look at how well providers serve, and at those who check it
+    #[command(subcommand)]
+    Score(ScoreCommand),
+    /// Check how well providers serve, for a part of what is minted
+    #[command(subcommand)]
+    Checker(CheckerCommand),
     /// Look at proof jobs, and take one's own back
     #[command(subcommand)]
     Job(JobCommand),

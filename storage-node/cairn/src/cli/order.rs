@@ -1,13 +1,15 @@
 //! Arguments of `cairn order`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cairn_ledger::Address;
+use cairn_ledger::scores::Fraction;
+use cairn_ledger::{Address, Attributes, RegionRule, Requirements};
 use cairn_protocol::{Amount, SectorSize};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::ledger::{RpcArguments, SignerArguments, parse_amount};
+use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_attribute, parse_fraction};
 
 /// `cairn order ...`
 #[derive(Debug, Subcommand)]
@@ -42,12 +44,59 @@ pub struct TermsArguments {
     /// Copies, each with another owner
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub copies: u32,
+    /// Only providers that say this about themselves; can be given again
+    #[arg(long = "attribute", value_name = "KEY=VALUE", value_parser = parse_attribute)]
+    pub attributes: Vec<(String, String)>,
+    /// Only if this auditor vouches for every --attribute; can be given again, and then all must
+    #[arg(long = "signed-by-all", value_name = "ADDRESS")]
+    pub signed_by_all: Vec<Address>,
+    /// Only if one of these auditors vouches for every --attribute; can be given again
+    #[arg(long = "signed-by-any", value_name = "ADDRESS")]
+    pub signed_by_any: Vec<Address>,
+    /// Least reputation, from 0 to 1; who was never checked has 0.5
+    #[arg(long, value_name = "PART", value_parser = parse_fraction, default_value = "0")]
+    pub reputation_min: Fraction,
+    /// Whether copies must be in different regions: declared (as far as providers name theirs), required (only who names
+    /// one; auditors must vouch for it, if there are any), any (no matter)
+    #[arg(long, value_name = "RULE", default_value = "declared")]
+    pub regions: Regions,
+}
+
+/// Whether copies must be in different regions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Regions {
+    /// As far as providers name theirs.
+    Declared,
+    /// And only providers that name one.
+    Required,
+    /// They do not matter.
+    Any,
+}
+
+impl TermsArguments {
+    /// What is asked of those who bid.
+    pub fn requirements(&self) -> Requirements {
+        let sorted = |auditors: &[Address]| auditors.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        Requirements {
+            attributes: Attributes::new(self.attributes.iter().cloned()),
+            signed_by_all: sorted(&self.signed_by_all),
+            signed_by_any: sorted(&self.signed_by_any),
+            reputation_min: self.reputation_min,
+            regions: match self.regions {
+                Regions::Declared => RegionRule::Declared,
+                Regions::Required => RegionRule::Required,
+                Regions::Any => RegionRule::Any,
+            },
+        }
+    }
 }
 
 /// Arguments of `cairn order quote`.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Example:
   cairn order quote ~/datasets/photos --duration 100000 --price-max 0.001 --key client.key
+  cairn order quote ~/datasets/photos --duration 100000 --price-max 0.001 --copies 3 --regions required --reputation-min 0.7 \\
+    --attribute disk=nvme --signed-by-any 77c1... --key client.key
 
 The total is exact to the micro-unit if the order enters the next block, and nothing has to be topped up later.")]
 pub struct OrderQuoteArguments {

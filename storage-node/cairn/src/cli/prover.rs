@@ -18,8 +18,8 @@ Takes proof jobs from a ledger and proves them on this machine, one after the ot
 proof was fetched and verified; a bid locks a bond from the account of --key. The ledger verifies the proof and pays in the
 same step. What is in hand is kept under --dir: killed at any moment and started again, no proof is made twice.
 
-The parameters must be the network's: the ledger refuses a proof under others, and that costs half the bond. So does a
-machine that is too slow a quarter: --epochs says how many epochs one proof may take here, and jobs that give less are left
+The parameters must be the network's, and others are refused at the start. A machine that is too slow costs a quarter of the
+bond: --epochs says how many epochs one proof may take here, and jobs that give less are left
 to others.")]
 pub struct ProveJobsArguments {
     /// The ledger: what `cairn devnet --rpc` or a validator serves

@@ -21,6 +21,8 @@ pub enum WalletCommand {
     Balance(WalletBalanceArguments),
     /// Send free money
     Send(WalletSendArguments),
+    /// Set free what has vested of one's rewards, and collect what a provider of one's own has earned
+    Claim(WalletClaimArguments),
 }
 
 /// Arguments of `cairn wallet new`.
@@ -89,6 +91,20 @@ pub struct WalletBalanceArguments {
     /// The account of this key file
     #[arg(long, value_name = "FILE", conflicts_with = "address")]
     pub key: Option<PathBuf>,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn wallet claim`.
+#[derive(Debug, Args)]
+pub struct WalletClaimArguments {
+    /// Collect for this provider too; that happens by itself when it proves
+    #[arg(long, value_name = "N")]
+    pub provider: Option<u64>,
+    /// The signer.
+    #[command(flatten)]
+    pub signer: SignerArguments,
     /// The ledger.
     #[command(flatten)]
     pub ledger: RpcArguments,

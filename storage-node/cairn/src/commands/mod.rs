@@ -1,5 +1,6 @@
 //! One module for each command of the binary. Each turns typed arguments into what the libraries need, calls them, and prints.
 
+mod checker;
 mod circuit;
 mod devnet;
 mod files;
@@ -38,6 +39,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Order(command) => ledger::order::run(command),
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
+        Command::Rail(command) => ledger::rail::run(command),
+        Command::Score(command) => ledger::score::run(command),
+        Command::Checker(command) => checker::run(command),
         Command::Job(command) => ledger::job::run(command),
         Command::Prover(arguments) => prover::run(arguments),
         Command::Tx(command) => ledger::transaction::run(command),

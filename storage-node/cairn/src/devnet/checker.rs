@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cairn_checker::{Checker, CheckerLedger, CheckerOptions, Journal, LedgerFailure};
+use cairn_checker::{AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Journal, LedgerFailure};
 use cairn_consensus::LedgerHandle;
-use cairn_ledger::{CheckCommand, Command, Event, ScoreEvent, State, address_of};
+use cairn_ledger::{CheckCommand, Command, Event, ScoreEvent, address_of};
 use cairn_protocol::{Amount, Epoch, ProviderId};
 use ed25519_consensus::SigningKey;
 use sha2::{Digest, Sha256};
@@ -30,20 +30,29 @@ struct OwnLedger {
 }
 
 impl CheckerLedger for OwnLedger {
-    fn state(&self) -> Arc<State> {
-        self.ledger.state()
+    fn view(&self) -> Result<CheckerView, LedgerFailure> {
+        Ok(CheckerView::of(&self.ledger.state(), address_of(&self.key)))
+    }
+
+    fn tasks(&self) -> Result<Vec<AssignedCheck>, LedgerFailure> {
+        Ok(AssignedCheck::all_of(&self.ledger.state(), address_of(&self.key)))
     }
 
     fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure> {
-        if let CheckCommand::Reveal { opinions, .. } = &command {
-            let says =
-                |(provider, level): &(ProviderId, u16)| format!("{provider} {:.2}", f64::from(*level) / 65_535.0);
-            let said: Vec<String> = opinions.levels.iter().map(says).collect();
-            self.console.line(format!("checker: round {}: {}", opinions.round, said.join(", ")));
+        if let Some(line) = say(&command) {
+            self.console.line(format!("checker: {line}"));
         }
         let submitted = self.ledger.submit_command(&self.key, Command::Check(command));
         submitted.map(drop).map_err(|rejection| LedgerFailure { reason: rejection.to_string() })
     }
+}
+
+/// What a checker hands in, in words; nothing for what only it understands.
+pub fn say(command: &CheckCommand) -> Option<String> {
+    let CheckCommand::Reveal { opinions, .. } = command else { return None };
+    let says = |(provider, level): &(ProviderId, u16)| format!("{provider} {:.2}", f64::from(*level) / 65_535.0);
+    let said: Vec<String> = opinions.levels.iter().map(says).collect();
+    Some(format!("round {}: {}", opinions.round, said.join(", ")))
 }
 
 fn key(home: &Home) -> SigningKey {

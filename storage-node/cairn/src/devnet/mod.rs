@@ -37,6 +37,7 @@ use cairn_compute::Workers;
 use cairn_consensus::{LedgerHandle, LedgerNode, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
+use cairn_ledger::VerifyingKeys;
 use cairn_protocol::SectorSize;
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
@@ -45,6 +46,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use checker::say as say_check;
 use client::Client;
 use console::Console;
 use home::Home;
@@ -102,7 +104,10 @@ impl Devnet {
         services.push(runtime.spawn(async move { node.run(stopped).await.context("the ledger") }));
 
         let rpc = match rpc {
-            Some(address) => Some(start_rpc(&runtime, address, ledger.clone(), &stopping, &mut services)?),
+            Some(address) => {
+                let keys = home.genesis().verifying_keys.clone();
+                Some(start_rpc(&runtime, address, ledger.clone(), keys, &stopping, &mut services)?)
+            }
             None => None,
         };
         let hot = open_store(home, "provider")?;
@@ -221,6 +226,7 @@ fn start_rpc(
     runtime: &Runtime,
     address: SocketAddr,
     ledger: LedgerHandle,
+    verifying_keys: VerifyingKeys,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
 ) -> anyhow::Result<SocketAddr> {
@@ -228,7 +234,7 @@ fn start_rpc(
         runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--rpc: cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let grade = NetworkGrade::Development;
-    let options = ServerOptions { grade, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
+    let options = ServerOptions { grade, verifying_keys, shutdown_grace: SHUTDOWN_GRACE, ..ServerOptions::default() };
     let stopped = stopped(stopping.clone());
     let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };
     services.push(runtime.spawn(serving));

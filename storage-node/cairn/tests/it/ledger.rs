@@ -7,19 +7,22 @@ mod served;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cairn_consensus::Genesis;
 use cairn_fixtures::labelled_data;
+use cairn_ledger::scores::ballot::Ballot;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{Command, DealStatus, SectorStatus, State};
-use cairn_protocol::ProviderId;
+use cairn_protocol::{Epoch, ProviderId};
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::served::{Ledger, Served};
+use self::served::{Ledger, PATIENCE, Served};
 use crate::support::{Ran, cairn, text};
 
 /// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
@@ -30,7 +33,11 @@ struct Place {
 
 impl Place {
     fn new(grade: NetworkGrade) -> Self {
-        let served = Served::new(Ledger::new(100_000), ServerOptions { grade, ..ServerOptions::default() });
+        Self::of(Ledger::new(100_000), grade)
+    }
+
+    fn of(ledger: Ledger, grade: NetworkGrade) -> Self {
+        let served = Served::new(ledger, ServerOptions { grade, ..ServerOptions::default() });
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(r#"{{"client_key":"{}","provider_key":"{}"}}"#, "01".repeat(32), "02".repeat(32));
         fs::write(folder.path().join("devnet.json"), settings).unwrap();
@@ -244,4 +251,163 @@ fn a_ledger_that_is_not_there_is_named() {
     assert!(ran.failure().contains("cannot ask http://127.0.0.1:9/v1/head"), "{}", ran.stderr);
     let ran = cairn(["block", "show", "--rpc", "https://127.0.0.1:9"]);
     assert!(ran.failure().contains("--rpc: address of the ledger: expected http://HOST:PORT"), "{}", ran.stderr);
+}
+
+#[test]
+fn attributes_are_said_signed_and_asked_for() {
+    let place = Place::new(NetworkGrade::Development);
+    place.served.ledger.provider(2);
+    let (owner, auditor) = (text(&place.path("provider")), text(&place.path("client")));
+    let set = ["provider", "set", "1000", "region=eu-west", "disk=nvme", "--key", &owner];
+    let done = place.ticking(|| place.ask(&set)).stdout;
+    assert!(done.contains("disk=nvme region=eu-west"), "{done}");
+
+    let data = place.path("data");
+    fs::write(&data, labelled_data("a", 50_000)).unwrap();
+    let (data, address) = (text(&data), cairn(["wallet", "show", &auditor, "--json"]).json()["address"].clone());
+    let address = address.as_str().unwrap();
+    let terms = ["--duration", "20000", "--price-max", "0.00005", "--key", &auditor, "--reputation-min", "0.5"];
+    let asked = ["--attribute", "region=eu-west", "--signed-by-any", address, "--regions", "required"];
+    let quote = place.json(&[&["order", "quote", &data][..], &terms, &asked].concat());
+    let said = quote["asked"].as_str().unwrap();
+    assert!(said.contains("region=eu-west; signed by one of") && said.contains("reputation 0.500000"), "{said}");
+    let nothing = place.ask(&[&["order", "quote", &data, "--signed-by-all", address][..], &terms].concat());
+    assert!(nothing.failure().contains("no attribute is required that they could have signed"), "{}", nothing.stderr);
+
+    let attest = ["provider", "attest", "1000", "region=eu-west", "--key", &auditor];
+    place.ticking(|| place.json(&attest));
+    let unserved = ["--transfer-url", "http://data.test", "--active-within", "0"];
+    let order = [&["order", "place", &data][..], &terms, &asked, &unserved].concat();
+    let line = place.ticking(|| place.ask(&order).stderr);
+    assert!(line.contains("order-1"), "{line}");
+    let shown = place.ask(&["provider", "show", "1000"]).stdout;
+    assert!(shown.contains("0.500000, never scored") && shown.contains(address), "{shown}");
+    let shown = place.ask(&["order", "show", "1"]).stdout;
+    assert!(shown.contains("a region of its own for each copy"), "{shown}");
+    let back = ["provider", "attest", "1000", "--none", "--key", &auditor];
+    assert!(place.ticking(|| place.ask(&back)).stdout.contains("you vouch for nothing of"), "{}", back.join(" "));
+    assert_eq!(place.json(&["provider", "show", "1000"])["attestations"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_rail_is_opened_settled_and_ended() {
+    let place = Place::new(NetworkGrade::Development);
+    let key = text(&place.path("client"));
+    let payee = Story::address(3).to_string();
+    let act = |arguments: &[&str]| place.ticking(|| place.ask(&[arguments, &["--key", &key]].concat()));
+    assert!(act(&["rail", "deposit", "--amount", "10"]).stdout.contains("10.000000 units for the rails of"));
+    let open = ["rail", "open", "--to", &payee, "--rate", "0.000010", "--lockup-period", "3"];
+    let opened = act(&open).stdout;
+    let rail = opened.split("rail-").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
+    let told = place.json(&["rail", "show", &rail]);
+    assert_eq!((&told["state"], micro(&told["rate"])), (&"streaming".into(), 10));
+    assert!(told["funded_until"].as_u64() > told["settled_until"].as_u64());
+    assert!(act(&["rail", "settle", &rail]).stdout.contains("is settled"));
+    let account = place.json(&["rail", "account", &payee]);
+    assert!(micro(&account["funds"]) >= 10, "{account}");
+    assert_eq!(place.json(&["rail", "list", "--payee", &payee]).as_array().map(Vec::len), Some(1));
+    let ended = act(&["rail", "terminate", &rail, "--json"]).json();
+    let ended = ended["receipt"]["events"][0]["fields"]["ends_at"].as_u64().unwrap();
+    let balance = place.ask(&["wallet", "balance", "--key", &key]).stdout;
+    assert!(balance.contains("for rails"), "{balance}");
+    place.served.ledger.blocks_until(Epoch(ended + 1));
+    assert!(place.ask(&["rail", "show", &rail]).failure().contains("or it is over"));
+    let nothing = act(&["wallet", "claim"]);
+    assert!(nothing.failure().contains("nothing has vested"), "{}", nothing.stderr);
+
+    assert_eq!(place.json(&["score", "list"]), Value::Array(vec![]));
+    assert!(place.ask(&["score", "rounds"]).stdout.contains("round"));
+    assert!(place.ask(&["score", "show", "7"]).failure().contains("the ledger has no"));
+    assert!(place.ask(&["score", "checker", &payee]).failure().contains("is no checker"));
+}
+
+/// Waits for something that another process does, however long it takes.
+fn wait_for(what: &str, child: &mut Child, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none() && started.elapsed() < PATIENCE, "{what} does not happen; the process: {ended:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The blocks wait for the checker wherever it must act in time, so nothing depends on which process is faster.
+#[test]
+fn a_checker_of_its_own_process_moves_a_reputation() {
+    let place = Place::of(Ledger::of(&Ledger::genesis_of_short_rounds(), 100_000), NetworkGrade::Development);
+    let (ledger, handle) = (&place.served.ledger, place.served.ledger.handle());
+    // Nobody listens there.
+    let provider = ledger.provider_at(2, "http://127.0.0.1:9");
+    ledger.active_deal(2, provider);
+    let (key, dir) = (text(&place.path("client")), place.path("receipts"));
+    let run = ["checker", "run", "--key", &key, "--dir", &text(&dir)].map(str::to_owned);
+    assert!(place.ask(&run.each_ref().map(String::as_str)).failure().contains("has no stake"));
+    let stake = handle.state().params().economy.checkers.stake_min.to_string();
+    let stake = ["checker", "stake", "--amount", &stake, "--key", &key];
+    assert!(place.ticking(|| place.ask(&stake)).stdout.contains("units staked"));
+
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command.args(run).args(["--rounds", "1", "--rpc", &format!("http://{}", place.served.address)]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (state, own) = (handle.state(), Story::address(1));
+    let (rounds, round) = (state.params().economy.rounds, state.round_at(state.epoch()));
+    wait_for("a measured round", &mut child, || dir.join(format!("round-{round}")).exists());
+    let first = rounds.first_epoch(round + 1).unwrap();
+    ledger.blocks_until(first);
+    // It may have been in a block already.
+    let handed = |what: fn(&Ballot) -> bool| handle.state().ballot(round, own).is_some_and(what);
+    wait_for("a commitment", &mut child, || handle.waiting() > 0 || handed(|_| true));
+    ledger.block();
+    let committed = place.json(&["score", "checker", &own.to_string()]);
+    assert_eq!(committed["ballot"]["state"], "committed", "{committed}");
+    ledger.blocks_until(Epoch(first.0 + rounds.commit_epochs));
+    let revealed = || handed(|ballot| matches!(ballot, Ballot::Revealed(_)));
+    wait_for("a reveal", &mut child, || handle.waiting() > 0 || revealed());
+    ledger.block();
+    let checkers = place.ask(&["score", "checkers"]).stdout;
+    assert!(checkers.contains(&format!("round {round}: revealed")), "{checkers}");
+    let ran = child.wait_with_output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+
+    while handle.state().score_of(provider).map(|score| score.round) != Some(round) {
+        assert!(ledger.block() < rounds.first_epoch(round + 2).unwrap(), "the round is scored before it ends");
+    }
+    let shown = place.ask(&["score", "show", "1000"]).stdout;
+    assert!(shown.contains("0.449999") && shown.contains(&own.to_string()), "{shown}");
+    assert!(place.ask(&["score", "list"]).stdout.contains("0.449999"));
+}
+
+#[test]
+fn blocks_and_receipts_are_checked_against_the_genesis() {
+    let place = Place::new(NetworkGrade::Development);
+    let (own, other) = (place.path("genesis.json"), place.path("other.json"));
+    fs::write(&own, Ledger::genesis().to_json()).unwrap();
+    // The same but for a name, so other validators' signatures are for another chain.
+    fs::write(&other, Genesis { name: "other".to_owned(), ..Ledger::genesis() }.to_json()).unwrap();
+    let ledger = &place.served.ledger;
+    ledger.block();
+    let to = Story::address(2);
+    let (id, _) = ledger.command(1, Command::Transfer { to, amount: cairn_protocol::Amount(5) });
+    let (own, other, id) = (text(&own), text(&other), id.to_string());
+
+    let block = place.json(&["block", "show", "2", "--verify", "--genesis", &own]);
+    assert_eq!((&block["verified"]["votes"], &block["verified"]["of"]), (&1.into(), &1.into()));
+    assert_eq!(block["transactions"][0], id.as_str());
+    let name = block["header"]["id"].as_str().unwrap().to_owned();
+    let shown = place.ask(&["tx", "show", &id, "--verify", "--genesis", &own]).stdout;
+    assert!(shown.contains("1 of 1 votes signed it, from the genesis on") && shown.contains("Transfer"), "{shown}");
+    let checkpoint = format!("2:{name}");
+    let from = ["--verify", "--genesis", &own, "--checkpoint", &checkpoint];
+    let shown = place.ask(&[&["tx", "show", &id][..], &from].concat()).stdout;
+    assert!(shown.contains("from the checkpoint at 2 on"), "{shown}");
+
+    let refused = place.ask(&["block", "show", "2", "--verify", "--genesis", &other]);
+    assert!(refused.failure().contains("the server's block is not believed"), "{}", refused.stderr);
+    let below = place.ask(&[&["block", "show", "1"][..], &from].concat());
+    assert!(below.failure().contains("2 or above, where trust begins, got 1"), "{}", below.stderr);
+    let lie = format!("2:{}", "00".repeat(32));
+    let refused = place.ask(&["block", "show", "2", "--verify", "--genesis", &own, "--checkpoint", &lie]);
+    assert!(refused.failure().contains("the checkpoint is 0000"), "{}", refused.stderr);
+    let alone = place.ask(&["block", "show", "2", "--verify"]);
+    assert!(alone.failure().contains("--genesis"), "{}", alone.stderr);
 }

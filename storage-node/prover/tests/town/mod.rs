@@ -4,116 +4,44 @@
 
 #[path = "../../../sealing/tests/support/carried.rs"]
 pub mod carried;
+#[path = "../../../sealing/tests/support/node_port.rs"]
+pub mod node_port;
+#[path = "../../../sealing/tests/support/real_posts.rs"]
+pub mod real_posts;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cairn_compute::Workers;
-use cairn_consensus::{Allocation, Genesis, LedgerHandle, LedgerNode, NodeOptions, SubmitRejection, system_clock};
+use cairn_consensus::{Allocation, Genesis, LedgerNode, NodeOptions, system_clock};
 use cairn_content::HotStore;
-use cairn_fixtures::{groth16_dir, porep_vector, post_vectors};
+use cairn_fixtures::{porep_vector, post_vectors};
 use cairn_gateway::fetch::FetchOptions;
 use cairn_gateway::{GatewayOptions, serve};
 use cairn_ledger::jobs::JobParams;
 use cairn_ledger::{
-    Command, JobCommand, JobEvent, JobId, JobTerms, LedgerParams, Outcome, PorepStatement, ProofRejection,
-    ProofStatement, ProofVerifier, Receipt, State, TransactionId, VerifyingKeys, WindowPostStatement, address_of,
+    Command, JobCommand, JobEvent, JobId, JobTerms, LedgerParams, Outcome, PorepStatement, ProofStatement,
+    ProofVerifier, Receipt, State, WindowPostStatement, address_of,
 };
 use cairn_protocol::{
-    Amount, CommD, CommR, Epoch, PieceInfo, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
+    Amount, CommD, CommR, Epoch, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
 };
 use cairn_prover::*;
-use cairn_sealing::{Groth16ProofVerifier, LedgerPort, PortRejection, SnarkError, SnarkProver};
-use cairn_sector::porep::{self, PorepProof};
-use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
-use cairn_snark::engine::Engine;
-use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Trust};
-use cairn_snark::proving::CircuitProver;
+use cairn_sealing::SnarkProver;
+use cairn_sector::porep::PorepProof;
+use cairn_sector::post::PostProof;
 use ed25519_consensus::SigningKey;
 
-use carried::{CarriedSnarks, CarriedVerifier};
+use node_port::Port;
+use real_posts::{RealPostVerifier, RealPosts};
 
 /// Who is rich at first: poster, workers.
 pub const PEOPLE: u8 = 5;
 pub const POSTER: u8 = 1;
 pub const FUNDS: u64 = 1_000_000_000;
 
-#[derive(Clone)]
-pub struct Port(pub LedgerHandle);
-
-impl LedgerPort for Port {
-    fn state(&self) -> Arc<State> {
-        self.0.state()
-    }
-
-    fn submit_command(&self, key: &SigningKey, command: Command) -> Result<TransactionId, PortRejection> {
-        self.0.submit_command(key, command).map_err(|rejection| match rejection {
-            SubmitRejection::NotAdmitted(_) => PortRejection::Refused(rejection.to_string()),
-            _ => PortRejection::Busy(rejection.to_string()),
-        })
-    }
-
-    fn receipt(&self, transaction: &TransactionId) -> Result<Option<Receipt>, String> {
-        self.0.receipt(transaction).map_err(|error| error.to_string())
-    }
-
-    fn wait_for_height(&self, epoch: Epoch, timeout: Duration) -> Epoch {
-        self.0.wait_for_height(epoch, timeout).map_or_else(|late| late.height, |header| header.height)
-    }
-}
-
 pub fn key(n: u8) -> SigningKey {
     SigningKey::from([n; 32])
-}
-
-/// Replication is carried, spacetime is proven with the reference's keys for 2 KiB.
-pub struct RealPosts {
-    pub carried: CarriedSnarks,
-    pub posts: Option<CircuitProver>,
-}
-
-impl SnarkProver for RealPosts {
-    fn prove_porep(
-        &self,
-        statement: &porep::PorepStatement,
-        plain: &PorepProof,
-        workers: &Workers,
-    ) -> Result<Vec<u8>, SnarkError> {
-        self.carried.prove_porep(statement, plain, workers)
-    }
-
-    fn prove_window_post(
-        &self,
-        statement: &PostStatement,
-        plain: &PostProof,
-        workers: &Workers,
-    ) -> Result<Vec<u8>, SnarkError> {
-        let posts = self.posts.as_ref().expect("a test that proves spacetime");
-        let numbering = ChallengeNumbering::of(PostKind::Window);
-        Ok(posts.prove_post(statement, plain, numbering, &mut || Blinding::from_bytes(&[7; 128]), workers)?)
-    }
-}
-
-/// Checks both.
-pub struct RealPostVerifier(Groth16ProofVerifier);
-
-impl ProofVerifier for RealPostVerifier {
-    fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection> {
-        self.0.comm_d(size, pieces)
-    }
-
-    fn verify_porep(&self, statement: &PorepStatement, snark: &[u8]) -> Result<(), ProofRejection> {
-        CarriedVerifier.verify_porep(statement, snark)
-    }
-
-    fn verify_window_post(&self, statement: &WindowPostStatement, snark: &[u8]) -> Result<(), ProofRejection> {
-        self.0.verify_window_post(statement, snark)
-    }
-
-    fn verifying_keys(&self) -> VerifyingKeys {
-        self.0.verifying_keys()
-    }
 }
 
 pub struct Town {
@@ -130,9 +58,7 @@ impl Town {
     /// Opens the town in `dir`, as it was left.
     pub fn open(dir: &Path) -> Self {
         let workers = Workers::new(2).unwrap();
-        let keys = KeyStore::new(groth16_dir(), dir.join("keys"), Trust::Development);
-        let verifier = Groth16ProofVerifier::open(&keys, SectorSize::KIB2, workers.clone()).unwrap();
-        let verifier: Arc<dyn ProofVerifier + Send + Sync> = Arc::new(RealPostVerifier(verifier));
+        let verifier: Arc<dyn ProofVerifier + Send + Sync> = Arc::new(RealPostVerifier::open(dir, workers.clone()));
         let rich = |n| Allocation { address: address_of(&key(n)), amount: Amount(FUNDS) };
         let mut genesis = Genesis::devnet(0, [7; 32], (1..=PEOPLE).map(rich).collect());
         genesis.verifying_keys = verifier.verifying_keys();
@@ -222,14 +148,7 @@ impl Town {
 
     /// Provers of this machine; carried ones are counted in the town's folder.
     pub fn prover(&self, with_posts: bool) -> Arc<dyn SnarkProver> {
-        let open = || {
-            let cache = self.dir.join("keys");
-            std::fs::create_dir_all(&cache).unwrap();
-            let store = KeyStore::new(groth16_dir(), cache, Trust::Development);
-            let circuit = Circuit::WindowPost(SectorSize::KIB2);
-            CircuitProver::open(&store, circuit, Engine::Auto, &self.workers, &|_, _| {}).unwrap()
-        };
-        Arc::new(RealPosts { carried: CarriedSnarks::new(&self.dir), posts: with_posts.then(open) })
+        Arc::new(RealPosts::open(&self.dir, with_posts, &self.workers))
     }
 
     pub fn worker_parts(&self, n: u8, prover: Arc<dyn SnarkProver>) -> WorkerParts {

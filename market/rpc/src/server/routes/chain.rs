@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use cairn_consensus::SubmitRejection;
-use cairn_ledger::{Address, SignedTransaction, TransactionId};
+use cairn_consensus::block::ReceiptPath;
+use cairn_ledger::{Address, SignedTransaction, TransactionId, codec};
 use cairn_protocol::Epoch;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -17,8 +18,8 @@ use crate::problem::{Problem, ProblemCode};
 use crate::server::extract::{FromBody, FromPath, FromQuery, Number};
 use crate::server::{Api, Shared, stopped};
 use crate::wire::{
-    Block, BlockHeader, BlockSummary, Commit, Network, Page, Receipt, Refusal, SubmitRequest, Submitted, Transaction,
-    TransactionState, TransactionStatus,
+    Block, BlockHeader, BlockSummary, Commit, Digest, LightBlock, Network, Page, Receipt, Refusal, SubmitRequest,
+    Submitted, Transaction, TransactionProof, TransactionState, TransactionStatus,
 };
 
 /// Most blocks of a page: each is read from the disk.
@@ -40,6 +41,12 @@ pub async fn network(State(api): State<Api>) -> Result<Json<Network>, Problem> {
             waiting: api.ledger.waiting() as u64,
             stopped: api.ledger.stopped(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            verifying_keys: api
+                .options
+                .verifying_keys
+                .iter()
+                .map(|(name, key)| (name.clone(), key.0.clone()))
+                .collect(),
         }))
     })
     .await
@@ -135,6 +142,30 @@ pub async fn block(State(api): State<Api>, FromPath(Number(height)): FromPath<Nu
     .await
 }
 
+/// What shows that a block is final
+///
+/// Also of some blocks that are forgotten otherwise.
+#[utoipa::path(get, path = "/v1/blocks/{height}/light", tag = "chain",
+    params(("height" = u64, Path, description = "Its height")), responses((status = 200, body = LightBlock)))]
+pub async fn light_block(
+    State(api): State<Api>,
+    FromPath(Number(height)): FromPath<Number>,
+) -> Result<Json<LightBlock>, Problem> {
+    let height = Epoch(height);
+    blocking(move || {
+        let head = api.ledger.head();
+        if height > head.height || height == Epoch(0) {
+            let expected = format!("1 to {}", head.height);
+            return Err(Problem::not_found(format!("block {height}")).expected(expected));
+        }
+        match api.ledger.store().light(height).map_err(store_problem)? {
+            Some(light) => Ok(Json(LightBlock::of(&light, api.ledger.snapshot_every()))),
+            None => Err(forgotten(&api, height)?),
+        }
+    })
+    .await
+}
+
 /// A block is beyond the history.
 pub fn forgotten(api: &Shared, height: Epoch) -> Result<Problem, Problem> {
     let oldest = api.ledger.oldest_block().map_err(store_problem)?;
@@ -210,8 +241,7 @@ pub async fn transaction(
     FromPath(id): FromPath<String>,
     FromQuery(query): FromQuery<WaitQuery>,
 ) -> Result<Json<TransactionStatus>, Problem> {
-    let id: TransactionId =
-        id.parse().map_err(|_| Problem::bad_parameter("id", "a CIDv1 of DAG-CBOR with SHA-256", &id))?;
+    let id = transaction_id(&id)?;
     let wait = wait(&api, query.wait_ms)?;
     let until = Instant::now() + wait;
     let (mut heights, mut stopping) = (api.heights.clone(), api.stopping.clone());
@@ -252,4 +282,37 @@ fn find(api: &Shared, id: &TransactionId) -> Result<Option<TransactionStatus>, P
 /// An address out of a path.
 pub fn address(text: &str) -> Result<Address, Problem> {
     text.parse().map_err(|_| Problem::bad_parameter("address", "64 hex digits", text))
+}
+
+/// What shows that a transaction is in a block
+#[utoipa::path(get, path = "/v1/transactions/{id}/proof", tag = "chain",
+    params(("id" = String, Path, description = "Its CID")), responses((status = 200, body = TransactionProof)))]
+pub async fn transaction_proof(
+    State(api): State<Api>,
+    FromPath(text): FromPath<String>,
+) -> Result<Json<TransactionProof>, Problem> {
+    let id = transaction_id(&text)?;
+    blocking(move || {
+        let missing = || Problem::not_found(format!("transaction {id} in a block"));
+        let store = api.ledger.store();
+        let receipt = api.ledger.receipt(&id).map_err(store_problem)?.ok_or_else(missing)?;
+        let effects = store.effects(receipt.epoch).map_err(store_problem)?.ok_or_else(missing)?;
+        let block = api.ledger.block(receipt.epoch).map_err(store_problem)?.ok_or_else(missing)?;
+        let signed = block.transactions.get(receipt.index as usize).ok_or_else(missing)?;
+        let path = ReceiptPath::of(&effects.receipts, receipt.index).ok_or_else(missing)?;
+        Ok(Json(TransactionProof {
+            id,
+            height: receipt.epoch,
+            index: path.index,
+            count: path.count,
+            transaction: hex::encode(signed.encode()),
+            receipt: hex::encode(codec::encode(&receipt)),
+            path: path.hashes.into_iter().map(Digest).collect(),
+        }))
+    })
+    .await
+}
+
+fn transaction_id(text: &str) -> Result<TransactionId, Problem> {
+    text.parse().map_err(|_| Problem::bad_parameter("id", "a CIDv1 of DAG-CBOR with SHA-256", text))
 }

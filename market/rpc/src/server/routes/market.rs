@@ -11,7 +11,9 @@ use super::{PageQuery, Part};
 use crate::problem::{Problem, ProblemCode};
 use crate::server::Api;
 use crate::server::extract::{FromBody, FromPath, FromQuery, Number};
-use crate::wire::{Bid, Deal, DealState, Hex32, Order, OrderState, Page, Provider, Quote, QuoteRequest, Refusal};
+use crate::wire::{
+    Attestation, Bid, Deal, DealState, Hex32, Order, OrderState, Page, Provider, Quote, QuoteRequest, Refusal,
+};
 
 /// Which providers.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -40,7 +42,7 @@ pub async fn providers(
     let entries = state.providers_from(ProviderId(part.first)).map(|(id, provider)| (id.0, provider));
     Ok(Json(part.page(state.epoch(), entries, |id, provider| {
         let wanted = query.owner.is_none_or(|owner| owner == provider.owner);
-        wanted.then(|| Provider::of(ProviderId(*id), provider))
+        wanted.then(|| Provider::of(&state, ProviderId(*id), provider))
     })))
 }
 
@@ -52,7 +54,27 @@ pub async fn provider(
     FromPath(Number(id)): FromPath<Number>,
 ) -> Result<Json<Provider>, Problem> {
     let (state, id) = (api.ledger.state(), ProviderId(id));
-    state.provider(id).map(|provider| Json(Provider::of(id, provider))).ok_or_else(|| Problem::not_found(id))
+    state.provider(id).map(|provider| Json(Provider::of(&state, id, provider))).ok_or_else(|| Problem::not_found(id))
+}
+
+/// What auditors vouch for about a provider
+#[utoipa::path(get, path = "/v1/providers/{id}/attestations", tag = "market",
+    params(("id" = u64, Path, description = "The provider"), PageQuery),
+    responses((status = 200, body = Page<Attestation>)))]
+pub async fn attestations(
+    State(api): State<Api>,
+    FromPath(Number(id)): FromPath<Number>,
+    FromQuery(query): FromQuery<PageQuery>,
+) -> Result<Json<Page<Attestation>>, Problem> {
+    let part = Part::of(&api, "attestations", Address([0; 32]), query.limit, query.cursor.as_deref())?;
+    let (state, provider) = (api.ledger.state(), ProviderId(id));
+    if state.provider(provider).is_none() {
+        return Err(Problem::not_found(provider));
+    }
+    let entries = state.attestations_from(provider, part.first);
+    Ok(Json(part.page(state.epoch(), entries, |auditor, entry| {
+        Some(Attestation { auditor: *auditor, attributes: entry.attributes.clone(), since: entry.epoch })
+    })))
 }
 
 /// Which orders.

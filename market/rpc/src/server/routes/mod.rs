@@ -5,6 +5,7 @@
 
 mod audit;
 mod chain;
+mod economy;
 mod jobs;
 mod market;
 mod money;
@@ -41,7 +42,8 @@ use crate::wire::{Hex32, Page};
         (name = "money", description = "Accounts, channels, stake, supply"),
         (name = "market", description = "Providers, orders, bids, deals"),
         (name = "storage", description = "Sectors and their proofs"),
-        (name = "jobs", description = "Proofs that somebody else makes")
+        (name = "jobs", description = "Proofs that somebody else makes"),
+        (name = "scores", description = "Checkers, what they say of providers, and what a round brings")
     )
 )]
 struct Document;
@@ -54,8 +56,10 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(chain::head))
         .routes(routes!(chain::blocks))
         .routes(routes!(chain::block))
+        .routes(routes!(chain::light_block))
         .routes(routes!(chain::submit))
         .routes(routes!(chain::transaction))
+        .routes(routes!(chain::transaction_proof))
         .routes(routes!(stream::events))
         .routes(routes!(money::account))
         .routes(routes!(money::channels))
@@ -66,6 +70,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(audit::invariants))
         .routes(routes!(market::providers))
         .routes(routes!(market::provider))
+        .routes(routes!(market::attestations))
         .routes(routes!(market::orders))
         .routes(routes!(market::order))
         .routes(routes!(market::bids))
@@ -79,7 +84,19 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::job))
         .routes(routes!(jobs::job_bids))
-        .routes(routes!(jobs::worker));
+        .routes(routes!(jobs::worker))
+        .routes(routes!(economy::rails))
+        .routes(routes!(economy::rail))
+        .routes(routes!(economy::rail_account))
+        .routes(routes!(economy::rewards))
+        .routes(routes!(economy::provider_rewards))
+        .routes(routes!(economy::round))
+        .routes(routes!(economy::rounds))
+        .routes(routes!(economy::scores))
+        .routes(routes!(economy::score))
+        .routes(routes!(economy::checkers))
+        .routes(routes!(economy::checker))
+        .routes(routes!(economy::check_tasks));
     add_problems(router.get_openapi_mut());
     router
 }

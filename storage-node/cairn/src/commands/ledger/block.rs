@@ -5,14 +5,25 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::Context;
 use cairn_protocol::Epoch;
 use cairn_rpc::client::StreamedEvent;
+use cairn_rpc::client::verify::Verified;
 use cairn_rpc::wire::Block;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::session::{Session, first, more_line};
 use super::table::{Table, facts};
+use super::verify;
 use crate::cli::{BlockCommand, BlockFollowArguments};
 use crate::output::Output;
+
+/// A block, and why it is believed.
+#[derive(Serialize)]
+struct BlockReport {
+    #[serde(flatten)]
+    block: Block,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Verified>,
+}
 
 /// Runs the command.
 pub fn run(command: BlockCommand) -> anyhow::Result<()> {
@@ -23,8 +34,15 @@ pub fn run(command: BlockCommand) -> anyhow::Result<()> {
                 Some(height) => Epoch(height),
                 None => session.client.head()?.height,
             };
-            let block = session.client.block(height)?;
-            session.output.print_as(&block, || describe(&block))
+            let report = match verify::trust(&show.verify)? {
+                Some(trust) => {
+                    let (block, verified) = session.client.verified_block(&trust, height)?;
+                    verify::note(&verified);
+                    BlockReport { block, verified: Some(verified) }
+                }
+                None => BlockReport { block: session.client.block(height)?, verified: None },
+            };
+            session.output.print_as(&report, || describe(&report))
         }
         BlockCommand::List(list) => {
             let session = Session::open(&list.ledger)?;
@@ -44,7 +62,8 @@ pub fn run(command: BlockCommand) -> anyhow::Result<()> {
     }
 }
 
-fn describe(block: &Block) -> String {
+fn describe(report: &BlockReport) -> String {
+    let BlockReport { block, verified } = report;
     let header = &block.header;
     let decided = block
         .commit
@@ -57,6 +76,7 @@ fn describe(block: &Block) -> String {
         ("time, ms", Some(header.time_ms.to_string())),
         ("proposer", Some(header.proposer.to_string())),
         ("decided", decided),
+        ("verified", verified.as_ref().map(verify::describe)),
         ("state root", Some(header.state_root.to_string())),
         ("transactions", Some(block.transactions.len().to_string())),
     ]);

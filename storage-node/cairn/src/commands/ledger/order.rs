@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
-use cairn_ledger::{Address, Command, OrderId, OrderTerms};
+use cairn_ledger::scores::Fraction;
+use cairn_ledger::{Address, Command, OrderId, OrderTerms, RegionRule, Requirements};
 use cairn_rpc::client::{DealFilter, OrderFilter};
 use cairn_rpc::wire::{self, Bid, Deal, DealState, Order, OrderState, Quote};
 use serde::Serialize;
@@ -47,6 +48,9 @@ struct QuoteReport {
     root: String,
     payload_bytes: u64,
     pieces: usize,
+    /// What is asked of bidders, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<String>,
     quote: Quote,
 }
 
@@ -88,7 +92,7 @@ fn terms_of(imported: &Imported, arguments: &TermsArguments, transfer_url: Strin
         price_per_epoch_max: arguments.price_max,
         copies: arguments.copies,
         transfer_url,
-        requirements: cairn_ledger::Requirements::default(),
+        requirements: arguments.requirements(),
     }
 }
 
@@ -107,6 +111,7 @@ fn quote(arguments: &OrderQuoteArguments) -> anyhow::Result<()> {
         root: imported.root.to_string(),
         payload_bytes: imported.dataset.total_bytes(),
         pieces: imported.pieces.len(),
+        asked: asked(&terms.requirements),
         quote,
     };
     session.output.print_as(&report, || describe_quote(&report))
@@ -123,6 +128,7 @@ fn describe_quote(report: &QuoteReport) -> String {
         ("total", Some(format!("{} units", quote.total))),
         ("available", Some(format!("{} units", quote.available))),
         ("missing", missing),
+        ("asked of bidders", report.asked.clone()),
         ("bids close", Some(format!("epoch {}", quote.bids_close_at))),
         ("active by", Some(format!("epoch {}, or the money is back", quote.active_by))),
         ("paid until", Some(format!("epoch {} at the latest; nothing has to be topped up", quote.paid_until))),
@@ -131,12 +137,7 @@ fn describe_quote(report: &QuoteReport) -> String {
 
 fn place(arguments: &OrderPlaceArguments) -> anyhow::Result<()> {
     let session = Session::open(&arguments.ledger)?;
-    let key = session.key(&arguments.signer)?;
-    let payer = match (&key, arguments.signer.unsigned_for) {
-        (Some(key), _) => key.address(),
-        (None, Some(address)) => address,
-        (None, None) => return Err(anyhow!("expected --key or --unsigned-for")),
-    };
+    let payer = session.signer(&arguments.signer)?;
     let scratch = scratch_folder()?;
     let folder = if arguments.transfer_url.is_some() { scratch.path() } else { arguments.store.as_path() };
     let hot = Arc::new(HotStore::open(folder).with_context(|| format!("--store {}", folder.display()))?);
@@ -341,6 +342,27 @@ fn show(arguments: &OrderShowArguments) -> anyhow::Result<()> {
     session.output.print_as(&report, || describe(&report))
 }
 
+/// Requirements in words; `None` if nothing is asked for.
+fn asked(wanted: &Requirements) -> Option<String> {
+    let addresses = |auditors: &[Address]| auditors.iter().map(Address::to_string).collect::<Vec<_>>().join(", ");
+    let mut parts: Vec<String> = wanted.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if !wanted.signed_by_all.is_empty() {
+        parts.push(format!("signed by all of {}", addresses(&wanted.signed_by_all)));
+    }
+    if !wanted.signed_by_any.is_empty() {
+        parts.push(format!("signed by one of {}", addresses(&wanted.signed_by_any)));
+    }
+    if wanted.reputation_min > Fraction::ZERO {
+        parts.push(format!("reputation {} or better", wanted.reputation_min));
+    }
+    match wanted.regions {
+        RegionRule::Declared => {}
+        RegionRule::Required => parts.push("a region of its own for each copy".to_owned()),
+        RegionRule::Any => parts.push("any region".to_owned()),
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 fn describe(report: &OrderReport) -> String {
     let OrderReport { order, bids, deals } = report;
     let why = order.closure.as_ref();
@@ -357,6 +379,7 @@ fn describe(report: &OrderReport) -> String {
         ("deposit", Some(format!("{} units", order.deposit))),
         ("bids close", Some(format!("epoch {}", order.bids_close_at))),
         ("reveals close", (order.sealed_bids > 0).then(|| format!("epoch {}", order.reveals_close_at))),
+        ("asked of bidders", asked(&order.terms.requirements)),
         ("data at", Some(order.terms.transfer_url.clone())),
         ("replaces", order.replaces.map(|replaced| format!("{} (time {})", replaced.deal, replaced.round))),
     ]);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use cairn_ledger::{Command, Transaction, TransactionId, codec};
+use anyhow::{Context, anyhow, ensure};
+use cairn_ledger::{Address, Command, Transaction, TransactionId, codec};
 use cairn_rpc::wire::{self, NetworkGrade, Receipt};
 use cairn_rpc::{ClientError, ClientOptions, RpcClient};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,18 @@ impl Session {
         let key = KeyFile::read(path)?;
         key.check_for(self.client.network()?.grade)?;
         Ok(Some(key))
+    }
+
+    /// Whose transactions a signer makes.
+    ///
+    /// # Errors
+    /// A key file that cannot be read, or may not sign here.
+    pub fn signer(&self, signer: &SignerArguments) -> anyhow::Result<Address> {
+        match (self.key(signer)?, signer.unsigned_for) {
+            (Some(key), _) => Ok(key.address()),
+            (None, Some(address)) => Ok(address),
+            (None, None) => Err(anyhow!("expected --key or --unsigned-for")),
+        }
     }
 
     /// Signs, hands in and waits; or prints the unsigned transaction and gives nothing.

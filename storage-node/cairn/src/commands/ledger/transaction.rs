@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use cairn_ledger::{SignedTransaction, Transaction, TransactionId, codec};
-use cairn_rpc::wire::{self, Outcome, Receipt, TransactionStatus};
+use cairn_rpc::client::verify::Verified;
+use cairn_rpc::wire::{self, Outcome, Receipt, TransactionState, TransactionStatus};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::session::{Done, Session, Unsigned};
 use super::table::facts;
-use crate::cli::{TxCommand, TxSendArguments, TxSignArguments};
+use super::verify;
+use crate::cli::{TxCommand, TxSendArguments, TxShowArguments, TxSignArguments};
 use crate::key_file::KeyFile;
 use crate::output::Output;
 
@@ -34,15 +36,41 @@ struct Signed {
 /// Runs the command.
 pub fn run(command: TxCommand) -> anyhow::Result<()> {
     match command {
-        TxCommand::Show(show) => {
-            let session = Session::open(&show.ledger)?;
-            let status = session.client.transaction(&show.id, Duration::ZERO)?;
-            let status = status.with_context(|| format!("the ledger has no transaction {}, or forgot it", show.id))?;
-            session.output.print_as(&status, || describe(&status))
-        }
+        TxCommand::Show(arguments) => show(&arguments),
         TxCommand::Sign(arguments) => sign(&arguments),
         TxCommand::Send(arguments) => send(&arguments),
     }
+}
+
+/// A transaction, and why it is believed.
+#[derive(Serialize)]
+struct TransactionReport {
+    #[serde(flatten)]
+    status: TransactionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Verified>,
+}
+
+fn show(arguments: &TxShowArguments) -> anyhow::Result<()> {
+    let session = Session::open(&arguments.ledger)?;
+    let id = arguments.id;
+    let report = match verify::trust(&arguments.verify)? {
+        Some(trust) => {
+            let found = session.client.verified_transaction(&trust, &id)?;
+            let (transaction, receipt, verified) =
+                found.with_context(|| format!("the ledger has no block with transaction {id}, or forgot it"))?;
+            verify::note(&verified);
+            let (transaction, receipt) = (Some(transaction), Some(receipt));
+            let status = TransactionStatus { id, state: TransactionState::InBlock, receipt, transaction };
+            TransactionReport { status, verified: Some(verified) }
+        }
+        None => {
+            let status = session.client.transaction(&id, Duration::ZERO)?;
+            let status = status.with_context(|| format!("the ledger has no transaction {id}, or forgot it"))?;
+            TransactionReport { status, verified: None }
+        }
+    };
+    session.output.print_as(&report, || describe(&report))
 }
 
 fn sign(arguments: &TxSignArguments) -> anyhow::Result<()> {
@@ -90,7 +118,8 @@ fn fields(transaction: &wire::Transaction) -> String {
     serde_json::to_string(&transaction.fields).unwrap_or_default()
 }
 
-fn describe(status: &TransactionStatus) -> String {
+fn describe(report: &TransactionReport) -> String {
+    let TransactionReport { status, verified } = report;
     let outcome = |receipt: &Receipt| match (receipt.outcome, &receipt.refusal) {
         (Outcome::Applied, _) => "applied".to_owned(),
         (_, Some(refusal)) => format!("refused: {}", refusal.text),
@@ -101,6 +130,7 @@ fn describe(status: &TransactionStatus) -> String {
         ("transaction", Some(status.id.to_string())),
         ("outcome", Some(receipt.map_or("waits for a block".to_owned(), outcome))),
         ("block", receipt.map(|receipt| format!("{}, number {} in it", receipt.height, receipt.index))),
+        ("verified", verified.as_ref().map(verify::describe)),
         ("sender", asked.map(|asked| asked.sender.to_string())),
         ("nonce", asked.map(|asked| asked.nonce.to_string())),
         ("command", asked.map(|asked| format!("{} {}", asked.kind, fields(asked)))),

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use cairn_ledger::{Address, Command};
-use cairn_rpc::wire::NetworkGrade;
+use cairn_protocol::{Amount, ProviderId};
+use cairn_rpc::wire::{Account, NetworkGrade, RailAccount, Rewards};
 use serde::Serialize;
 
 use super::session::Session;
@@ -19,6 +20,16 @@ struct KeyReport {
     address: Address,
     grade: NetworkGrade,
     file: String,
+}
+
+/// What an account has.
+#[derive(Serialize)]
+struct BalanceReport {
+    #[serde(flatten)]
+    account: Account,
+    rewards: Rewards,
+    rails: RailAccount,
+    checker_stake: Amount,
 }
 
 /// Runs the command.
@@ -47,6 +58,10 @@ pub fn run(command: WalletCommand) -> anyhow::Result<()> {
             let command = Command::Transfer { to: send.to, amount: send.amount };
             Session::open(&send.ledger)?.act_and_tell(&send.signer, command, &what)
         }
+        WalletCommand::Claim(claim) => {
+            let command = Command::ClaimRewards { provider: claim.provider.map(ProviderId) };
+            Session::open(&claim.ledger)?.act_and_tell(&claim.signer, command, "what has vested is free")
+        }
     }
 }
 
@@ -72,12 +87,31 @@ fn balance(arguments: &WalletBalanceArguments) -> anyhow::Result<()> {
         (None, Some(path)) => KeyFile::read(path)?.address(),
         (None, None) => return Err(anyhow::anyhow!("expected an address or --key")),
     };
-    let account = session.client.account(&address).context("the balance")?;
+    let report = BalanceReport {
+        account: session.client.account(&address).context("the balance")?,
+        rewards: session.client.rewards(&address)?,
+        rails: session.client.rail_account(&address)?,
+        checker_stake: session.client.checker(&address)?.map_or(Amount::ZERO, |checker| checker.stake),
+    };
+    let BalanceReport { account, rewards, rails, checker_stake } = &report;
     let waiting = account.next_nonce.saturating_sub(account.nonce);
-    session.output.print_as(&account, || {
+    let some = |amount: Amount| !amount.is_zero();
+    let until = rails.funded_until.map_or(String::new(), |epoch| format!(", lasts until epoch {epoch}"));
+    session.output.print_as(&report, || {
         facts([
             ("address", Some(address.to_string())),
             ("free", Some(format!("{} units", account.balance))),
+            (
+                "rewards",
+                some(rewards.locked).then(|| {
+                    format!("{} units not free yet, {} of them to be claimed now", rewards.locked, rewards.vested)
+                }),
+            ),
+            (
+                "for rails",
+                some(rails.funds).then(|| format!("{} units, {} of them locked{until}", rails.funds, rails.lockup)),
+            ),
+            ("as checker", some(*checker_stake).then(|| format!("{checker_stake} units"))),
             ("transactions", Some(account.nonce.to_string())),
             ("waiting", (waiting > 0).then(|| waiting.to_string())),
         ])
