@@ -39,7 +39,12 @@ impl Measured {
             let quality = quality(&checks, target)?;
             Some((provider, quality.to_u16()))
         });
-        Opinions { round: self.round, levels: levels.collect(), receipts_root: receipts_root(&self.receipts) }
+        Opinions {
+            round: self.round,
+            levels: levels.collect(),
+            receipts_root: receipts_root(&self.receipts),
+            receipts: self.receipts.len() as u32,
+        }
     }
 }
 

@@ -213,7 +213,7 @@ impl Checker {
         let wanted = match phase {
             Phase::Commit => handed.is_none(),
             Phase::Reveal => handed == Some(Handed::Committed),
-            Phase::Quiet => false,
+            Phase::Open | Phase::Quiet => false,
         };
         if !wanted {
             return Ok(None);

@@ -179,7 +179,7 @@ fn a_round_is_told_as_beside_the_node() {
     let view = agree();
     assert!(view.is_checker && !seat.tasks().unwrap().is_empty());
     ledger.blocks_until(view.rounds.first_epoch(view.round() + 1).unwrap());
-    let opinions = Opinions { round: view.round(), levels: vec![(provider, 7)], receipts_root: [1; 32] };
+    let opinions = Opinions { round: view.round(), levels: vec![(provider, 7)], receipts_root: [1; 32], receipts: 0 };
     let salt = Salt([7; 32]);
     let commitment = opinions.commitment(ledger.chain(), own, &salt);
     seat.submit(CheckCommand::Commit { commitment }).unwrap();

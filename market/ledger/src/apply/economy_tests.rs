@@ -18,14 +18,20 @@ use crate::*;
 const CLIENT: u8 = 1;
 const PROVIDER: u8 = 2;
 const STRANGER: u8 = 3;
-const ROUND: u64 = 12;
+pub(super) const ROUND: u64 = 12;
 
-fn params() -> LedgerParams {
+pub(super) fn params() -> LedgerParams {
     let economy = EconomyParams {
-        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2 },
+        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2, open_epochs: 1 },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 400, bucket_epochs: 20 },
         checks: CheckPlan { targets: 4, samples: 5, range_bytes: 1 << 10 },
-        checkers: CheckerParams { checkers_max: 20, exit_epochs: 30, ..EconomyParams::devnet().checkers },
+        // Receipts have a story of their own.
+        checkers: CheckerParams {
+            checkers_max: 20,
+            exit_epochs: 30,
+            unopened_burn_bp: 0,
+            ..EconomyParams::devnet().checkers
+        },
         group_providers: 1,
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
         ..EconomyParams::devnet()
@@ -203,7 +209,11 @@ fn proven_space_is_rewarded_and_rewards_vest() {
 
 /// A network whose providers each serve one active deal; accounts 2 and so on own them.
 fn serving(providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
-    let mut network = Network::new(params(), accounts);
+    serving_with(params(), providers, accounts)
+}
+
+pub(super) fn serving_with(params: LedgerParams, providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
+    let mut network = Network::new(params, accounts);
     let mut ids = Vec::new();
     for n in 0..providers {
         let owner = PROVIDER + n;
@@ -222,7 +232,12 @@ fn serving(providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
 /// Lets a round be scored: every checker commits and reveals its levels. Starts and ends in the quiet phase.
 fn vote(network: &mut Network, votes: &BTreeMap<u8, Vec<(ProviderId, u16)>>) {
     let round = network.state.round_at(network.state.epoch());
-    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions { round, levels: levels.clone(), receipts_root: [7; 32] };
+    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions {
+        round,
+        levels: levels.clone(),
+        receipts_root: [7; 32],
+        receipts: 0,
+    };
     network.advance_to(Epoch((round + 1) * ROUND - 1));
     let chain = network.state.chain();
     let commit = |(n, levels): (&u8, &Vec<_>)| {

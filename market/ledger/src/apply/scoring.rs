@@ -2,7 +2,8 @@
 //!
 //! The rules are in [`crate::scores`]; here they are cut to the size of a block:
 //!
-//! 1. When the reveal phase is over the ballots are closed: who did not reveal pays, and scoring begins.
+//! 1. When the reveal phase is over the ballots are closed: who did not reveal pays. Receipts behind the others are
+//!    drawn and opened (`apply::audits`); then scoring begins.
 //! 2. Each block scores the next group of `group_providers` provider numbers, as a round of [`ScoreBook`] of its own:
 //!    opinions are weighed against each other within a group. A group's checkers share the part of their stream that
 //!    its providers are of all; a provider's incentive counts likewise.
@@ -69,6 +70,11 @@ impl Step<'_> {
                 record.silent_rounds = if revealed { 0 } else { record.silent_rounds.saturating_add(1) };
             });
         }
+        self.draw_audits(round);
+    }
+
+    /// Step 1, after what was drawn is opened.
+    pub(super) fn begin_scoring(&mut self, round: u64) {
         let judged = self.state.shelves.len() as u64;
         self.state.meta.economy.scoring = Some(Scoring { round, next: ProviderId(0), judged });
     }

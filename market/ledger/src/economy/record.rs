@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::close::Closure;
 use crate::ids::Address;
 use crate::payments::{RailId, Settlement};
+use crate::scores::receipts::CheckReceipt;
 use crate::scores::{CheckerStanding, Fraction};
 
 /// Singletons of the economy.
@@ -44,6 +45,22 @@ pub struct Checker {
     pub since_round: u64,
     /// Rounds in a row that it did not reveal.
     pub silent_rounds: u32,
+}
+
+/// What a checker must account for in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The provider whose receipts were drawn.
+    pub provider: ProviderId,
+    /// Decides which of them is shown, once they are open.
+    pub draw: u64,
+    /// Once opened, one of them that says it was served: what others may refute.
+    pub exhibit: Option<CheckReceipt>,
+    /// Whether the receipts are opened.
+    pub opened: bool,
+    /// Whether most of the stake refuted the exhibit.
+    pub refuted: bool,
 }
 
 /// What is known of a provider's service.
@@ -241,6 +258,14 @@ pub enum ScoreEvent {
     Revealed { checker: Address, round: u64, opinions: u32 },
     /// A checker did not show what it had committed to.
     NotRevealed { checker: Address, round: u64, burnt: Amount },
+    /// A checker must open its receipts about a provider.
+    Audited { checker: Address, round: u64, provider: ProviderId },
+    /// It did; they say what it said.
+    Opened { checker: Address, round: u64 },
+    /// It did not: its opinions of the round do not count.
+    NotOpened { checker: Address, round: u64, burnt: Amount },
+    /// More than half of the others' stake says that an opened receipt is false.
+    Refuted { checker: Address, round: u64, burnt: Amount },
     /// A checker contradicted itself and lost its stake.
     Contradicted { checker: Address, burnt: Amount, reporter: Address, rewarded: Amount },
     /// Providers from `first` to before `until` were scored by `checkers` checkers.
@@ -266,6 +291,12 @@ pub enum CheckerRejection {
     /// More parts of a stake leaving than are counted.
     #[error("{checker} has {limit} parts of its stake leaving already")]
     TooManyExits { checker: Address, limit: u64 },
+    /// Nothing to open, or something else than what was drawn.
+    #[error("the receipts do not account for what {checker} said: {problem}")]
+    BadOpening { checker: Address, problem: String },
+    /// Nothing to refute, or not by the sender.
+    #[error("nothing of {checker} in round {round} can be refuted: {problem}")]
+    BadRefutation { checker: Address, round: u64, problem: String },
     /// Receipts that prove nothing against a checker of now.
     #[error("the receipts do not prove that a checker contradicted itself: {problem}")]
     NoContradiction { problem: String },

@@ -257,6 +257,8 @@ pub enum RoundPhase {
     Commit,
     /// Reveals.
     Reveal,
+    /// Openings of receipts.
+    Open,
     /// Nothing.
     Quiet,
 }
@@ -293,6 +295,7 @@ impl Round {
         let phase = match rounds.phase_at(Epoch(height.0.saturating_add(1))) {
             Phase::Commit => RoundPhase::Commit,
             Phase::Reveal => RoundPhase::Reveal,
+            Phase::Open => RoundPhase::Open,
             Phase::Quiet => RoundPhase::Quiet,
         };
         let ends_at = rounds.first_epoch(round.saturating_add(1)).unwrap_or(Epoch(u64::MAX));

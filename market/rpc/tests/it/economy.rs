@@ -74,7 +74,7 @@ fn vote(ledger: &Ledger, provider: ProviderId, level: u16, between: impl FnOnce(
     let state = ledger.handle().state();
     let round = state.round_at(state.epoch());
     ledger.blocks_until(rounds.first_epoch(round + 1).unwrap());
-    let opinions = Opinions { round, levels: vec![(provider, level)], receipts_root: [1; 32] };
+    let opinions = Opinions { round, levels: vec![(provider, level)], receipts_root: [1; 32], receipts: 0 };
     let (salt, address) = (Salt([7; 32]), Story::address(3));
     let commitment = opinions.commitment(ledger.chain(), address, &salt);
     ledger.command(3, Command::Check(CheckCommand::Commit { commitment }));

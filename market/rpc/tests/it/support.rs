@@ -44,7 +44,7 @@ impl Ledger {
     /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal.
     pub fn genesis_of_short_rounds() -> Genesis {
         let mut genesis = Self::genesis();
-        genesis.params.economy.rounds = RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4 };
+        genesis.params.economy.rounds = RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4, open_epochs: 1 };
         genesis
     }
 

@@ -27,7 +27,7 @@ const CHECKERS: std::ops::Range<u8> = 5..8;
 fn params() -> LedgerParams {
     let devnet = EconomyParams::devnet();
     let economy = EconomyParams {
-        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 3, reveal_epochs: 3 },
+        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 3, reveal_epochs: 3, open_epochs: 1 },
         checks: CheckPlan { targets: 9, samples: 5, range_bytes: 10_000 },
         // However slow the machine is: only what comes, and whether it is right, counts here.
         quality: QualityTarget { samples_min: 5, ttfb_exponent: 0, throughput_exponent: 0, ..devnet.quality },

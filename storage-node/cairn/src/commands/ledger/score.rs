@@ -139,6 +139,7 @@ fn describe_rounds(report: &RoundsReport) -> String {
     let phase = match now.phase {
         RoundPhase::Commit => "commitments",
         RoundPhase::Reveal => "reveals",
+        RoundPhase::Open => "openings of receipts",
         RoundPhase::Quiet => "nothing",
     };
     let mut text = facts([
