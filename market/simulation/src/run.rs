@@ -177,7 +177,7 @@ fn economy() -> EconomyParams {
         rounds: RoundCalendar { round_epochs: 12, commit_epochs: 3, reveal_epochs: 3, open_epochs: 3 },
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..devnet.emission },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
-        checkers: CheckerParams { exit_epochs: 20, unopened_burn_bp: 500, ..devnet.checkers },
+        checkers: CheckerParams { exit_epochs: 20, ..devnet.checkers },
         group_providers: 3,
         reward_rounds_kept: 3,
         sector_rails_max: 2,

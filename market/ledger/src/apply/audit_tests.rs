@@ -175,7 +175,7 @@ fn made_up_bytes_are_refuted_by_more_than_half_and_by_nobody_less() {
     assert!(matches!(network.rejection(4, refute(forger, content)), Rejection::Checker(_)), "no stake, no voice");
     network.command(5, refute(forger, content));
     assert!(bad(network.rejection(5, refute(forger, content))), "once");
-    assert_eq!(stake_of(&network, 7), STAKE, "half of the others' stake is not more than half");
+    assert_eq!(stake_of(&network, 7), STAKE, "a third of the stake is not more than half");
     // A lie about an honest one, by the forger alone and with others who say something else, moves nothing.
     network.command(7, refute(Network::address(5), [0xaa; 32]));
     network.command(6, refute(Network::address(5), [0xbb; 32]));

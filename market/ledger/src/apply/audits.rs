@@ -9,12 +9,14 @@
 //! 3. One receipt of bytes that were served, drawn too, becomes the *exhibit*. Any checker may fetch the same bytes; if they
 //!    hash to something else it says so, until the ballots of the next round are closed. It says zeros if the dataset was
 //!    not the one that was assigned, which whoever looked when the round began knows. So there is one true answer: when
-//!    more than half of the others' stake names the same other one, the receipt was made up, and its signer loses
-//!    [`crate::economy::CheckerParams::refuted_burn_bp`] of its stake. A minority cannot refute anything.
+//!    more than half of all stake names the same other one, the receipt was made up, and its signer loses
+//!    [`crate::economy::CheckerParams::refuted_burn_bp`] of its stake. A minority cannot refute anything. The stake of the
+//!    accused counts among all of it: otherwise two small checkers could burn the stake of one that has most.
 //!
-//! Work: one draw for each checker, at most a round's checks in an opening, one entry for each checker and exhibit.
+//! Work: one draw for each checker, at most [`OPENED_MAX`] receipts in an opening, one entry for each checker and exhibit.
 //!
-//! What stays on trust: receipts of failures, and how fast a server was, are a checker's word.
+//! What stays on trust: receipts of failures, and how fast a server was, are a checker's word; who has half of the stake
+//! may make up what it likes; and bytes that no gateway serves any more cannot be held against a receipt.
 
 use cairn_protocol::{Amount, ProviderId};
 use serde_bytes::ByteBuf;
@@ -27,7 +29,7 @@ use crate::rejection::Rejection;
 use crate::scores::ballot::{Ballot, Opinions, Phase};
 use crate::scores::checks::{audited, exhibit_draw, point_of};
 use crate::scores::quality::quality;
-use crate::scores::receipts::{CheckReceipt, OpenedReceipt};
+use crate::scores::receipts::{CheckReceipt, OPENED_MAX, OpenedReceipt};
 use crate::state::State;
 
 impl Step<'_> {
@@ -88,7 +90,7 @@ impl Step<'_> {
             Rejection::from(CheckerRejection::BadOpening { checker, problem })
         };
         let economy = &self.state.meta.params.economy;
-        in_range("receipts", receipts.len() as u64, 1, economy.checks.slots().into())?;
+        in_range("receipts", receipts.len() as u64, 1, OPENED_MAX as u64)?;
         let round = self.round().checked_sub(1).filter(|_| economy.rounds.phase_at(self.now()) == Phase::Open);
         let round = round.ok_or_else(|| bad("it is not the phase for it"))?;
         let audit = self.state.audits.get(&(round, checker)).cloned().ok_or_else(|| bad("nothing of it was drawn"))?;
@@ -177,12 +179,11 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Whether more than half of the others' stake names this content.
+    /// Whether more than half of the stake names this content.
     fn is_refuted(&self, round: u64, checker: Address, content: &[u8; 32]) -> bool {
-        let others = self.state.checkers.iter().filter(|(other, _)| **other != checker);
         let (mut all, mut agreed) = (0u128, 0u128);
-        for (other, record) in others {
-            let said = self.state.refutations.get(&(round, checker, *other));
+        for (voter, record) in self.state.checkers.iter() {
+            let said = self.state.refutations.get(&(round, checker, *voter));
             all += u128::from(record.stake.0);
             agreed += if said.is_some_and(|said| said.as_slice() == content) { record.stake.0.into() } else { 0 };
         }
@@ -195,6 +196,20 @@ impl State {
     /// What a checker must account for in a round.
     pub fn audit(&self, round: u64, checker: Address) -> Option<&Audit> {
         self.audits.get(&(round, checker))
+    }
+
+    /// The audits of a round, of this checker and greater ones, ascending. Those of the round before the last that was
+    /// voted on are forgotten.
+    pub fn audits_from(&self, round: u64, first: Address) -> impl Iterator<Item = (Address, &Audit)> {
+        let audits = self.audits.iter_from(&(round, first)).take_while(move |((of, _), _)| *of == round);
+        audits.map(|((_, checker), audit)| (*checker, audit))
+    }
+
+    /// What others said that the exhibit of `checker` should say, by who said it; at most one for each checker.
+    pub fn refutations_of(&self, round: u64, checker: Address) -> impl Iterator<Item = (Address, &[u8])> {
+        let said = self.refutations.iter_from(&(round, checker, Address([0; 32])));
+        let said = said.take_while(move |((of, accused, _), _)| (*of, *accused) == (round, checker));
+        said.map(|((_, _, by), content)| (*by, content.as_slice()))
     }
 
     /// All audits that are not forgotten, with whose they are.

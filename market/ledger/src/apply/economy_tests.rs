@@ -22,7 +22,7 @@ pub(super) const ROUND: u64 = 12;
 
 pub(super) fn params() -> LedgerParams {
     let economy = EconomyParams {
-        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2, open_epochs: 1 },
+        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2, open_epochs: 2 },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 400, bucket_epochs: 20 },
         checks: CheckPlan { targets: 4, samples: 5, range_bytes: 1 << 10 },
         // Receipts have a story of their own.

@@ -41,10 +41,9 @@ fn params() -> LedgerParams {
 
 /// Rounds of a few epochs, groups of two providers, fewer seats than accounts.
 fn economy() -> EconomyParams {
-    let checkers =
-        CheckerParams { checkers_max: 3, exit_epochs: 10, unopened_burn_bp: 0, ..EconomyParams::devnet().checkers };
+    let checkers = CheckerParams { checkers_max: 3, exit_epochs: 10, ..EconomyParams::devnet().checkers };
     EconomyParams {
-        rounds: RoundCalendar { round_epochs: 9, commit_epochs: 2, reveal_epochs: 3, open_epochs: 1 },
+        rounds: RoundCalendar { round_epochs: 9, commit_epochs: 2, reveal_epochs: 3, open_epochs: 2 },
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
         checkers: CheckerParams { stake_min: Amount(1), ..checkers },

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_protocol::{Amount, ProviderId};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use cid::Cid;
 
 use super::Step;
@@ -34,6 +34,7 @@ impl Step<'_> {
         let provider = record.provider;
         if !self.state.serving.contains(&(provider, deal)) {
             self.state.serving.insert((provider, deal), root);
+            self.state.meta.economy.catalogue_changed = self.now();
             let count = self.state.shelves.get(&provider).copied().unwrap_or(0);
             self.state.shelves.insert(provider, count + 1);
         }
@@ -42,6 +43,7 @@ impl Step<'_> {
     /// A deal is over.
     pub(super) fn unshelve(&mut self, deal: DealId, provider: ProviderId) {
         if self.state.serving.remove(&(provider, deal)) {
+            self.state.meta.economy.catalogue_changed = self.now();
             match self.state.shelves.get(&provider).copied().expect("counted when shelved") {
                 1 => {
                     self.state.shelves.remove(&provider);
@@ -225,6 +227,12 @@ impl State {
     /// address has no stake.
     pub fn check_tasks(&self, checker: Address) -> Vec<CheckTask> {
         self.check_slots_from(checker, 0).filter_map(|(_, task)| task).collect()
+    }
+
+    /// The epoch of the last block in which a deal came into the catalogue, or left it. Whoever reads tasks is sure of them
+    /// if this is not after the first epoch of their round: an auditor looks at them then.
+    pub fn catalogue_changed(&self) -> Epoch {
+        self.meta.economy.catalogue_changed
     }
 
     /// The same slot by slot, from one on; some stay empty.

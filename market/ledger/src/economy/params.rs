@@ -24,8 +24,7 @@ pub struct CheckerParams {
     pub exit_epochs: u64,
     /// Burnt of the stake for a commitment that is not revealed, in basis points.
     pub unrevealed_burn_bp: u32,
-    /// Burnt of the stake for receipts that are drawn and not opened, in basis points; 0: none are drawn, which is so on
-    /// networks whose checkers cannot open them.
+    /// Burnt of the stake for receipts that are drawn and not opened, in basis points; 0: none are drawn.
     pub unopened_burn_bp: u32,
     /// Burnt of the stake for an opened receipt whose content most of the stake refutes, in basis points.
     pub refuted_burn_bp: u32,
@@ -80,7 +79,7 @@ impl EconomyParams {
                 stake_min: Amount(10_000_000),
                 exit_epochs: 400,
                 unrevealed_burn_bp: 100,
-                unopened_burn_bp: 0,
+                unopened_burn_bp: 500,
                 refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },
@@ -103,7 +102,7 @@ impl EconomyParams {
                 stake_min: Amount(1_000_000_000),
                 exit_epochs: 3 * 2_880,
                 unrevealed_burn_bp: 100,
-                unopened_burn_bp: 0,
+                unopened_burn_bp: 500,
                 refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(broken(|p| p.vesting.bucket_epochs = 0), "vesting");
         assert_eq!(broken(|p| p.rounds.round_epochs = 80), "rounds");
         assert_eq!(broken(|p| p.rounds.reveal_epochs = 120), "rounds");
-        assert_eq!(broken(|p| p.rounds.open_epochs = 0), "rounds");
+        assert_eq!(broken(|p| p.rounds.open_epochs = 1), "rounds");
         assert_eq!(broken(|p| p.checks.targets = 0), "checks.targets");
         assert_eq!(broken(|p| p.checks.samples = 4), "checks.samples");
         assert_eq!(broken(|p| p.checks.range_bytes = 0), "checks.range_bytes");

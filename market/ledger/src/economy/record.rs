@@ -22,6 +22,8 @@ pub(crate) struct EconomyMeta {
     pub space_weight: u64,
     /// The round that is being scored.
     pub scoring: Option<Scoring>,
+    /// When a deal last came into what is to be served, or left it.
+    pub catalogue_changed: Epoch,
 }
 
 /// Scoring in progress: one group a block.

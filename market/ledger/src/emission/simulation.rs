@@ -149,7 +149,7 @@ impl EconomyOptions {
             epochs_per_day: 2_880,
             emission: EmissionParams::default(),
             scores: ScoreParams::default(),
-            checkers: CheckerParams { unopened_burn_bp: 500, ..EconomyParams::mainnet().checkers },
+            checkers: EconomyParams::mainnet().checkers,
             supply: Amount(500_000_000_000_000),
             demand: Amount(20_000_000_000),
             demand_growth_bp: 5,
@@ -495,7 +495,7 @@ impl<'a> Economy<'a> {
     }
 
     /// The end of step 2. Everybody's receipts are drawn; a made-up one is refuted if those who look have more than half of
-    /// the others' stake.
+    /// the stake.
     fn audit(&mut self, rows: &mut Rows) {
         let all: u128 = self.stakes.values().copied().sum();
         let looking = self.checkers.iter().filter(|(_, (strategy, _))| *strategy == Strategy::HonestChecker);
@@ -504,9 +504,7 @@ impl<'a> Economy<'a> {
             let stake = self.stakes.get_mut(name).expect("everybody has an entry");
             let part = match strategy {
                 Strategy::Copier => self.options.checkers.unopened_burn_bp,
-                Strategy::ReceiptForger if 2 * looking > all - u128::from(stake.0) => {
-                    self.options.checkers.refuted_burn_bp
-                }
+                Strategy::ReceiptForger if 2 * looking > all => self.options.checkers.refuted_burn_bp,
                 _ => 0,
             };
             // Who has less than the least stake is no checker any more, and keeps the rest.

@@ -33,7 +33,7 @@ pub struct RoundCalendar {
     pub commit_epochs: u64,
     /// Epochs after those in which it is revealed.
     pub reveal_epochs: u64,
-    /// Epochs after those in which drawn receipts are opened.
+    /// Epochs after those in which drawn receipts are opened. The first of them draws, so there must be another.
     pub open_epochs: u64,
 }
 
@@ -51,10 +51,10 @@ pub enum Phase {
 }
 
 impl RoundCalendar {
-    /// Whether the phases fit into a round and none is empty.
+    /// Whether the phases fit into a round and each leaves time to act.
     pub const fn is_valid(&self) -> bool {
         let phases = self.commit_epochs.saturating_add(self.reveal_epochs).saturating_add(self.open_epochs);
-        let none_empty = self.commit_epochs > 0 && self.reveal_epochs > 0 && self.open_epochs > 0;
+        let none_empty = self.commit_epochs > 0 && self.reveal_epochs > 0 && self.open_epochs > 1;
         none_empty && phases < self.round_epochs
     }
 

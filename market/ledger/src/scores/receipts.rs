@@ -22,6 +22,9 @@ use crate::transaction::{SignatureBytes, address_of};
 
 const TAG_SIGN: &[u8] = b"cairn/check-receipt/v1\0";
 
+/// Most receipts that an opinion rests on, the first by slot, so that those behind any opinion fit in a transaction.
+pub const OPENED_MAX: usize = 64;
+
 /// Why a check failed. What is the checker's own fault is not a failure: it makes no receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -260,6 +263,30 @@ mod tests {
                 assert!(!other.is_under(&root, count as u32));
             }
             assert_eq!(OpenedReceipt::open(&receipts, count), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_opening_fits_in_a_transaction() {
+        for params in [crate::LedgerParams::devnet(), crate::LedgerParams::mainnet()] {
+            let (key, slots) = (SigningKey::from([4; 32]), params.economy.checks.slots());
+            let served = Served { ttfb_ms: u32::MAX, total_ms: u32::MAX, bytes: u64::MAX };
+            let mut widest = receipt(&key, CheckResult::Served { served, content: [0xff; 32] });
+            let root = Cid::new_v1(0x70, multihash::Multihash::wrap(0x12, &[0xff; 32]).unwrap());
+            let provider = ProviderId(u64::MAX);
+            widest.task = CheckTask {
+                round: u64::MAX,
+                slot: slots,
+                provider,
+                root,
+                point: u64::MAX,
+                length: u64::MAX,
+                ..widest.task
+            };
+            let receipts = vec![widest.sign(CHAIN, &key); slots as usize];
+            let opened: Vec<_> = (0..OPENED_MAX).filter_map(|at| OpenedReceipt::open(&receipts, at)).collect();
+            let bytes = codec::encode(&opened).len() as u64;
+            assert!(bytes + 1_000 < params.transaction_bytes_max, "{bytes} bytes for {} receipts", opened.len());
         }
     }
 

@@ -41,10 +41,11 @@ impl Ledger {
         Genesis::devnet(1_000, [3; 32], (1..=4).map(allocation).collect())
     }
 
-    /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal.
+    /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal, 4 to open receipts.
     pub fn genesis_of_short_rounds() -> Genesis {
         let mut genesis = Self::genesis();
-        genesis.params.economy.rounds = RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4, open_epochs: 1 };
+        genesis.params.economy.rounds =
+            RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4, open_epochs: 4 };
         genesis
     }
 

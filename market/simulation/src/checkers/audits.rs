@@ -79,8 +79,7 @@ impl AuditsAreAnswered {
 
     fn refuted(&self, key: (u64, Address), seen: &Observation) -> Result<(), String> {
         let stake = |who: &Address| seen.before.checker(who).map_or(0, |record| u128::from(record.stake.0));
-        let all: u128 =
-            seen.before.checkers().map(|(who, _)| who).filter(|who| *who != key.1).map(|who| stake(&who)).sum();
+        let all: u128 = seen.before.checkers().map(|(who, _)| stake(&who)).sum();
         let groups = self.refuters.get(&key).into_iter().flatten();
         let most = groups.map(|(_, who)| who.iter().map(stake).sum::<u128>()).max().unwrap_or(0);
         // Stakes may have changed in this block.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cairn_checker::{
-    AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Handed, Journal, LedgerFailure, MeasureOptions,
+    AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Exhibit, Handed, Journal, LedgerFailure,
+    MeasureOptions,
 };
+use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::{CheckCommand, Command};
 use cairn_remote::{CheckSeat, RemoteLedger};
 use cairn_rpc::{ClientOptions, RpcClient};
@@ -75,6 +77,14 @@ impl CheckerLedger for ToldSeat {
             self.console.line(format!("round {}: {} ranges to fetch", first.task.round, tasks.len()));
         }
         Ok(tasks)
+    }
+
+    fn tasks_of_all(&self) -> Result<Vec<CheckTask>, LedgerFailure> {
+        self.seat.tasks_of_all()
+    }
+
+    fn exhibits(&self, round: u64) -> Result<Vec<Exhibit>, LedgerFailure> {
+        self.seat.exhibits(round)
     }
 
     fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure> {
