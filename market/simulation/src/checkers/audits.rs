@@ -93,6 +93,14 @@ impl AuditsAreAnswered {
                 )
             )
         });
+        let burnt = |event: &Event| match event {
+            Event::Score(ScoreEvent::Refuted { checker, .. }) => *checker != key.1,
+            Event::Score(ScoreEvent::NotOpened { .. } | ScoreEvent::NotRevealed { .. }) => true,
+            _ => false,
+        };
+        let moved = moved
+            || seen.due_events().iter().any(burnt)
+            || seen.receipts().any(|(_, receipt)| receipt.events.iter().any(burnt));
         match moved || 2 * most > all {
             true => Ok(()),
             false => Err(format!("{} is refuted by {most} of {all}", key.1)),
