@@ -123,11 +123,14 @@ impl Step<'_> {
 
     /// The ballots of the round before this one, as far as they concern the sender.
     fn own_ballot(&self) -> Result<(u64, BallotBox), Rejection> {
-        self.known_checker(self.sender)?;
+        let (checker, since) = (self.sender, self.known_checker(self.sender)?.since_round);
         let economy = &self.state.meta.params.economy;
         let Some(round) = self.round().checked_sub(1) else {
             return Err(BallotRejection::WrongPhase { what: "a vote".to_owned(), epoch: self.now() }.into());
         };
+        if since >= round {
+            return Err(BallotRejection::CameLater { checker, round, since }.into());
+        }
         let ballot = self.state.ballots.get(&(round, self.sender)).cloned();
         Ok((round, BallotBox::new(economy.rounds, round, economy.opinions_max()).with(self.sender, ballot)))
     }

@@ -224,7 +224,7 @@ impl State {
 
     /// What a checker shall fetch in the current round: drawn from the beacon of the round's first epoch among the deals
     /// that are active now. Ask in that epoch: deals that come or go later move the places of others. Nothing if the
-    /// address has no stake.
+    /// address has no stake, or came in this round: whoever notes at its beginning what all are told must have seen it.
     pub fn check_tasks(&self, checker: Address) -> Vec<CheckTask> {
         self.check_slots_from(checker, 0).filter_map(|(_, task)| task).collect()
     }
@@ -240,7 +240,7 @@ impl State {
         let economy = &self.meta.params.economy;
         let round = economy.rounds.round_at(self.meta.epoch);
         let beacon = economy.rounds.first_epoch(round).and_then(|epoch| self.beacon(epoch));
-        let beacon = beacon.filter(|_| self.checkers.contains(&checker));
+        let beacon = beacon.filter(|_| self.checkers.get(&checker).is_some_and(|record| record.since_round < round));
         let slots = if beacon.is_some() { first..economy.checks.slots() } else { 0..0 };
         slots.map(move |slot| {
             let beacon = beacon.expect("there are no slots without one");

@@ -43,7 +43,8 @@ pub(crate) struct Scoring {
 pub struct Checker {
     /// Locked in [`crate::Pot::CheckerStake`]; its weight.
     pub stake: Amount,
-    /// The round it came in; receipts of earlier ones are not held against it.
+    /// The round it came in; it is told to fetch things from the next one on. Receipts of earlier ones are not held against
+    /// it.
     pub since_round: u64,
     /// Rounds in a row that it did not reveal.
     pub silent_rounds: u32,

@@ -118,6 +118,9 @@ pub enum BallotRejection {
     /// For another round.
     #[error("opinions are of round {got}, expected {expected}")]
     WrongRound { expected: u64, got: u64 },
+    /// From a checker that was assigned nothing in the round: it was not there when the round began.
+    #[error("{checker} came in round {since} and votes from the next one on; this is a vote on round {round}")]
+    CameLater { checker: Address, round: u64, since: u64 },
     /// A second commitment.
     #[error("{checker} has committed to round {round} already")]
     AlreadyCommitted { checker: Address, round: u64 },

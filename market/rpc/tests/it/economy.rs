@@ -137,6 +137,8 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
     ledger.active_deal(2, provider);
     let stake = ledger.handle().state().params().economy.checkers.stake_min;
     ledger.command(3, Command::Check(CheckCommand::Stake { amount: stake }));
+    assert!(collect(client.check_tasks(&address)).is_empty(), "it came after the round began");
+    ledger.blocks_until(client.round().unwrap().ends_at);
     let state = ledger.handle().state();
     let tasks: Vec<_> = collect(client.check_tasks(&address)).iter().map(|task| task.to_task(address)).collect();
     assert_eq!(tasks, state.check_tasks(address));

@@ -39,7 +39,7 @@ impl AuditsAreAnswered {
             }
             Event::Score(ScoreEvent::RoundScored { round, .. }) => {
                 let silent = self.audited.keys().find(|(of, checker)| {
-                    *of <= round && seen.before.checker(checker).is_some_and(|record| record.since_round <= *of)
+                    *of <= round && seen.before.checker(checker).is_some_and(|record| record.since_round < *of)
                 });
                 if let Some((of, checker)) = silent {
                     return Err(format!("{checker} opened nothing of round {of}, and nothing came of it"));

@@ -322,6 +322,8 @@ async fn a_round_is_measured_once_and_an_outsider_measures_nothing() {
     outsider.finish(true).await.unwrap();
     assert!(!journal().has(round));
     network.command(6, Command::Check(CheckCommand::Stake { amount: STAKE }));
+    let round = round + 1;
+    network.advance_to(Epoch(round * ROUND));
     // A restart in the middle of a round finds what was measured and signs nothing twice.
     let mut checker = Checker::new(Network::key(6), journal(), CheckerOptions::default());
     begin(&network, &mut checker);

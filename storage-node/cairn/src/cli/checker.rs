@@ -10,7 +10,7 @@ use super::ledger::{RpcArguments, SignerArguments, parse_amount};
 /// `cairn checker ...`
 #[derive(Debug, Subcommand)]
 pub enum CheckerCommand {
-    /// Stake free money, and have a voice from then on
+    /// Stake free money, and have a voice from the next round on
     Stake(CheckerStakeArguments),
     /// Take stake back; it is free after a while
     Unstake(CheckerStakeArguments),

@@ -177,7 +177,7 @@ pub async fn audits(
 
 /// What a checker shall fetch in the round of now
 ///
-/// Nothing unless it has stake. Ask early in the round: deals that come or go move the draws of others; `catalogue_changed`
+/// Nothing unless it had stake when the round began. Ask early in the round: deals that come or go move the draws of others; `catalogue_changed`
 /// of the round tells whether one did.
 #[utoipa::path(get, path = "/v1/checkers/{address}/tasks", tag = "scores",
     params(("address" = String, Path, description = "64 hex digits"), PageQuery),
