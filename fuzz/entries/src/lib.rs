@@ -12,7 +12,7 @@ use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, res
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, RangeProof, Trailing, WalkLimits};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
-use cairn_ledger::scores::receipts::SignedCheckReceipt;
+use cairn_ledger::scores::receipts::{OpenedReceipt, SignedCheckReceipt};
 use cairn_ledger::{Address, ChainId, SignedTransaction, codec};
 use cairn_protocol::{Amount, CommP, parse_piece_cid};
 use cairn_rpc::client::SseParser;
@@ -185,8 +185,8 @@ pub fn http_request(bytes: &[u8]) {
     }
 }
 
-/// A voucher that a client sends with a request, or a checker's receipt: what is accepted has exactly one encoding, and
-/// checking its signature never panics.
+/// A voucher that a client sends with a request, or a checker's receipt, opened or not: what is accepted has exactly one
+/// encoding, and checking its signature and its place under a root never panics.
 pub fn signed_claim(bytes: &[u8]) {
     let chain = ChainId([1; 32]);
     if let Ok(voucher) = codec::decode_strict::<SignedVoucher>(bytes, 1 << 10) {
@@ -197,6 +197,11 @@ pub fn signed_claim(bytes: &[u8]) {
     if let Ok(receipt) = codec::decode_strict::<SignedCheckReceipt>(bytes, 1 << 10) {
         assert_eq!(codec::encode(&receipt), bytes);
         let _ = receipt.verify(chain);
+    }
+    if let Ok(opened) = codec::decode_strict::<OpenedReceipt>(bytes, 1 << 12) {
+        assert_eq!(codec::encode(&opened), bytes);
+        let root = Sha256::digest(bytes).into();
+        assert!(!opened.is_under(&root, u32::MAX), "nobody has a path to a hash of it");
     }
 }
 

@@ -280,6 +280,12 @@ impl LedgerParams {
             "tickets and challenges must stay readable while they may be used",
         )?;
         check(
+            self.beacon_window / 2 >= self.economy.rounds.round_epochs,
+            "beacon_window",
+            self.beacon_window,
+            "the draw of a round must stay readable until its receipts are opened",
+        )?;
+        check(
             self.market.reputation_weight_bp <= MarketParams::REPUTATION_WEIGHT_BP_MAX,
             "market.reputation_weight_bp",
             u64::from(self.market.reputation_weight_bp),

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::calendar::{Calendar, DeadlineInfo};
 use crate::codec;
-use crate::economy::{Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
+use crate::economy::{Audit, Checker, EconomyMeta, ProviderRewards, ProviderScore, RewardRound, StoredStanding};
 use crate::ids::{Address, Beacon, ChainId, DealId, OrderId, StateRoot};
 use crate::jobs::{Job, JobBid, JobId, Worker};
 use crate::market::{Attestation, Attributes};
@@ -86,6 +86,8 @@ pub struct State {
     pub(crate) job_bids: Table<(JobId, Address), JobBid>,
     pub(crate) workers: Table<Address, Worker>,
     pub(crate) live_jobs: Table<JobId, ()>,
+    pub(crate) audits: Table<(u64, Address), Audit>,
+    pub(crate) refutations: Table<(u64, Address, Address), ByteBuf>,
 }
 
 /// How large a state is.
@@ -235,6 +237,10 @@ pub mod columns {
     pub const WORKERS: u8 = 18;
     /// Numbers of proof jobs that are not over.
     pub const LIVE_JOBS: u8 = 19;
+    /// What checkers must account for, by round and checker.
+    pub const AUDITS: u8 = 45;
+    /// What others say that an opened receipt should say, by round, whose it is, and who says so.
+    pub const REFUTATIONS: u8 = 46;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -273,6 +279,8 @@ macro_rules! each_table {
         $with!(JOB_BIDS, job_bids);
         $with!(WORKERS, workers);
         $with!(LIVE_JOBS, live_jobs);
+        $with!(AUDITS, audits);
+        $with!(REFUTATIONS, refutations);
     };
 }
 
@@ -360,6 +368,8 @@ impl State {
             job_bids: Table::new(),
             workers: Table::new(),
             live_jobs: Table::new(),
+            audits: Table::new(),
+            refutations: Table::new(),
         }
     }
 

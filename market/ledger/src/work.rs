@@ -25,6 +25,7 @@
 use cairn_protocol::{SealProof, SectorParams, SectorSize};
 
 use crate::command::{Command, DECLARED_SECTORS_MAX};
+use crate::economy::CheckCommand;
 use crate::jobs::{JobCommand, circuit_of};
 use crate::sector::SectorStatus;
 use crate::sector_rules::SectorCommand;
@@ -33,6 +34,9 @@ use crate::transaction::SignedTransaction;
 
 /// What one Groth16 proof weighs: it takes half a millisecond in a batch, a sector four microseconds.
 pub const PROOF_WEIGHT: u64 = 128;
+
+/// What a signed receipt weighs: a signature.
+const RECEIPT_WEIGHT: u64 = 16;
 
 /// Proofs in an update of the largest sectors.
 const UPDATE_PROOFS_MAX: u64 = 16;
@@ -62,6 +66,7 @@ impl State {
                 sectors.len() as u64
             }
             Command::Sector(SectorCommand::Update(_)) => UPDATE_PROOFS_MAX * PROOF_WEIGHT,
+            Command::Check(CheckCommand::Open { receipts }) => receipts.len() as u64 * RECEIPT_WEIGHT,
             Command::Job(JobCommand::Submit { job, .. }) => {
                 let circuit = self.job(*job).filter(|job| job.is_live()).map(|job| circuit_of(&job.terms.statement));
                 circuit.and_then(Result::ok).map_or(0, |(_, _, proofs)| proofs * PROOF_WEIGHT)

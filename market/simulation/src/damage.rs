@@ -62,6 +62,7 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "slashed-too-little", checker: "offences-slash-once", act: Act::Block(slashed_too_little) },
     Damage { name: "slashed-again", checker: "offences-slash-once", act: Act::Block(slashed_again) },
     Damage { name: "accuser-paid-too-much", checker: "liars-lose-stake", act: Act::Block(accuser_paid_too_much) },
+    Damage { name: "opening-unheard", checker: "audits-are-answered", act: Act::Block(opening_unheard) },
     Damage { name: "worker-paid-too-much", checker: "jobs-pay-for-proofs", act: Act::Block(worker_paid_too_much) },
     Damage { name: "voucher-paid-twice", checker: "vouchers-pay-once", act: Act::Block(voucher_paid_twice) },
     Damage { name: "stake-released-early", checker: "votes-are-staked", act: Act::Block(stake_released_early) },
@@ -359,6 +360,10 @@ fn accuser_paid_too_much(seen: &mut Observation) -> bool {
         }
         _ => false,
     })
+}
+
+fn opening_unheard(seen: &mut Observation) -> bool {
+    drop_event(seen, |event| matches!(event, Event::Score(ScoreEvent::Opened { .. })))
 }
 
 fn worker_paid_too_much(seen: &mut Observation) -> bool {

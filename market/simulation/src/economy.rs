@@ -138,6 +138,7 @@ fn colour(strategy: Strategy) -> RGBColor {
         Strategy::CartelFriend => RGBColor(130, 130, 130),
         Strategy::HonestChecker => RGBColor(0, 114, 178),
         Strategy::Copier => RGBColor(86, 180, 233),
+        Strategy::ReceiptForger => RGBColor(240, 90, 90),
         Strategy::CartelChecker => RGBColor(0, 0, 0),
         Strategy::SilentChecker => RGBColor(160, 140, 20),
     }

@@ -174,7 +174,7 @@ fn params(random: &mut Random) -> LedgerParams {
 fn economy() -> EconomyParams {
     let devnet = EconomyParams::devnet();
     EconomyParams {
-        rounds: RoundCalendar { round_epochs: 12, commit_epochs: 3, reveal_epochs: 4 },
+        rounds: RoundCalendar { round_epochs: 12, commit_epochs: 3, reveal_epochs: 3, open_epochs: 3 },
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..devnet.emission },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
         checkers: CheckerParams { exit_epochs: 20, ..devnet.checkers },

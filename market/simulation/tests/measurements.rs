@@ -18,7 +18,7 @@ fn a_small_state_is_measured() {
 fn ten_years_make_a_table_and_a_picture() {
     let run = economy::run(&EconomyOptions::ten_years(1)).unwrap();
     let csv = run.csv();
-    assert_eq!(csv.lines().count(), 1 + 122 * 9);
+    assert_eq!(csv.lines().count(), 1 + 122 * 10);
     let png = run.png("ten years").unwrap();
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000, "{} bytes", png.len());
 }

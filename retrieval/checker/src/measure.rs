@@ -14,7 +14,7 @@ use cid::Cid;
 use ed25519_consensus::SigningKey;
 use tokio::task::JoinSet;
 
-use crate::worker::AssignedCheck;
+use crate::ledger::AssignedCheck;
 
 /// How to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,16 @@ pub async fn measure(
     key: &SigningKey,
     options: &MeasureOptions,
 ) -> Vec<SignedCheckReceipt> {
+    let receipts = carry_out(tasks, endpoints, options).await;
+    receipts.into_iter().map(|receipt| receipt.sign(chain, key)).collect()
+}
+
+/// The same, unsigned.
+pub(crate) async fn carry_out(
+    tasks: Vec<CheckTask>,
+    endpoints: BTreeMap<ProviderId, Option<SourceUrl>>,
+    options: &MeasureOptions,
+) -> Vec<CheckReceipt> {
     let outlines = Arc::new(Outlines { known: Mutex::default(), most: options.outlines_max.max(1) });
     let (mut waiting, mut running, mut done) = (VecDeque::from(tasks), JoinSet::new(), Vec::new());
     loop {
@@ -90,7 +100,7 @@ pub async fn measure(
         }
     }
     done.sort_by_key(|receipt| receipt.task.slot);
-    done.into_iter().map(|receipt| receipt.sign(chain, key)).collect()
+    done
 }
 
 /// One check; `None` if it says nothing about the provider.

@@ -3,124 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_ledger::scores::ballot::{Ballot, Phase, RoundCalendar};
+use cairn_ledger::scores::ballot::Phase;
 use cairn_ledger::scores::checks::CheckTask;
-use cairn_ledger::scores::quality::QualityTarget;
-use cairn_ledger::{Address, ChainId, CheckCommand, Salt, State, address_of};
+use cairn_ledger::scores::receipts::OpenedReceipt;
+use cairn_ledger::{Address, CheckCommand, Salt, address_of};
 use cairn_protocol::Epoch;
 use ed25519_consensus::SigningKey;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use crate::exhibits::{Assigned, Look, MadeUp};
 use crate::journal::{Journal, JournalError, Measured};
+use crate::ledger::{AssignedCheck, CheckerLedger, CheckerView, Exhibit, Handed, LedgerFailure};
 use crate::measure::{MeasureOptions, endpoints, measure};
 
 const TAG_SALT: &[u8] = b"cairn/checker/salt/v1";
 /// Blocks after which a vote that is in none is handed in again. Sooner, a second one might only cost its fee.
 const VOTE_BLOCKS: u64 = 3;
-
-/// The ledger did not take a command, or cannot be reached. The next block is another chance.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger did not take the command or gave no answer: {reason}")]
-pub struct LedgerFailure {
-    /// What it said.
-    pub reason: String,
-}
-
-/// What a checker has handed in about a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handed {
-    /// A commitment.
-    Committed,
-    /// And what it commits to.
-    Revealed,
-}
-
-/// What a checker must know of the ledger after a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckerView {
-    /// The network.
-    pub chain: ChainId,
-    /// Height of the block.
-    pub epoch: Epoch,
-    /// When rounds begin, and when to vote.
-    pub rounds: RoundCalendar,
-    /// What good service is.
-    pub quality: QualityTarget,
-    /// Whether it has stake.
-    pub is_checker: bool,
-    /// A round, and what the ledger has of its ballot about that.
-    pub ballot: Option<(u64, Handed)>,
-}
-
-impl CheckerView {
-    /// The view of `checker` on a state.
-    pub fn of(state: &State, checker: Address) -> Self {
-        let (epoch, economy) = (state.epoch(), &state.params().economy);
-        let ballot = economy.rounds.round_at(epoch).checked_sub(1).and_then(|round| {
-            let handed = match state.ballot(round, checker)? {
-                Ballot::Committed(_) => Handed::Committed,
-                Ballot::Revealed(_) => Handed::Revealed,
-            };
-            Some((round, handed))
-        });
-        Self {
-            chain: state.chain(),
-            epoch,
-            rounds: economy.rounds,
-            quality: economy.quality.clone(),
-            is_checker: state.checker(&checker).is_some(),
-            ballot,
-        }
-    }
-
-    /// The round that is measured now.
-    pub fn round(&self) -> u64 {
-        self.rounds.round_at(self.epoch)
-    }
-}
-
-/// A task, and where to carry it out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssignedCheck {
-    /// What to fetch.
-    pub task: CheckTask,
-    /// The provider's gateway, as the ledger names it.
-    pub endpoint: String,
-}
-
-impl AssignedCheck {
-    /// The tasks of `checker` in the state's round; see [`State::check_tasks`].
-    pub fn all_of(state: &State, checker: Address) -> Vec<Self> {
-        let assigned = |task: CheckTask| {
-            let provider = state.provider(task.provider);
-            let endpoint = provider.map_or_else(String::new, |provider| provider.endpoint.clone());
-            Self { task, endpoint }
-        };
-        state.check_tasks(checker).into_iter().map(assigned).collect()
-    }
-}
-
-/// A ledger as a checker sees it. Calls may block: they are made on threads for that.
-pub trait CheckerLedger: Send + Sync + 'static {
-    /// What there is to know after the last block.
-    ///
-    /// # Errors
-    /// [`LedgerFailure`] if it cannot be asked.
-    fn view(&self) -> Result<CheckerView, LedgerFailure>;
-
-    /// What to fetch in the round of now, as of the last block.
-    ///
-    /// # Errors
-    /// [`LedgerFailure`] if it cannot be asked.
-    fn tasks(&self) -> Result<Vec<AssignedCheck>, LedgerFailure>;
-
-    /// Hands in a command of the checker's.
-    ///
-    /// # Errors
-    /// [`LedgerFailure`] if it was not taken, or nobody knows whether it was.
-    fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure>;
-}
 
 /// How a checker works.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -136,12 +35,20 @@ pub struct Checker {
     options: CheckerOptions,
     /// The round that is being measured.
     running: Option<(u64, JoinHandle<Measured>)>,
+    /// The last round whose assignments were asked for.
+    noted: Option<u64>,
+    looking: Option<Look>,
+    /// The last round whose exhibits were looked at.
+    looked: Option<u64>,
+    /// What was found wrong with them and is not said yet.
+    made_up: Vec<MadeUp>,
 }
 
 impl Checker {
     /// A checker with this key, and its journal.
     pub fn new(key: SigningKey, journal: Journal, options: CheckerOptions) -> Self {
-        Self { key, journal, options, running: None }
+        let (noted, looking, looked, made_up) = (None, None, None, Vec::new());
+        Self { key, journal, options, running: None, noted, looking, looked, made_up }
     }
 
     /// Its address.
@@ -199,7 +106,7 @@ impl Checker {
         Ok(())
     }
 
-    /// What to hand in for the next block: a commitment, a reveal, or nothing.
+    /// What to hand in for the next block: a commitment, a reveal, the receipts that were drawn, or nothing.
     ///
     /// # Errors
     /// [`JournalError`] if what was measured cannot be read.
@@ -213,18 +120,92 @@ impl Checker {
         let wanted = match phase {
             Phase::Commit => handed.is_none(),
             Phase::Reveal => handed == Some(Handed::Committed),
+            Phase::Open => view.audit.is_some_and(|(of, _)| of == round),
             Phase::Quiet => false,
         };
         if !wanted {
             return Ok(None);
         }
         let Some(measured) = self.journal.get(round)? else { return Ok(None) };
+        if let Some((_, provider)) = view.audit.filter(|_| phase == Phase::Open) {
+            let places = measured.behind(provider);
+            let receipts = places.filter_map(|at| OpenedReceipt::open(&measured.receipts, at)).collect();
+            return Ok(Some(CheckCommand::Open { receipts }));
+        }
         let (opinions, salt) = (measured.opinions(&view.quality), self.salt(round));
         if phase == Phase::Reveal {
             return Ok(Some(CheckCommand::Reveal { opinions, salt }));
         }
         let commitment = opinions.commitment(view.chain, self.address(), &salt);
         Ok(Some(CheckCommand::Commit { commitment }))
+    }
+
+    /// Whether it is time to [note](Checker::note) what everybody is told to fetch.
+    pub fn wants_assignments(&self, view: &CheckerView) -> bool {
+        view.is_checker && self.noted != Some(view.round()) && !self.journal.has_assigned(view.round())
+    }
+
+    /// Keeps what everybody is told to fetch in the round of `view`, to look at their receipts later. If nobody can tell
+    /// any more, nothing is noted, and asked no more.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it cannot be kept.
+    pub fn note(&mut self, view: &CheckerView, tasks: Vec<CheckTask>) -> Result<(), JournalError> {
+        let round = view.round();
+        self.noted = Some(round);
+        if let Some(assigned) = Assigned::of(tasks).filter(|assigned| assigned.round == round) {
+            self.journal.put_assigned(&assigned)?;
+        }
+        match round.checked_sub(2) {
+            Some(old) => self.journal.remove_assigned(old),
+            None => Ok(()),
+        }
+    }
+
+    /// The round whose exhibits may be [looked at](Checker::look): all that others open of it is open.
+    pub fn round_to_look_at(&self, view: &CheckerView) -> Option<u64> {
+        let round = view.round().checked_sub(1).filter(|_| view.is_checker && self.looking.is_none())?;
+        (view.rounds.phase_at(view.epoch) == Phase::Quiet && self.looked != Some(round)).then_some(round)
+    }
+
+    /// Begins to look at what others opened about `round`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`JournalError`] if what was assigned cannot be read.
+    pub fn look(&mut self, round: u64, exhibits: Vec<Exhibit>) -> Result<(), JournalError> {
+        self.looked = Some(round);
+        let assigned = self.journal.get_assigned(round)?;
+        self.looking = Some(Look::begin(round, exhibits, assigned, self.options.measure.clone()));
+        Ok(())
+    }
+
+    /// Takes note of what looking found, if it is complete; with `wait`, waits for it.
+    pub async fn finish_looking(&mut self, wait: bool) {
+        if let Some(look) = self.looking.take_if(|look| wait || look.is_finished()) {
+            let round = look.round;
+            self.made_up = look.found().await;
+            tracing::info!(round, made_up = self.made_up.len(), "looked at what others opened");
+        }
+    }
+
+    /// The round about which there is something to [say](Checker::refutation).
+    pub fn round_to_refute(&self) -> Option<u64> {
+        self.made_up.first().map(|found| found.round)
+    }
+
+    /// The next thing to say about others, given what is open about [the round](Checker::round_to_refute): nothing if all
+    /// is said, or over.
+    pub fn refutation(&mut self, exhibits: &[Exhibit]) -> Option<CheckCommand> {
+        let is_unsaid = |found: &MadeUp, exhibit: &Exhibit| {
+            let task = &exhibit.receipt.task;
+            (task.round, task.checker) == (found.round, found.checker) && !exhibit.said
+        };
+        self.made_up.retain(|found| exhibits.iter().any(|exhibit| is_unsaid(found, exhibit)));
+        self.made_up.first().map(|found| CheckCommand::Refute {
+            round: found.round,
+            checker: found.checker,
+            content: found.content,
+        })
     }
 
     /// Works until `stopping` completes: after each block, votes if it is time, and measures what is new. `poll` is how
@@ -261,15 +242,20 @@ impl Checker {
         sent: &mut Option<(CheckCommand, Epoch)>,
     ) -> Result<(), JournalError> {
         self.finish(false).await?;
+        self.finish_looking(false).await;
         let Some(view) = ask(ledger, |ledger| ledger.view()).await else { return Ok(()) };
         if *seen == Some(view.epoch) {
             return Ok(());
         }
         *seen = Some(view.epoch);
-        let waits = |vote: &CheckCommand| {
-            sent.as_ref().is_some_and(|(last, at)| last == vote && view.epoch.since(*at) < VOTE_BLOCKS)
+        let waits = |command: &CheckCommand| {
+            sent.as_ref().is_some_and(|(last, at)| last == command && view.epoch.since(*at) < VOTE_BLOCKS)
         };
-        if let Some(command) = self.vote(&view)?.filter(|vote| !waits(vote)) {
+        let command = match self.vote(&view)? {
+            Some(vote) => Some(vote),
+            None => self.next_refutation(ledger).await,
+        };
+        if let Some(command) = command.filter(|command| !waits(command)) {
             *sent = Some((command.clone(), view.epoch));
             ask(ledger, |ledger| ledger.submit(command)).await;
         }
@@ -278,7 +264,23 @@ impl Checker {
         {
             self.begin(&view, assigned);
         }
+        if self.wants_assignments(&view)
+            && let Some(tasks) = ask(ledger, |ledger| ledger.tasks_of_all()).await
+        {
+            self.note(&view, tasks)?;
+        }
+        if let Some(round) = self.round_to_look_at(&view)
+            && let Some(exhibits) = ask(ledger, move |ledger| ledger.exhibits(round)).await
+        {
+            self.look(round, exhibits)?;
+        }
         Ok(())
+    }
+
+    async fn next_refutation(&mut self, ledger: &Arc<dyn CheckerLedger>) -> Option<CheckCommand> {
+        let round = self.round_to_refute()?;
+        let exhibits = ask(ledger, move |ledger| ledger.exhibits(round)).await?;
+        self.refutation(&exhibits)
     }
 }
 

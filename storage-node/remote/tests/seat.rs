@@ -7,9 +7,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_checker::{AssignedCheck, CheckerLedger, CheckerView, Handed};
+use cairn_checker::{AssignedCheck, CheckerLedger, CheckerView, Exhibit, Handed};
 use cairn_consensus::LedgerHandle;
-use cairn_ledger::scores::ballot::Opinions;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{
     ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, Salt, State, TransactionId,
@@ -162,7 +161,7 @@ fn proof_jobs_are_told_as_beside_the_node() {
 fn a_round_is_told_as_beside_the_node() {
     let ledger = Ledger::of(&Ledger::genesis_of_short_rounds(), 100_000);
     let served = Served::new(ledger, ServerOptions { page_max: 7, ..ServerOptions::default() });
-    let (ledger, own) = (&served.ledger, Story::address(3));
+    let (ledger, own, other) = (&served.ledger, Story::address(3), Story::address(4));
     let provider = ledger.provider(2);
     ledger.active_deal(2, provider);
     let seat = CheckSeat::new(RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(3)).unwrap()).unwrap();
@@ -170,26 +169,47 @@ fn a_round_is_told_as_beside_the_node() {
         let state = ledger.handle().state();
         assert_eq!(seat.view(), Ok(CheckerView::of(&state, own)));
         assert_eq!(seat.tasks(), Ok(AssignedCheck::all_of(&state, own)));
+        assert_eq!(seat.tasks_of_all(), Ok(AssignedCheck::of_all(&state)));
+        let round = state.round_at(state.epoch()).saturating_sub(1);
+        assert_eq!(seat.exhibits(round), Ok(Exhibit::all_of(&state, round, own)));
         seat.view().unwrap()
     };
     assert!(!agree().is_checker && seat.tasks().unwrap().is_empty());
     let stake = ledger.handle().state().params().economy.checkers.stake_min;
     seat.submit(CheckCommand::Stake { amount: stake }).unwrap();
-    ledger.block();
+    ledger.command(4, Command::Check(CheckCommand::Stake { amount: stake }));
     let view = agree();
-    assert!(view.is_checker && !seat.tasks().unwrap().is_empty());
+    assert!(view.is_checker && seat.tasks().unwrap().is_empty(), "it came after the round began");
     ledger.blocks_until(view.rounds.first_epoch(view.round() + 1).unwrap());
-    let opinions = Opinions { round: view.round(), levels: vec![(provider, 7)], receipts_root: [1; 32] };
-    let salt = Salt([7; 32]);
+    let view = agree();
+    let tasks = seat.tasks().unwrap().len();
+    assert!(tasks > 0 && seat.tasks_of_all().unwrap().len() == 2 * tasks);
+
+    let [(receipts, opinions), (others, other_opinions)] = [3, 4].map(|n| ledger.measured(n));
+    let (round, salt) = (view.round(), Salt([7; 32]));
+    let first = view.rounds.first_epoch(round + 1).unwrap();
+    ledger.blocks_until(first);
     let commitment = opinions.commitment(ledger.chain(), own, &salt);
     seat.submit(CheckCommand::Commit { commitment }).unwrap();
+    let commitment = other_opinions.commitment(ledger.chain(), other, &salt);
+    ledger.command(4, Command::Check(CheckCommand::Commit { commitment }));
+    assert_eq!(agree().ballot, Some((round, Handed::Committed)));
+    ledger.blocks_until(Epoch(first.0 + view.rounds.commit_epochs));
+    seat.submit(CheckCommand::Reveal { opinions, salt }).unwrap();
+    ledger.command(4, Command::Check(CheckCommand::Reveal { opinions: other_opinions, salt }));
+    assert_eq!(agree().ballot, Some((round, Handed::Revealed)));
+    assert_eq!(agree().audit, None);
+    ledger.blocks_until(Epoch(first.0 + view.rounds.commit_epochs + view.rounds.reveal_epochs));
+    assert_eq!(agree().audit, Some((round, provider)));
+    seat.submit(Ledger::opened(&receipts)).unwrap();
+    ledger.command(4, Command::Check(Ledger::opened(&others)));
+    assert_eq!(agree().audit, None);
+    let said = || seat.exhibits(round).unwrap().iter().map(|exhibit| exhibit.said).collect::<Vec<_>>();
+    assert_eq!(said(), [false]);
+    seat.submit(CheckCommand::Refute { round, checker: other, content: [9; 32] }).unwrap();
     ledger.block();
-    assert_eq!(agree().ballot, Some((opinions.round, Handed::Committed)));
-    while agree().ballot != Some((opinions.round, Handed::Revealed)) {
-        // Before its phase it is refused, for a fee.
-        seat.submit(CheckCommand::Reveal { opinions: opinions.clone(), salt }).unwrap();
-        ledger.block();
-    }
+    agree();
+    assert_eq!(said(), [true]);
 }
 
 #[test]

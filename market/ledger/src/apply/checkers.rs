@@ -27,6 +27,8 @@ impl Step<'_> {
             CheckCommand::Unstake { amount } => self.unstake_checker(*amount),
             CheckCommand::Commit { commitment } => self.commit_opinions(*commitment),
             CheckCommand::Reveal { opinions, salt } => self.reveal_opinions(opinions, salt),
+            CheckCommand::Open { receipts } => self.open_receipts(receipts),
+            CheckCommand::Refute { round, checker, content } => self.refute(*round, *checker, content),
             CheckCommand::ReportContradiction { first, second } => self.report_contradiction(first, second),
         }
     }
@@ -90,7 +92,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn known_checker(&self, checker: Address) -> Result<Checker, Rejection> {
+    pub(super) fn known_checker(&self, checker: Address) -> Result<Checker, Rejection> {
         let unknown = CheckerRejection::UnknownChecker { checker };
         Ok(self.state.checkers.get(&checker).cloned().ok_or(unknown)?)
     }
@@ -121,11 +123,14 @@ impl Step<'_> {
 
     /// The ballots of the round before this one, as far as they concern the sender.
     fn own_ballot(&self) -> Result<(u64, BallotBox), Rejection> {
-        self.known_checker(self.sender)?;
+        let (checker, since) = (self.sender, self.known_checker(self.sender)?.since_round);
         let economy = &self.state.meta.params.economy;
         let Some(round) = self.round().checked_sub(1) else {
             return Err(BallotRejection::WrongPhase { what: "a vote".to_owned(), epoch: self.now() }.into());
         };
+        if since >= round {
+            return Err(BallotRejection::CameLater { checker, round, since }.into());
+        }
         let ballot = self.state.ballots.get(&(round, self.sender)).cloned();
         Ok((round, BallotBox::new(economy.rounds, round, economy.opinions_max()).with(self.sender, ballot)))
     }
@@ -155,14 +160,21 @@ impl Step<'_> {
     /// Burns a part of the stake of a checker that committed and did not reveal.
     pub(super) fn punish_silence(&mut self, checker: Address, round: u64) {
         let part = self.state.meta.params.economy.checkers.unrevealed_burn_bp;
+        if let Some(burnt) = self.burn_stake(checker, part) {
+            self.emit(Event::Score(ScoreEvent::NotRevealed { checker, round, burnt }));
+        }
+    }
+
+    /// Burns a part of a checker's stake, in basis points; `None` if it has left.
+    pub(super) fn burn_stake(&mut self, checker: Address, part: u32) -> Option<Amount> {
         let take = |record: &mut Checker| {
             let burnt = part_of(record.stake, part);
             record.stake = record.stake.checked_sub(burnt).expect("a part");
             burnt
         };
-        let Some(burnt) = self.state.checkers.update(&checker, take) else { return };
+        let burnt = self.state.checkers.update(&checker, take)?;
         self.state.burn(Pot::CheckerStake, burnt);
-        self.emit(Event::Score(ScoreEvent::NotRevealed { checker, round, burnt }));
+        Some(burnt)
     }
 
     /// Takes all the stake of a checker that signed two things about one check, also what is leaving.

@@ -18,14 +18,20 @@ use crate::*;
 const CLIENT: u8 = 1;
 const PROVIDER: u8 = 2;
 const STRANGER: u8 = 3;
-const ROUND: u64 = 12;
+pub(super) const ROUND: u64 = 12;
 
-fn params() -> LedgerParams {
+pub(super) fn params() -> LedgerParams {
     let economy = EconomyParams {
-        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2 },
+        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 2, reveal_epochs: 2, open_epochs: 2 },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 400, bucket_epochs: 20 },
         checks: CheckPlan { targets: 4, samples: 5, range_bytes: 1 << 10 },
-        checkers: CheckerParams { checkers_max: 20, exit_epochs: 30, ..EconomyParams::devnet().checkers },
+        // Receipts have a story of their own.
+        checkers: CheckerParams {
+            checkers_max: 20,
+            exit_epochs: 30,
+            unopened_burn_bp: 0,
+            ..EconomyParams::devnet().checkers
+        },
         group_providers: 1,
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
         ..EconomyParams::devnet()
@@ -203,7 +209,11 @@ fn proven_space_is_rewarded_and_rewards_vest() {
 
 /// A network whose providers each serve one active deal; accounts 2 and so on own them.
 fn serving(providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
-    let mut network = Network::new(params(), accounts);
+    serving_with(params(), providers, accounts)
+}
+
+pub(super) fn serving_with(params: LedgerParams, providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
+    let mut network = Network::new(params, accounts);
     let mut ids = Vec::new();
     for n in 0..providers {
         let owner = PROVIDER + n;
@@ -222,7 +232,12 @@ fn serving(providers: u8, accounts: u8) -> (Network, Vec<ProviderId>) {
 /// Lets a round be scored: every checker commits and reveals its levels. Starts and ends in the quiet phase.
 fn vote(network: &mut Network, votes: &BTreeMap<u8, Vec<(ProviderId, u16)>>) {
     let round = network.state.round_at(network.state.epoch());
-    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions { round, levels: levels.clone(), receipts_root: [7; 32] };
+    let opinions = |levels: &Vec<(ProviderId, u16)>| Opinions {
+        round,
+        levels: levels.clone(),
+        receipts_root: [7; 32],
+        receipts: 0,
+    };
     network.advance_to(Epoch((round + 1) * ROUND - 1));
     let chain = network.state.chain();
     let commit = |(n, levels): (&u8, &Vec<_>)| {
@@ -245,6 +260,12 @@ fn stake(network: &mut Network, n: u8, amount: u64) {
     network.command(n, Command::Check(CheckCommand::Stake { amount: Amount(amount) }));
 }
 
+/// Goes to the quiet phase of the next round, on which those who have stake now may vote.
+fn next_round(network: &mut Network) {
+    let round = network.state.round_at(network.state.epoch()) + 1;
+    network.advance_to(Epoch(round * ROUND + 8));
+}
+
 /// Levels between 0.90 and 0.94 that honest checkers measure.
 fn measured(round: usize, checker: usize) -> u16 {
     Fraction::of(900 + ((round * 7_919 + checker * 104_729) % 41) as u64, 1_000).to_u16()
@@ -258,6 +279,7 @@ fn cartel(percent: u64, rounds: usize, slander: u16, praise: u16) -> Vec<(Fracti
         let part = if n < 15 { percent } else { 100 - percent };
         stake(&mut network, n, part * 1_000_000);
     }
+    next_round(&mut network);
     let mut history = Vec::new();
     for round in 0..rounds {
         let levels = |n: u8| match n < 15 {
@@ -305,6 +327,7 @@ fn opinions_make_reputations_and_earn_both_sides() {
     assert_eq!(network.state.reputation_of(good), NEUTRAL_REPUTATION);
     stake(&mut network, 6, 20_000_000);
     stake(&mut network, 7, 20_000_000);
+    next_round(&mut network);
     let says = vec![(good, u16::MAX), (bad, 0)];
     let round = network.state.round_at(network.state.epoch());
     vote(&mut network, &[(6, says.clone()), (7, says)].into());
@@ -357,7 +380,10 @@ fn tasks_are_drawn_among_active_deals() {
     stake(&mut network, 6, 20_000_000);
     stake(&mut network, PROVIDER, 20_000_000);
     let round = network.state.round_at(network.state.epoch()) + 1;
+    assert!(network.state.check_tasks(Network::address(6)).is_empty(), "nobody saw it when the round began");
     network.advance_to(Epoch(round * ROUND));
+    let late = network.rejection(6, Command::Check(CheckCommand::Commit { commitment: Commitment([0; 32]) }));
+    assert!(matches!(late, Rejection::Ballot(BallotRejection::CameLater { .. })), "{late:?}");
     let tasks = network.state.check_tasks(Network::address(6));
     assert_eq!(tasks.len(), network.state.params().economy.checks.slots() as usize);
     assert!(tasks.iter().all(|task| task.round == round && providers.contains(&task.provider)));
@@ -373,6 +399,8 @@ fn silence_after_a_commitment_and_contradictions_cost_stake() {
     let (mut network, providers) = serving(1, 8);
     stake(&mut network, 6, 20_000_000);
     stake(&mut network, 7, 20_000_000);
+    next_round(&mut network);
+    next_round(&mut network);
     let round = network.state.round_at(network.state.epoch());
     let early = network.rejection(6, Command::Check(CheckCommand::Commit { commitment: Commitment([0; 32]) }));
     assert!(matches!(early, Rejection::Ballot(BallotRejection::WrongPhase { .. })), "{early:?}");

@@ -13,6 +13,7 @@
 
 mod assignment;
 mod attributes;
+mod audits;
 mod channels;
 mod checkers;
 mod deals;
@@ -406,6 +407,8 @@ pub(crate) fn ascending<T: Ord>(what: &str, items: &[T]) -> Result<(), Rejection
 
 #[cfg(test)]
 mod assignment_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod economy_tests;
 #[cfg(test)]

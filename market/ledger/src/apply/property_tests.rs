@@ -43,7 +43,7 @@ fn params() -> LedgerParams {
 fn economy() -> EconomyParams {
     let checkers = CheckerParams { checkers_max: 3, exit_epochs: 10, ..EconomyParams::devnet().checkers };
     EconomyParams {
-        rounds: RoundCalendar { round_epochs: 9, commit_epochs: 2, reveal_epochs: 3 },
+        rounds: RoundCalendar { round_epochs: 9, commit_epochs: 2, reveal_epochs: 3, open_epochs: 2 },
         emission: EmissionParams { settlement_burn_bp: 200, service_match_bp: 200, ..EconomyParams::devnet().emission },
         vesting: VestingRule { free_bp: 2_500, duration_epochs: 30, bucket_epochs: 7 },
         checkers: CheckerParams { stake_min: Amount(1), ..checkers },
@@ -58,14 +58,15 @@ fn economy() -> EconomyParams {
 fn vote(network: &Network, n: u8) -> Option<CheckCommand> {
     let (next, rounds) = (Epoch(network.state.epoch().0 + 1), network.state.params().economy.rounds);
     let levels = network.state.providers().map(|(provider, _)| (provider, u16::from(n) * 10_000)).take(8).collect();
-    let opinions = Opinions { round: rounds.round_at(next).checked_sub(1)?, levels, receipts_root: [0; 32] };
+    let opinions =
+        Opinions { round: rounds.round_at(next).checked_sub(1)?, levels, receipts_root: [0; 32], receipts: 0 };
     match rounds.phase_at(next) {
         Phase::Commit => {
             let commitment = opinions.commitment(network.state.chain(), Network::address(n), &SALT);
             Some(CheckCommand::Commit { commitment })
         }
         Phase::Reveal => Some(CheckCommand::Reveal { opinions, salt: SALT }),
-        Phase::Quiet => None,
+        Phase::Open | Phase::Quiet => None,
     }
 }
 

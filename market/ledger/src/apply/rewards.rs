@@ -46,6 +46,8 @@ impl Step<'_> {
             self.close_reward_round(before);
         } else if into == rounds.commit_epochs + rounds.reveal_epochs {
             self.close_ballots(before);
+        } else if into == rounds.commit_epochs + rounds.reveal_epochs + rounds.open_epochs {
+            self.close_audits(before);
         } else {
             self.score_group();
         }

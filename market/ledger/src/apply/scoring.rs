@@ -2,7 +2,8 @@
 //!
 //! The rules are in [`crate::scores`]; here they are cut to the size of a block:
 //!
-//! 1. When the reveal phase is over the ballots are closed: who did not reveal pays, and scoring begins.
+//! 1. When the reveal phase is over the ballots are closed: who did not reveal pays. Receipts behind the others are
+//!    drawn and opened (`apply::audits`); then scoring begins.
 //! 2. Each block scores the next group of `group_providers` provider numbers, as a round of [`ScoreBook`] of its own:
 //!    opinions are weighed against each other within a group. A group's checkers share the part of their stream that
 //!    its providers are of all; a provider's incentive counts likewise.
@@ -12,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_protocol::{Amount, ProviderId};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use cid::Cid;
 
 use super::Step;
@@ -33,6 +34,7 @@ impl Step<'_> {
         let provider = record.provider;
         if !self.state.serving.contains(&(provider, deal)) {
             self.state.serving.insert((provider, deal), root);
+            self.state.meta.economy.catalogue_changed = self.now();
             let count = self.state.shelves.get(&provider).copied().unwrap_or(0);
             self.state.shelves.insert(provider, count + 1);
         }
@@ -41,6 +43,7 @@ impl Step<'_> {
     /// A deal is over.
     pub(super) fn unshelve(&mut self, deal: DealId, provider: ProviderId) {
         if self.state.serving.remove(&(provider, deal)) {
+            self.state.meta.economy.catalogue_changed = self.now();
             match self.state.shelves.get(&provider).copied().expect("counted when shelved") {
                 1 => {
                     self.state.shelves.remove(&provider);
@@ -69,6 +72,11 @@ impl Step<'_> {
                 record.silent_rounds = if revealed { 0 } else { record.silent_rounds.saturating_add(1) };
             });
         }
+        self.draw_audits(round);
+    }
+
+    /// Step 1, after what was drawn is opened.
+    pub(super) fn begin_scoring(&mut self, round: u64) {
         let judged = self.state.shelves.len() as u64;
         self.state.meta.economy.scoring = Some(Scoring { round, next: ProviderId(0), judged });
     }
@@ -216,9 +224,15 @@ impl State {
 
     /// What a checker shall fetch in the current round: drawn from the beacon of the round's first epoch among the deals
     /// that are active now. Ask in that epoch: deals that come or go later move the places of others. Nothing if the
-    /// address has no stake.
+    /// address has no stake, or came in this round: whoever notes at its beginning what all are told must have seen it.
     pub fn check_tasks(&self, checker: Address) -> Vec<CheckTask> {
         self.check_slots_from(checker, 0).filter_map(|(_, task)| task).collect()
+    }
+
+    /// The epoch of the last block in which a deal came into the catalogue, or left it. Whoever reads tasks is sure of them
+    /// if this is not after the first epoch of their round: an auditor looks at them then.
+    pub fn catalogue_changed(&self) -> Epoch {
+        self.meta.economy.catalogue_changed
     }
 
     /// The same slot by slot, from one on; some stay empty.
@@ -226,7 +240,7 @@ impl State {
         let economy = &self.meta.params.economy;
         let round = economy.rounds.round_at(self.meta.epoch);
         let beacon = economy.rounds.first_epoch(round).and_then(|epoch| self.beacon(epoch));
-        let beacon = beacon.filter(|_| self.checkers.contains(&checker));
+        let beacon = beacon.filter(|_| self.checkers.get(&checker).is_some_and(|record| record.since_round < round));
         let slots = if beacon.is_some() { first..economy.checks.slots() } else { 0..0 };
         slots.map(move |slot| {
             let beacon = beacon.expect("there are no slots without one");

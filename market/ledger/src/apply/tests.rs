@@ -30,7 +30,7 @@ pub(super) fn hasty() -> LedgerParams {
     LedgerParams {
         prove_commit_window: 20,
         ticket_age_max: 50,
-        beacon_window: 100,
+        beacon_window: 400,
         activation_window: 60,
         record_retention: 30,
         fault_periods_max: 3,
@@ -600,8 +600,8 @@ fn blocks_that_cannot_follow_change_nothing() {
 #[test]
 fn beacons_are_kept_for_their_window() {
     let mut network = Network::new(hasty(), 1);
-    network.advance_to(Epoch(150));
-    assert_eq!(network.state.beacons.len(), 100);
+    network.advance_to(Epoch(450));
+    assert_eq!(network.state.beacons.len(), 400);
     assert!(network.state.beacon(Epoch(50)).is_none() && network.state.beacon(Epoch(51)).is_some());
     assert!(network.state.ticket(ProviderId(1_000), Epoch(50)).is_none());
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Address, Commitment, DealId, Salt};
 use crate::payments::RailId;
 use crate::scores::ballot::Opinions;
-use crate::scores::receipts::SignedCheckReceipt;
+use crate::scores::receipts::{OpenedReceipt, SignedCheckReceipt};
 
 /// Whose proofs decide which epochs of a rail pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,22 @@ pub enum CheckCommand {
         opinions: Opinions,
         /// The salt of the commitment.
         salt: Salt,
+    },
+    /// Opens the receipts behind the opinion that was drawn ([`super::Audit`]), in the phase for it. By who is audited.
+    Open {
+        /// All receipts about the drawn provider, ascending.
+        receipts: Vec<OpenedReceipt>,
+    },
+    /// Says that the bytes of an opened receipt hash to something else. By another checker; once. When more than half of
+    /// the others' stake says the same, the receipt is refuted.
+    Refute {
+        /// The round of the receipt.
+        round: u64,
+        /// Whose receipt.
+        checker: Address,
+        /// SHA-256 of the range that the receipt is about; zeros if the task was never assigned.
+        #[serde(with = "serde_bytes")]
+        content: [u8; 32],
     },
     /// Shows that a checker signed two different things about one check: it loses all its stake. By anyone.
     ReportContradiction {

@@ -80,6 +80,11 @@ impl State {
         if self.checkers.len() > seats {
             return Err(dangling(format!("{} checkers sit on {seats} seats", self.checkers.len())));
         }
+        if let Some(((round, checker, _), _)) =
+            self.refutations.iter().find(|((round, checker, _), _)| !self.audits.contains(&(*round, *checker)))
+        {
+            return Err(dangling(format!("{checker} is refuted in round {round} and was not audited")));
+        }
         self.checker_exits.iter().try_for_each(|((checker, until), _)| self.queued(until.0, Due::CheckerExit(*checker)))
     }
 

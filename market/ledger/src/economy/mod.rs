@@ -5,7 +5,8 @@
 //! ```text
 //! round r      checkers fetch what the round's beacon assigned; proofs of space and payments are counted
 //! round r + 1  first epoch: the emission of r is split into streams, validators are paid
-//!              commit | reveal | ballots are closed, then a group of providers is scored in each block
+//!              commit | reveal | ballots are closed, receipts are drawn and opened (`apply::audits`)
+//!              then a group of providers is scored in each block
 //! ```
 //!
 //! No block does more than a bounded part of this: closing a round touches checkers and validators alone, scoring takes
@@ -15,7 +16,8 @@
 //! # Invariants
 //! - *Schedule*: minted + not minted + what the kept rounds may still pay = the schedule up to the last closed round.
 //! - *Bounded*: at most `checkers_max` checkers; `checkers_max x group_providers` opinions in a block.
-//! - *Provable*: stake is burnt for a missing reveal and for two receipts that contradict each other, never for an opinion.
+//! - *Provable*: stake is burnt for a missing reveal, for receipts that are not opened, for two receipts that contradict
+//!   each other, and for a receipt of bytes that more than half of the others' stake refutes; never for an opinion.
 
 mod command;
 mod invariants;
@@ -25,8 +27,8 @@ mod record;
 pub use command::{CheckCommand, RailCommand, RailTarget};
 pub use params::{CheckerParams, EconomyParams};
 pub use record::{
-    Checker, CheckerRejection, ClaimRejection, ProviderRewards, ProviderScore, RailEvent, RewardEvent, RewardRound,
-    RewardStream, ScoreEvent, ServiceClaim, StoredStanding, Stream,
+    Audit, Checker, CheckerRejection, ClaimRejection, ProviderRewards, ProviderScore, RailEvent, RewardEvent,
+    RewardRound, RewardStream, ScoreEvent, ServiceClaim, StoredStanding, Stream,
 };
 pub(crate) use record::{EconomyMeta, Scoring};
 

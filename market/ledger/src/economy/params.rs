@@ -24,6 +24,10 @@ pub struct CheckerParams {
     pub exit_epochs: u64,
     /// Burnt of the stake for a commitment that is not revealed, in basis points.
     pub unrevealed_burn_bp: u32,
+    /// Burnt of the stake for receipts that are drawn and not opened, in basis points; 0: none are drawn.
+    pub unopened_burn_bp: u32,
+    /// Burnt of the stake for an opened receipt whose content most of the stake refutes, in basis points.
+    pub refuted_burn_bp: u32,
     /// Of the stake of a checker whose receipts contradict each other, what its accuser gets, in basis points. The rest
     /// is burnt.
     pub reporter_bp: u32,
@@ -67,7 +71,7 @@ impl EconomyParams {
                 ..EmissionParams::default()
             },
             vesting: VestingRule { free_bp: 2_500, duration_epochs: 10_000, bucket_epochs: 200 },
-            rounds: RoundCalendar { round_epochs: 200, commit_epochs: 40, reveal_epochs: 40 },
+            rounds: RoundCalendar { round_epochs: 200, commit_epochs: 40, reveal_epochs: 40, open_epochs: 40 },
             checks: CheckPlan { targets: 8, samples: 5, range_bytes: 256 << 10 },
             quality: QualityTarget { samples_min: 5, ..QualityTarget::default() },
             checkers: CheckerParams {
@@ -75,6 +79,8 @@ impl EconomyParams {
                 stake_min: Amount(10_000_000),
                 exit_epochs: 400,
                 unrevealed_burn_bp: 100,
+                unopened_burn_bp: 500,
+                refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },
             ..Self::mainnet()
@@ -87,7 +93,7 @@ impl EconomyParams {
         Self {
             emission: EmissionParams::default(),
             vesting: VestingRule::default(),
-            rounds: RoundCalendar { round_epochs: 2_880, commit_epochs: 120, reveal_epochs: 120 },
+            rounds: RoundCalendar { round_epochs: 2_880, commit_epochs: 120, reveal_epochs: 120, open_epochs: 120 },
             checks: CheckPlan { targets: 50, samples: 10, range_bytes: 1 << 20 },
             quality: QualityTarget::default(),
             scores: ScoreParams { cells_max: 1 << 15, ..ScoreParams::default() },
@@ -96,6 +102,8 @@ impl EconomyParams {
                 stake_min: Amount(1_000_000_000),
                 exit_epochs: 3 * 2_880,
                 unrevealed_burn_bp: 100,
+                unopened_burn_bp: 500,
+                refuted_burn_bp: 2_000,
                 reporter_bp: 1_000,
             },
             group_providers: 512,
@@ -140,8 +148,10 @@ impl EconomyParams {
             "times checkers_max must be at most scores.cells_max",
         )?;
         let whole = |part: u32| part <= WHOLE_BP;
-        let (burn, reporter) = (self.checkers.unrevealed_burn_bp, self.checkers.reporter_bp);
-        check(whole(burn) && whole(reporter), "checkers", burn.into(), "parts are at most 10,000 basis points")?;
+        let CheckerParams { unrevealed_burn_bp: burn, unopened_burn_bp, refuted_burn_bp, reporter_bp, .. } =
+            self.checkers;
+        let parts = [burn, unopened_burn_bp, refuted_burn_bp, reporter_bp];
+        check(parts.into_iter().all(whole), "checkers", burn.into(), "parts are at most 10,000 basis points")?;
         check(
             self.checkers.stake_min > Amount::ZERO && (1..=EPOCHS_MAX).contains(&self.checkers.exit_epochs),
             "checkers.exit_epochs",
@@ -171,7 +181,8 @@ mod tests {
         assert_eq!(broken(|p| p.emission.halving_epochs = 0), "halving_epochs");
         assert_eq!(broken(|p| p.vesting.bucket_epochs = 0), "vesting");
         assert_eq!(broken(|p| p.rounds.round_epochs = 80), "rounds");
-        assert_eq!(broken(|p| p.rounds.reveal_epochs = 160), "rounds");
+        assert_eq!(broken(|p| p.rounds.reveal_epochs = 120), "rounds");
+        assert_eq!(broken(|p| p.rounds.open_epochs = 1), "rounds");
         assert_eq!(broken(|p| p.checks.targets = 0), "checks.targets");
         assert_eq!(broken(|p| p.checks.samples = 4), "checks.samples");
         assert_eq!(broken(|p| p.checks.range_bytes = 0), "checks.range_bytes");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::close::Closure;
 use crate::ids::Address;
 use crate::payments::{RailId, Settlement};
+use crate::scores::receipts::CheckReceipt;
 use crate::scores::{CheckerStanding, Fraction};
 
 /// Singletons of the economy.
@@ -21,6 +22,8 @@ pub(crate) struct EconomyMeta {
     pub space_weight: u64,
     /// The round that is being scored.
     pub scoring: Option<Scoring>,
+    /// When a deal last came into what is to be served, or left it.
+    pub catalogue_changed: Epoch,
 }
 
 /// Scoring in progress: one group a block.
@@ -40,10 +43,27 @@ pub(crate) struct Scoring {
 pub struct Checker {
     /// Locked in [`crate::Pot::CheckerStake`]; its weight.
     pub stake: Amount,
-    /// The round it came in; receipts of earlier ones are not held against it.
+    /// The round it came in; it is told to fetch things from the next one on. Receipts of earlier ones are not held against
+    /// it.
     pub since_round: u64,
     /// Rounds in a row that it did not reveal.
     pub silent_rounds: u32,
+}
+
+/// What a checker must account for in a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The provider whose receipts were drawn.
+    pub provider: ProviderId,
+    /// Decides which of them is shown, once they are open.
+    pub draw: u64,
+    /// Once opened, one of them that says it was served: what others may refute.
+    pub exhibit: Option<CheckReceipt>,
+    /// Whether the receipts are opened.
+    pub opened: bool,
+    /// Whether most of the stake refuted the exhibit.
+    pub refuted: bool,
 }
 
 /// What is known of a provider's service.
@@ -241,6 +261,14 @@ pub enum ScoreEvent {
     Revealed { checker: Address, round: u64, opinions: u32 },
     /// A checker did not show what it had committed to.
     NotRevealed { checker: Address, round: u64, burnt: Amount },
+    /// A checker must open its receipts about a provider.
+    Audited { checker: Address, round: u64, provider: ProviderId },
+    /// It did; they say what it said.
+    Opened { checker: Address, round: u64 },
+    /// It did not: its opinions of the round do not count.
+    NotOpened { checker: Address, round: u64, burnt: Amount },
+    /// More than half of the others' stake says that an opened receipt is false.
+    Refuted { checker: Address, round: u64, burnt: Amount },
     /// A checker contradicted itself and lost its stake.
     Contradicted { checker: Address, burnt: Amount, reporter: Address, rewarded: Amount },
     /// Providers from `first` to before `until` were scored by `checkers` checkers.
@@ -266,6 +294,12 @@ pub enum CheckerRejection {
     /// More parts of a stake leaving than are counted.
     #[error("{checker} has {limit} parts of its stake leaving already")]
     TooManyExits { checker: Address, limit: u64 },
+    /// Nothing to open, or something else than what was drawn.
+    #[error("the receipts do not account for what {checker} said: {problem}")]
+    BadOpening { checker: Address, problem: String },
+    /// Nothing to refute, or not by the sender.
+    #[error("nothing of {checker} in round {round} can be refuted: {problem}")]
+    BadRefutation { checker: Address, round: u64, problem: String },
     /// Receipts that prove nothing against a checker of now.
     #[error("the receipts do not prove that a checker contradicted itself: {problem}")]
     NoContradiction { problem: String },

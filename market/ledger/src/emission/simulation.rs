@@ -4,7 +4,8 @@
 //!
 //! 1. Clients spend the day's demand, divided by reputation times capacity among those who take deals. Self-dealers pay
 //!    themselves on top. A part of every payment is burnt.
-//! 2. Checkers measure, copy, collude or stay silent; the scores move ([`ScoreBook::evaluate`], one round a day).
+//! 2. Checkers measure, copy, make receipts up, collude or stay silent. Receipts are drawn, opened and looked at: who has
+//!    none, or false ones, loses stake ([`CheckerParams`]). The scores move ([`ScoreBook::evaluate`], one round a day).
 //! 3. The day's emission is distributed ([`EmissionParams::distribute`]).
 //! 4. Costs are counted: storage by capacity, egress by served volume, measuring by checker.
 //!
@@ -18,6 +19,7 @@ use std::fmt;
 use cairn_protocol::{Amount, Epoch, ProviderId};
 
 use super::{Claims, EmissionParams, part_of};
+use crate::economy::{CheckerParams, EconomyParams};
 use crate::ids::Address;
 use crate::params::ParamsRejection;
 use crate::scores::rewards::divided;
@@ -38,8 +40,10 @@ pub enum Strategy {
     CartelFriend,
     /// Checker: measures.
     HonestChecker,
-    /// Checker: reveals what the last round found, measures nothing.
+    /// Checker: reveals what the last round found, measures nothing, has no receipts.
     Copier,
+    /// Checker: the same, and makes up receipts that fit.
+    ReceiptForger,
     /// Checker: praises the cartel's friends, calls everybody else bad.
     CartelChecker,
     /// Checker: bonds stake and never reveals.
@@ -48,7 +52,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// All of them, in the order of the output.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HonestProvider,
         Self::EmptySpace,
         Self::SlowServer,
@@ -56,6 +60,7 @@ impl Strategy {
         Self::CartelFriend,
         Self::HonestChecker,
         Self::Copier,
+        Self::ReceiptForger,
         Self::CartelChecker,
         Self::SilentChecker,
     ];
@@ -70,6 +75,7 @@ impl Strategy {
             Self::CartelFriend => "cartel-friend",
             Self::HonestChecker => "honest-checker",
             Self::Copier => "copier",
+            Self::ReceiptForger => "receipt-forger",
             Self::CartelChecker => "cartel-checker",
             Self::SilentChecker => "silent-checker",
         }
@@ -112,6 +118,8 @@ pub struct EconomyOptions {
     pub emission: EmissionParams,
     /// Rules of the scores.
     pub scores: ScoreParams,
+    /// What checkers lose, and the least stake that has a voice.
+    pub checkers: CheckerParams,
     /// Money at the start.
     pub supply: Amount,
     /// What clients pay on the first day.
@@ -141,6 +149,7 @@ impl EconomyOptions {
             epochs_per_day: 2_880,
             emission: EmissionParams::default(),
             scores: ScoreParams::default(),
+            checkers: EconomyParams::mainnet().checkers,
             supply: Amount(500_000_000_000_000),
             demand: Amount(20_000_000_000),
             demand_growth_bp: 5,
@@ -152,7 +161,8 @@ impl EconomyOptions {
                 (Strategy::SelfDealer, (2, 100)),
                 (Strategy::CartelFriend, (1, 100)),
                 (Strategy::HonestChecker, (10, 51_000)),
-                (Strategy::Copier, (3, 50_000)),
+                (Strategy::Copier, (2, 50_000)),
+                (Strategy::ReceiptForger, (1, 50_000)),
                 (Strategy::CartelChecker, (6, 50_000)),
                 (Strategy::SilentChecker, (1, 40_000)),
             ]
@@ -183,7 +193,7 @@ pub struct EconomyRow {
     pub checking: u128,
     /// From clients, after the burn.
     pub paid: u128,
-    /// Burnt of what it paid itself.
+    /// Burnt of what it paid itself, or had staked.
     pub burnt: u128,
     /// Storage, egress, measuring.
     pub cost: u128,
@@ -333,6 +343,8 @@ struct Economy<'a> {
     options: &'a EconomyOptions,
     providers: BTreeMap<ProviderId, (Strategy, u64)>,
     checkers: BTreeMap<Address, (Strategy, u64)>,
+    /// What is left of the stakes.
+    stakes: BTreeMap<Address, Amount>,
     book: ScoreBook,
     /// What the last round found, for copiers.
     found: BTreeMap<ProviderId, Fraction>,
@@ -359,10 +371,13 @@ impl<'a> Economy<'a> {
                 }
             }
         }
+        let stake = |(name, (_, units)): (&Address, &(Strategy, u64))| (*name, Amount(units * Amount::MICRO_PER_UNIT));
+        let stakes = checkers.iter().map(stake).collect();
         Self {
             options,
             providers,
             checkers,
+            stakes,
             book: ScoreBook::default(),
             found: BTreeMap::new(),
             demand: options.demand,
@@ -399,6 +414,7 @@ impl<'a> Economy<'a> {
             validator_stakes: [(Address([0xff; 32]), Amount(1))].into(),
         };
         self.emit(day, &claims, rows);
+        self.audit(rows);
         self.count_costs(day, rows);
         Ok(())
     }
@@ -443,7 +459,7 @@ impl<'a> Economy<'a> {
         let providers: Vec<_> = self.providers.iter().map(|(name, (strategy, _))| (*name, *strategy)).collect();
         let checkers: Vec<_> = self.checkers.iter().map(|(name, member)| (*name, *member)).collect();
         let mut voters = BTreeMap::new();
-        for (name, (strategy, units)) in checkers {
+        for (name, (strategy, _)) in checkers {
             let mut opinions = BTreeMap::new();
             for &(provider, judged) in &providers {
                 let friend = matches!(judged, Strategy::CartelFriend);
@@ -455,7 +471,9 @@ impl<'a> Economy<'a> {
                             0
                         }
                     }
-                    Strategy::Copier => self.found.get(&provider).copied().unwrap_or_default().to_u16(),
+                    Strategy::Copier | Strategy::ReceiptForger => {
+                        self.found.get(&provider).copied().unwrap_or_default().to_u16()
+                    }
                     _ => {
                         let noise = if judged.quality() > 0 { self.noise(41) } else { 0 };
                         Fraction::of((judged.quality() + noise).saturating_sub(20), 1_000).to_u16()
@@ -463,11 +481,40 @@ impl<'a> Economy<'a> {
                 };
                 opinions.insert(provider, level);
             }
-            let opinions = (strategy != Strategy::SilentChecker).then_some(opinions);
-            let stake = Amount(units * Amount::MICRO_PER_UNIT);
+            let stake = self.stakes[&name];
+            // A ballot without receipts behind it does not count.
+            let heard = match strategy {
+                Strategy::SilentChecker => false,
+                Strategy::Copier => self.options.checkers.unopened_burn_bp == 0,
+                _ => stake >= self.options.checkers.stake_min,
+            };
+            let opinions = heard.then_some(opinions);
             voters.insert(name, RoundVoter { stake, opinions, owns: BTreeSet::new() });
         }
         Round { voters, providers: self.providers.keys().copied().collect() }
+    }
+
+    /// The end of step 2. Everybody's receipts are drawn; a made-up one is refuted if those who look have more than half of
+    /// the stake.
+    fn audit(&mut self, rows: &mut Rows) {
+        let all: u128 = self.stakes.values().copied().sum();
+        let looking = self.checkers.iter().filter(|(_, (strategy, _))| *strategy == Strategy::HonestChecker);
+        let looking: u128 = looking.map(|(name, _)| self.stakes[name]).sum();
+        for (name, (strategy, _)) in &self.checkers {
+            let stake = self.stakes.get_mut(name).expect("everybody has an entry");
+            let part = match strategy {
+                Strategy::Copier => self.options.checkers.unopened_burn_bp,
+                Strategy::ReceiptForger if 2 * looking > all => self.options.checkers.refuted_burn_bp,
+                _ => 0,
+            };
+            // Who has less than the least stake is no checker any more, and keeps the rest.
+            if *stake >= self.options.checkers.stake_min {
+                let burnt = part_of(*stake, part);
+                stake.0 -= burnt.0;
+                self.burnt += u128::from(burnt.0);
+                rows.get_mut(strategy).expect("has a row").burnt += u128::from(burnt.0);
+            }
+        }
     }
 
     /// Step 3.
@@ -523,7 +570,7 @@ mod tests {
         let end = Epoch(u64::from(options.days) * options.epochs_per_day);
         assert_eq!(summary.minted + summary.not_minted, options.emission.scheduled_before(end));
         assert_eq!(summary.supply, u128::from(options.supply.0) + summary.minted - summary.burnt);
-        assert_eq!(rows.len(), 122 * 9);
+        assert_eq!(rows.len(), 122 * 10);
         let columns = EconomyRow::CSV_HEADER.split(',').count();
         assert!(rows.iter().all(|row| row.split(',').count() == columns));
         let mut again = Vec::new();
@@ -547,7 +594,28 @@ mod tests {
         };
         let honest = per_stake(Strategy::HonestChecker);
         assert!(honest > per_stake(Strategy::CartelChecker));
+        assert!(honest > per_stake(Strategy::Copier), "who shows no receipts");
+        assert!(honest > per_stake(Strategy::ReceiptForger), "who makes them up");
         assert!(honest > per_stake(Strategy::SilentChecker));
+    }
+
+    /// Without a look at receipts, copying what others found costs nothing and earns what measuring earns.
+    #[test]
+    fn copying_pays_only_if_nobody_asks_for_receipts() {
+        let profit = |audits: bool, strategy| {
+            let mut options = EconomyOptions { days: 730, ..EconomyOptions::ten_years(4) };
+            if !audits {
+                (options.checkers.unopened_burn_bp, options.checkers.refuted_burn_bp) = (0, 0);
+            }
+            let (_, units) = options.members[&strategy];
+            each(&simulate(&options, |_| ()).unwrap(), strategy) / i128::from(units)
+        };
+        let honest = [false, true].map(|audits| profit(audits, Strategy::HonestChecker));
+        for gaming in [Strategy::Copier, Strategy::ReceiptForger] {
+            let [without, with] = [false, true].map(|audits| profit(audits, gaming));
+            println!("{}: {without} without audits, {with} with; honest {honest:?}", gaming.name());
+            assert!(without > honest[0] && with < 0, "{}: {without}, {with}, {honest:?}", gaming.name());
+        }
     }
 
     /// Paying oneself loses while the match is at most the burn, and gains when it is not: for the docs.

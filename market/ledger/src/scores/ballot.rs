@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! round r:    measure .......................
-//! round r+1:  commit to r | reveal r | (r is evaluated; quiet until the next round)
+//! round r+1:  commit to r | reveal r | open receipts of r | (r is evaluated; quiet until the next round)
 //! ```
 //!
 //! A ballot is `Committed` until it is revealed; at the end of the reveal phase [`BallotBox::close`] gives the opinions
@@ -33,6 +33,8 @@ pub struct RoundCalendar {
     pub commit_epochs: u64,
     /// Epochs after those in which it is revealed.
     pub reveal_epochs: u64,
+    /// Epochs after those in which drawn receipts are opened. The first of them draws, so there must be another.
+    pub open_epochs: u64,
 }
 
 /// What may be handed in at an epoch, always for the round before the one that the epoch is in.
@@ -42,15 +44,18 @@ pub enum Phase {
     Commit,
     /// Reveals.
     Reveal,
+    /// Openings of receipts.
+    Open,
     /// Nothing.
     Quiet,
 }
 
 impl RoundCalendar {
-    /// Whether the phases fit into a round and none is empty.
+    /// Whether the phases fit into a round and each leaves time to act.
     pub const fn is_valid(&self) -> bool {
-        let phases = self.commit_epochs.saturating_add(self.reveal_epochs);
-        self.commit_epochs > 0 && self.reveal_epochs > 0 && phases < self.round_epochs
+        let phases = self.commit_epochs.saturating_add(self.reveal_epochs).saturating_add(self.open_epochs);
+        let none_empty = self.commit_epochs > 0 && self.reveal_epochs > 0 && self.open_epochs > 1;
+        none_empty && phases < self.round_epochs
     }
 
     /// The round that an epoch is in.
@@ -73,6 +78,8 @@ impl RoundCalendar {
             Phase::Commit
         } else if into < self.commit_epochs + self.reveal_epochs {
             Phase::Reveal
+        } else if into < self.commit_epochs + self.reveal_epochs + self.open_epochs {
+            Phase::Open
         } else {
             Phase::Quiet
         }
@@ -89,6 +96,8 @@ pub struct Opinions {
     pub levels: Vec<(ProviderId, u16)>,
     /// [`super::receipts::receipts_root`] of the receipts they come from, so that each can be asked for.
     pub receipts_root: [u8; 32],
+    /// How many receipts are under the root.
+    pub receipts: u32,
 }
 
 impl Opinions {
@@ -109,6 +118,9 @@ pub enum BallotRejection {
     /// For another round.
     #[error("opinions are of round {got}, expected {expected}")]
     WrongRound { expected: u64, got: u64 },
+    /// From a checker that was assigned nothing in the round: it was not there when the round began.
+    #[error("{checker} came in round {since} and votes from the next one on; this is a vote on round {round}")]
+    CameLater { checker: Address, round: u64, since: u64 },
     /// A second commitment.
     #[error("{checker} has committed to round {round} already")]
     AlreadyCommitted { checker: Address, round: u64 },
@@ -247,16 +259,24 @@ mod tests {
     use super::*;
 
     const CHAIN: ChainId = ChainId([1; 32]);
-    const CALENDAR: RoundCalendar = RoundCalendar { round_epochs: 10, commit_epochs: 2, reveal_epochs: 3 };
+    const CALENDAR: RoundCalendar =
+        RoundCalendar { round_epochs: 10, commit_epochs: 2, reveal_epochs: 3, open_epochs: 2 };
 
     fn opinions() -> Opinions {
-        Opinions { round: 4, levels: vec![(ProviderId(1), 7), (ProviderId(2), 65_535)], receipts_root: [5; 32] }
+        Opinions {
+            round: 4,
+            levels: vec![(ProviderId(1), 7), (ProviderId(2), 65_535)],
+            receipts_root: [5; 32],
+            receipts: 3,
+        }
     }
 
     #[test]
     fn a_round_is_committed_to_then_revealed() {
         assert!(CALENDAR.is_valid());
-        assert!(!RoundCalendar { commit_epochs: 7, ..CALENDAR }.is_valid());
+        assert!(!RoundCalendar { commit_epochs: 5, ..CALENDAR }.is_valid());
+        assert_eq!(CALENDAR.phase_at(Epoch(56)), Phase::Open);
+        assert_eq!(CALENDAR.phase_at(Epoch(57)), Phase::Quiet);
         let (honest, silent, salt) = (Address([2; 32]), Address([3; 32]), Salt([9; 32]));
         let mut ballots = BallotBox::new(CALENDAR, 4, 8);
         let commitment = opinions().commitment(CHAIN, honest, &salt);

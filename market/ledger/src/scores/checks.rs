@@ -104,6 +104,21 @@ pub fn task(
     Some(CheckTask { round, checker, slot, provider, root, point: draw(slot, 2), length: plan.range_bytes })
 }
 
+/// The point that a slot's draw gives, whatever the catalogue was: what can be held against a receipt later.
+pub fn point_of(beacon: &Beacon, round: u64, checker: Address, slot: u32) -> u64 {
+    draw(beacon, round, checker, slot, 2)
+}
+
+/// Which of `choices` a checker must account for, drawn when its opinions are on the ledger.
+pub(crate) fn audited(beacon: &Beacon, round: u64, checker: Address, choices: u64) -> u64 {
+    scaled(draw(beacon, round, checker, 0, 3), choices)
+}
+
+/// Decides which of its receipts others look at.
+pub(crate) fn exhibit_draw(beacon: &Beacon, round: u64, checker: Address) -> u64 {
+    draw(beacon, round, checker, 1, 3)
+}
+
 /// All tasks of a checker.
 pub fn tasks(
     catalogue: &impl Catalogue,

@@ -6,7 +6,8 @@
 //! checker for one slot that say different things are a [`contradiction`]: the only thing about scores that is slashed,
 //! because it is the only one that can be proven.
 //!
-//! Receipts are kept by the checker; the ledger gets their Merkle root with the opinions.
+//! Receipts are kept by the checker; the ledger gets their Merkle root with the opinions, and draws some to be opened
+//! ([`OpenedReceipt`]).
 
 use ed25519_consensus::{Signature, SigningKey, VerificationKey};
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
@@ -20,6 +21,9 @@ use crate::ids::{Address, ChainId};
 use crate::transaction::{SignatureBytes, address_of};
 
 const TAG_SIGN: &[u8] = b"cairn/check-receipt/v1\0";
+
+/// Most receipts that an opinion rests on, the first by slot, so that those behind any opinion fit in a transaction.
+pub const OPENED_MAX: usize = 64;
 
 /// Why a check failed. What is the checker's own fault is not a failure: it makes no receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +105,14 @@ impl CheckReceipt {
         SignedCheckReceipt { receipt: self, signature }
     }
 
+    /// SHA-256 of the bytes that came; `None` for a failure.
+    pub fn content(&self) -> Option<[u8; 32]> {
+        match &self.result {
+            CheckResult::Served { content, .. } => Some(*content),
+            CheckResult::Failed(_) => None,
+        }
+    }
+
     /// What quality counts: `None` for a failure.
     pub fn served(&self) -> Option<Served> {
         match &self.result {
@@ -139,6 +151,60 @@ pub fn receipts_root(receipts: &[SignedCheckReceipt]) -> [u8; 32] {
     MerkleTree::<MerkleSha256>::from_leaves(&leaves).root().unwrap_or([0; 32])
 }
 
+/// Leaf of a receipt in the tree of [`receipts_root`].
+fn leaf_of(receipt: &SignedCheckReceipt) -> [u8; 32] {
+    Sha256::digest(codec::encode(receipt)).into()
+}
+
+fn parent_of(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(left).chain_update(right).finalize().into()
+}
+
+/// One receipt of a root, with what shows that it is under it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenedReceipt {
+    /// Its place among the receipts of the root.
+    pub index: u32,
+    /// The receipt.
+    pub signed: SignedCheckReceipt,
+    /// The other child of each parent on the way to the root, from below.
+    pub path: Vec<serde_bytes::ByteArray<32>>,
+}
+
+impl OpenedReceipt {
+    /// Opens the receipt at `index`, which must be below their number.
+    pub fn open(receipts: &[SignedCheckReceipt], index: usize) -> Option<Self> {
+        let signed = receipts.get(index)?.clone();
+        let (mut level, mut at, mut path) = (receipts.iter().map(leaf_of).collect::<Vec<_>>(), index, Vec::new());
+        while level.len() > 1 {
+            path.extend(level.get(at ^ 1).map(|sibling| serde_bytes::ByteArray::new(*sibling)));
+            // The last of an odd level goes up as it is.
+            level =
+                level.chunks(2).map(|pair| pair.get(1).map_or(pair[0], |right| parent_of(&pair[0], right))).collect();
+            at /= 2;
+        }
+        Some(Self { index: index as u32, signed, path })
+    }
+
+    /// Whether it is under a root of `count` receipts.
+    pub fn is_under(&self, root: &[u8; 32], count: u32) -> bool {
+        if self.index >= count {
+            return false;
+        }
+        let (mut node, mut at, mut width) = (leaf_of(&self.signed), self.index, count);
+        let mut path = self.path.iter();
+        while width > 1 {
+            if at ^ 1 < width {
+                let Some(sibling) = path.next() else { return false };
+                node = if at % 2 == 0 { parent_of(&node, sibling) } else { parent_of(sibling, &node) };
+            }
+            (at, width) = (at / 2, width.div_ceil(2));
+        }
+        path.next().is_none() && node == *root
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cairn_protocol::ProviderId;
@@ -173,6 +239,55 @@ mod tests {
         assert!(!contradiction(CHAIN, &failed, &forged), "what is not signed proves nothing");
         let bytes = codec::encode(&failed);
         assert_eq!(codec::decode_strict::<SignedCheckReceipt>(&bytes, 1_000), Ok(failed));
+    }
+
+    #[test]
+    fn every_receipt_of_a_root_can_be_opened_and_no_other() {
+        let key = SigningKey::from([4; 32]);
+        for count in 1..=17usize {
+            let receipts: Vec<_> = (0..count as u16)
+                .map(|n| receipt(&key, CheckResult::Failed(CheckFailure::Refused(n))).sign(CHAIN, &key))
+                .collect();
+            let root = receipts_root(&receipts);
+            for index in 0..count {
+                let opened = OpenedReceipt::open(&receipts, index).unwrap();
+                assert!(opened.is_under(&root, count as u32), "{index} of {count}");
+                assert!(!opened.is_under(&[9; 32], count as u32));
+                let elsewhere = OpenedReceipt { index: (index as u32 + 1) % 32, ..opened.clone() };
+                assert!(!elsewhere.is_under(&root, count as u32), "{index} of {count} elsewhere");
+                let mut longer = opened.clone();
+                longer.path.push(serde_bytes::ByteArray::new([0; 32]));
+                assert!(!longer.is_under(&root, count as u32));
+                let mut other = opened;
+                other.signed.receipt.task.slot += 1;
+                assert!(!other.is_under(&root, count as u32));
+            }
+            assert_eq!(OpenedReceipt::open(&receipts, count), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_opening_fits_in_a_transaction() {
+        for params in [crate::LedgerParams::devnet(), crate::LedgerParams::mainnet()] {
+            let (key, slots) = (SigningKey::from([4; 32]), params.economy.checks.slots());
+            let served = Served { ttfb_ms: u32::MAX, total_ms: u32::MAX, bytes: u64::MAX };
+            let mut widest = receipt(&key, CheckResult::Served { served, content: [0xff; 32] });
+            let root = Cid::new_v1(0x70, multihash::Multihash::wrap(0x12, &[0xff; 32]).unwrap());
+            let provider = ProviderId(u64::MAX);
+            widest.task = CheckTask {
+                round: u64::MAX,
+                slot: slots,
+                provider,
+                root,
+                point: u64::MAX,
+                length: u64::MAX,
+                ..widest.task
+            };
+            let receipts = vec![widest.sign(CHAIN, &key); slots as usize];
+            let opened: Vec<_> = (0..OPENED_MAX).filter_map(|at| OpenedReceipt::open(&receipts, at)).collect();
+            let bytes = codec::encode(&opened).len() as u64;
+            assert!(bytes + 1_000 < params.transaction_bytes_max, "{bytes} bytes for {} receipts", opened.len());
+        }
     }
 
     #[test]

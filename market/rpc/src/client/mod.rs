@@ -26,10 +26,10 @@ pub use self::sse::{Frame, SseParser, SseRejection};
 pub use self::stream::{EventStream, StreamedEvent};
 use crate::problem::{PROBLEM_TYPE, Problem, ProblemCode};
 use crate::wire::{
-    Account, Attestation, Bid, Block, BlockHeader, BlockSummary, Channel, CheckTask, Checker, Deal, InvariantReport,
-    Job, JobBid, LightBlock, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider, ProviderRewards, Quote,
-    QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector, SubmitRequest, Submitted,
-    Supply, Ticket, TransactionProof, TransactionState, TransactionStatus, Validator, Worker,
+    Account, Attestation, Audit, Bid, Block, BlockHeader, BlockSummary, Channel, CheckTask, Checker, Deal,
+    InvariantReport, Job, JobBid, LightBlock, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider,
+    ProviderRewards, Quote, QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector,
+    SubmitRequest, Submitted, Supply, Ticket, TransactionProof, TransactionState, TransactionStatus, Validator, Worker,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -368,6 +368,11 @@ impl RpcClient {
     /// A checker; `None` if it has no stake, and none that leaves.
     pub fn checker(&self, address: &Address) -> Result<Option<Checker>, ClientError> {
         found(self.get(&format!("/v1/checkers/{address}")))
+    }
+
+    /// Receipts that were drawn behind the opinions about a round, by checker.
+    pub fn audits(&self, round: u64) -> Pages<'_, Audit> {
+        self.pages(format!("/v1/rounds/{round}/audits"))
     }
 
     /// What a checker shall fetch in the round of now.

@@ -10,8 +10,8 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Hex32;
 use super::market::cid_text;
+use super::{Audit, Hex32};
 
 /// Where a rail stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -257,6 +257,8 @@ pub enum RoundPhase {
     Commit,
     /// Reveals.
     Reveal,
+    /// Openings of receipts.
+    Open,
     /// Nothing.
     Quiet,
 }
@@ -274,6 +276,10 @@ pub struct Round {
     pub ends_at: Epoch,
     /// What the next block takes.
     pub phase: RoundPhase,
+    /// Height of the last block that changed what is to be checked. Tasks of a round are as they were drawn if this is not
+    /// after the round's first epoch.
+    #[schema(value_type = u64)]
+    pub catalogue_changed: Epoch,
     /// The round whose providers are being scored, one group a block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scoring: Option<u64>,
@@ -293,10 +299,12 @@ impl Round {
         let phase = match rounds.phase_at(Epoch(height.0.saturating_add(1))) {
             Phase::Commit => RoundPhase::Commit,
             Phase::Reveal => RoundPhase::Reveal,
+            Phase::Open => RoundPhase::Open,
             Phase::Quiet => RoundPhase::Quiet,
         };
         let ends_at = rounds.first_epoch(round.saturating_add(1)).unwrap_or(Epoch(u64::MAX));
-        Self { height, round, ends_at, phase, scoring: state.scoring_round(), minted, not_minted }
+        let catalogue_changed = state.catalogue_changed();
+        Self { height, round, ends_at, phase, catalogue_changed, scoring: state.scoring_round(), minted, not_minted }
     }
 }
 
@@ -439,6 +447,9 @@ pub struct Checker {
     /// Its ballot about the round before this one; absent in the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ballot: Option<CheckerBallot>,
+    /// What it must account for of that round; absent if nothing was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
 }
 
 impl Checker {
@@ -451,6 +462,7 @@ impl Checker {
             return None;
         }
         let before = state.round_at(state.epoch()).checked_sub(1);
+        let audit = |round| Some(Audit::of(state, round, address, state.audit(round, address)?));
         Some(Self {
             height: state.epoch(),
             address,
@@ -459,6 +471,7 @@ impl Checker {
             silent_rounds: record.map_or(0, |record| record.silent_rounds),
             leaving,
             ballot: before.map(|round| CheckerBallot::of(round, state.ballot(round, address))),
+            audit: before.and_then(audit),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! - Reputations and qualities are in units of 2^-32: 4,294,967,296 is one.
 //! - 32 bytes are 64 hex digits. Transactions and dataset roots are CIDs. Sizes are bytes.
 
+mod audits;
 mod blocks;
 mod economy;
 mod jobs;
@@ -20,6 +21,7 @@ mod sectors;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use audits::{Audit, AuditState, Exhibit, Refutation};
 pub use blocks::{
     Block, BlockHeader, BlockSummary, Commit, CommitSignature, Decider, Digest, LedgerEvent, LightBlock, Network,
     NetworkGrade, Outcome, Receipt, Refusal, SubmitRequest, Submitted, Transaction, TransactionProof, TransactionState,

@@ -1,13 +1,14 @@
 //! Rails, rewards, scores and checkers are told as the ledger has them.
 
 use cairn_ledger::scores::Fraction;
-use cairn_ledger::scores::ballot::{Opinions, Phase};
+use cairn_ledger::scores::ballot::Phase;
+use cairn_ledger::scores::receipts::SignedCheckReceipt;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{Attributes, CheckCommand, Command, Event, MarketCommand, RailCommand, RailEvent, RailTarget, Salt};
 use cairn_protocol::{Amount, Epoch, ProviderId};
-use cairn_rpc::ServerOptions;
 use cairn_rpc::client::{ClientError, RailFilter};
-use cairn_rpc::wire::{BallotState, RailState, RoundPhase};
+use cairn_rpc::wire::{AuditState, BallotState, Digest, RailState, Refutation, RoundPhase};
+use cairn_rpc::{RpcClient, ServerOptions};
 
 use crate::support::{Ledger, Served};
 
@@ -68,13 +69,11 @@ fn rails_are_told_with_what_is_settled_and_funded() {
     assert_eq!(client.rail(second).unwrap(), None, "what is over is forgotten");
 }
 
-/// Lets account 3 say of the last round that `provider` serves at `level`.
-fn vote(ledger: &Ledger, provider: ProviderId, level: u16, between: impl FnOnce()) {
+/// Lets account 3 say of the last round what it measured, and gives its receipts.
+fn vote(ledger: &Ledger, between: impl FnOnce()) -> Vec<SignedCheckReceipt> {
     let rounds = ledger.handle().state().params().economy.rounds;
-    let state = ledger.handle().state();
-    let round = state.round_at(state.epoch());
-    ledger.blocks_until(rounds.first_epoch(round + 1).unwrap());
-    let opinions = Opinions { round, levels: vec![(provider, level)], receipts_root: [1; 32] };
+    let (receipts, opinions) = ledger.measured(3);
+    ledger.blocks_until(rounds.first_epoch(opinions.round + 1).unwrap());
     let (salt, address) = (Salt([7; 32]), Story::address(3));
     let commitment = opinions.commitment(ledger.chain(), address, &salt);
     ledger.command(3, Command::Check(CheckCommand::Commit { commitment }));
@@ -83,6 +82,39 @@ fn vote(ledger: &Ledger, provider: ProviderId, level: u16, between: impl FnOnce(
         ledger.block();
     }
     ledger.command(3, Command::Check(CheckCommand::Reveal { opinions, salt }));
+    receipts
+}
+
+/// Goes to the audit of what account 3 said, lets it open `receipts`, and account 4 say something else.
+fn audit(ledger: &Ledger, client: &RpcClient, receipts: &[SignedCheckReceipt]) {
+    let (address, round) = (Story::address(3), receipts[0].receipt.task.round);
+    assert!(collect(client.audits(round)).is_empty() && client.checker(&address).unwrap().unwrap().audit.is_none());
+    while ledger.handle().state().audit(round, address).is_none() {
+        ledger.block();
+    }
+    assert_eq!(client.round().unwrap().phase, RoundPhase::Open);
+    let told = client.checker(&address).unwrap().unwrap().audit.unwrap();
+    let provider = receipts[0].receipt.task.provider;
+    assert_eq!((told.round, told.checker, told.provider), (round, address, provider));
+    assert_eq!((told.state, told.to_receipt(), told.refutations.len()), (AuditState::Waiting, None, 0));
+    assert_eq!(collect(client.audits(round)), [told]);
+    ledger.command(3, Command::Check(Ledger::opened(receipts)));
+    let told = collect(client.audits(round)).remove(0);
+    let exhibit = told.to_receipt().expect("all of them were served");
+    assert_eq!(told.state, AuditState::Opened);
+    assert!(receipts.iter().any(|signed| signed.receipt == exhibit));
+    assert_eq!(Some(told.endpoint), ledger.handle().state().provider(provider).map(|record| record.endpoint.clone()));
+
+    // Half of the stake is not more than half.
+    let stake = ledger.handle().state().checker(&address).unwrap().stake;
+    ledger.command(4, Command::Check(CheckCommand::Stake { amount: stake }));
+    let content = [9; 32];
+    ledger.command(4, Command::Check(CheckCommand::Refute { round, checker: address, content }));
+    let told = collect(client.audits(round)).remove(0);
+    assert_eq!(told.state, AuditState::Opened);
+    assert_eq!(told.refutations, [Refutation { by: Story::address(4), content: Digest(content) }]);
+    ledger.command(4, Command::Check(CheckCommand::Unstake { amount: stake }));
+    assert!(collect(client.audits(round + 1)).is_empty());
 }
 
 #[test]
@@ -105,6 +137,8 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
     ledger.active_deal(2, provider);
     let stake = ledger.handle().state().params().economy.checkers.stake_min;
     ledger.command(3, Command::Check(CheckCommand::Stake { amount: stake }));
+    assert!(collect(client.check_tasks(&address)).is_empty(), "it came after the round began");
+    ledger.blocks_until(client.round().unwrap().ends_at);
     let state = ledger.handle().state();
     let tasks: Vec<_> = collect(client.check_tasks(&address)).iter().map(|task| task.to_task(address)).collect();
     assert_eq!(tasks, state.check_tasks(address));
@@ -112,7 +146,7 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
     let endpoint = collect(client.check_tasks(&address)).remove(0).endpoint;
     assert_eq!(endpoint, state.provider(provider).unwrap().endpoint);
 
-    vote(ledger, provider, u16::MAX, || {
+    let receipts = vote(ledger, || {
         let ballot = client.checker(&address).unwrap().unwrap().ballot.unwrap();
         assert_eq!((ballot.state, ballot.opinions.len()), (BallotState::Committed, 0));
         assert!(ballot.commitment.is_some());
@@ -126,6 +160,7 @@ fn a_round_is_told_from_its_tasks_to_the_reputation() {
         (ballot.round + 1, ballot.state, ballot.opinions[0].level),
         (round.round, BallotState::Revealed, u16::MAX)
     );
+    audit(ledger, &client, &receipts);
     while client.score(provider).unwrap().unwrap().round != Some(ballot.round) {
         assert!(ledger.block() < round.ends_at, "the round is scored before it ends");
     }

@@ -1,5 +1,6 @@
 //! A ledger whose blocks are made on demand, with a server in front of it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_consensus::{Allocation, Genesis, History, LedgerHandle, LedgerNode, NodeOptions};
-use cairn_ledger::scores::ballot::RoundCalendar;
+use cairn_ledger::scores::ballot::{Opinions, RoundCalendar};
+use cairn_ledger::scores::checks::CheckTask;
+use cairn_ledger::scores::quality;
+use cairn_ledger::scores::receipts::{CheckReceipt, CheckResult, OpenedReceipt, SignedCheckReceipt, receipts_root};
 use cairn_ledger::testing::{HashVerifier, Network as Story, order_terms, piece};
-use cairn_ledger::{ChainId, Command, Event, OrderId, OrderStatus, Outcome, TransactionId};
+use cairn_ledger::{ChainId, CheckCommand, Command, Event, OrderId, OrderStatus, Outcome, TransactionId};
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorSize};
 use cairn_rpc::{ClientOptions, RpcClient, ServerOptions, serve};
 use tokio::net::TcpListener;
@@ -41,10 +45,11 @@ impl Ledger {
         Genesis::devnet(1_000, [3; 32], (1..=4).map(allocation).collect())
     }
 
-    /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal.
+    /// The same network with rounds of 16 epochs: 4 to commit, 4 to reveal, 4 to open receipts.
     pub fn genesis_of_short_rounds() -> Genesis {
         let mut genesis = Self::genesis();
-        genesis.params.economy.rounds = RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4 };
+        genesis.params.economy.rounds =
+            RoundCalendar { round_epochs: 16, commit_epochs: 4, reveal_epochs: 4, open_epochs: 4 };
         genesis
     }
 
@@ -141,6 +146,31 @@ impl Ledger {
         let story = Story { state: (*self.handle().state()).clone(), events: vec![] };
         self.command(n, story.prove_commit(provider, 1, deals));
         order
+    }
+
+    /// What account `n` signs if everything that it is told to fetch now is served well, and the opinions that makes.
+    pub fn measured(&self, n: u8) -> (Vec<SignedCheckReceipt>, Opinions) {
+        let (state, served) = (self.handle().state(), quality::Served { ttfb_ms: 1, total_ms: 1, bytes: 1 << 20 });
+        let sign = |task: CheckTask| {
+            let result = CheckResult::Served { served, content: [task.slot as u8; 32] };
+            CheckReceipt { task, result }.sign(self.chain(), &Story::key(n))
+        };
+        let receipts: Vec<_> = state.check_tasks(Story::address(n)).into_iter().map(sign).collect();
+        let mut levels: BTreeMap<ProviderId, u16> = BTreeMap::new();
+        levels.extend(receipts.iter().map(|signed| (signed.receipt.task.provider, u16::MAX)));
+        let opinions = Opinions {
+            round: state.round_at(state.epoch()),
+            levels: levels.into_iter().collect(),
+            receipts_root: receipts_root(&receipts),
+            receipts: receipts.len() as u32,
+        };
+        (receipts, opinions)
+    }
+
+    /// Opens all of them; in these stories there is one provider.
+    pub fn opened(receipts: &[SignedCheckReceipt]) -> CheckCommand {
+        let receipts = (0..receipts.len()).filter_map(|at| OpenedReceipt::open(receipts, at)).collect();
+        CheckCommand::Open { receipts }
     }
 }
 

@@ -1,9 +1,17 @@
-//! Rails and scores: somebody pays by the epoch, checkers stake, vote and keep silent.
+//! Rails and scores: somebody pays by the epoch; checkers stake, vote, keep silent, copy and make things up.
+
+use std::collections::BTreeMap;
 
 use cairn_ledger::payments::RailId;
 use cairn_ledger::scores::ballot::{Opinions, Phase};
+use cairn_ledger::scores::checks::CheckTask;
+use cairn_ledger::scores::quality::{Served, quality};
+use cairn_ledger::scores::receipts::{
+    CheckFailure, CheckReceipt, CheckResult, OpenedReceipt, SignedCheckReceipt, receipts_root,
+};
 use cairn_ledger::{Address, CheckCommand, Command, RailCommand, RailTarget, Salt};
-use cairn_protocol::Amount;
+use cairn_protocol::{Amount, ProviderId};
+use sha2::{Digest, Sha256};
 
 use super::Actor;
 use crate::random::Random;
@@ -67,37 +75,123 @@ impl Actor for RailPayer {
     }
 }
 
+/// What is wrong with a checker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckerHabit {
+    /// Nothing.
+    Honest,
+    /// It often does not reveal.
+    Hides,
+    /// It says something about everybody, and has no receipts.
+    Copies,
+    /// It makes up what it was sent to fetch.
+    Forges,
+}
+
+impl CheckerHabit {
+    /// Everybody's, by name.
+    pub(super) const fn all() -> [(&'static str, Self); 5] {
+        [
+            ("checker-1", Self::Honest),
+            ("checker-2", Self::Honest),
+            ("silent-checker", Self::Hides),
+            ("copier", Self::Copies),
+            ("forger-of-receipts", Self::Forges),
+        ]
+    }
+}
+
 /// Stakes and votes on providers.
 pub struct CheckerActor {
     name: &'static str,
     account: AccountIndex,
-    /// How often it does not reveal, in thousandths.
-    hides: u64,
+    habit: CheckerHabit,
+    /// By round.
+    measured: BTreeMap<u64, Vec<SignedCheckReceipt>>,
     committed: Option<Opinions>,
 }
 
+/// What the bytes of a task hash to, in this world.
+fn content_of(task: &CheckTask) -> [u8; 32] {
+    Sha256::new().chain_update(task.root.to_bytes()).chain_update(task.point.to_be_bytes()).finalize().into()
+}
+
 impl CheckerActor {
-    pub(super) fn new(name: &'static str, account: AccountIndex, hides: u64) -> Self {
-        Self { name, account, hides, committed: None }
+    pub(super) fn new(name: &'static str, account: AccountIndex, habit: CheckerHabit) -> Self {
+        Self { name, account, habit, measured: BTreeMap::new(), committed: None }
+    }
+
+    /// Fetches what is assigned, in the epoch in which that can be known.
+    fn measure(&mut self, view: &View<'_>) {
+        let (state, rounds) = (view.state, view.params().economy.rounds);
+        let round = rounds.round_at(state.epoch());
+        let pair = &view.keys[self.account];
+        if rounds.first_epoch(round) != Some(state.epoch()) || self.habit == CheckerHabit::Copies {
+            return;
+        }
+        let sign = |task: CheckTask| {
+            let fails = Random::fork(task.provider.0, task.slot.into()).chance(200);
+            let mut content = content_of(&task);
+            content[0] ^= u8::from(self.habit == CheckerHabit::Forges);
+            let served = Served { ttfb_ms: 10, total_ms: 20, bytes: task.length };
+            let result = match fails {
+                true => CheckResult::Failed(CheckFailure::Stalled),
+                false => CheckResult::Served { served, content },
+            };
+            CheckReceipt { task, result }.sign(state.chain(), &pair.key)
+        };
+        self.measured.insert(round, state.check_tasks(pair.address).into_iter().map(sign).collect());
+        self.measured.retain(|known, _| known + 2 > round);
+    }
+
+    fn opinions(&self, round: u64, view: &View<'_>, random: &mut Random) -> Option<Opinions> {
+        if self.habit == CheckerHabit::Copies {
+            let levels = view.board.owners.keys().take(8).map(|provider| (*provider, random.below(65_536) as u16));
+            return Some(Opinions { round, levels: levels.collect(), receipts_root: [7; 32], receipts: 5 });
+        }
+        let receipts = self.measured.get(&round)?;
+        let mut checks: BTreeMap<ProviderId, Vec<_>> = BTreeMap::new();
+        for signed in receipts {
+            checks.entry(signed.receipt.task.provider).or_default().push(signed.receipt.served());
+        }
+        let target = &view.params().economy.quality;
+        let levels =
+            checks.iter().filter_map(|(provider, checks)| Some((*provider, quality(checks, target)?.to_u16())));
+        let (receipts_root, count) = (receipts_root(receipts), receipts.len() as u32);
+        Some(Opinions { round, levels: levels.collect(), receipts_root, receipts: count })
     }
 
     fn vote(&mut self, view: &View<'_>, random: &mut Random) -> Option<CheckCommand> {
         let rounds = view.params().economy.rounds;
         let round = rounds.round_at(view.next_epoch()).checked_sub(1)?;
-        let salt = Salt([self.account as u8; 32]);
+        let (salt, own) = (Salt([self.account as u8; 32]), view.keys[self.account].address);
         match rounds.phase_at(view.next_epoch()) {
             Phase::Commit if self.committed.as_ref().is_none_or(|opinions| opinions.round != round) => {
-                let levels = view.board.owners.keys().take(8).map(|provider| (*provider, random.below(65_536) as u16));
-                let opinions = Opinions { round, levels: levels.collect(), receipts_root: [0; 32] };
-                let own = view.keys[self.account].address;
+                let opinions = self.opinions(round, view, random)?;
                 let commitment = opinions.commitment(view.state.chain(), own, &salt);
                 self.committed = Some(opinions);
                 Some(CheckCommand::Commit { commitment })
             }
             Phase::Reveal => {
                 let opinions = self.committed.clone().filter(|opinions| opinions.round == round)?;
-                let hides = Random::fork(round, self.account as u64).chance(self.hides);
-                (!hides && random.chance(500)).then_some(CheckCommand::Reveal { opinions, salt })
+                let hides = self.habit == CheckerHabit::Hides && Random::fork(round, self.account as u64).chance(700);
+                (!hides && random.chance(600)).then_some(CheckCommand::Reveal { opinions, salt })
+            }
+            Phase::Open => {
+                let audit = view.state.audit(round, own).filter(|audit| !audit.opened)?;
+                let receipts = self.measured.get(&round)?;
+                let about = |at: &usize| receipts[*at].receipt.task.provider == audit.provider;
+                let opened = (0..receipts.len()).filter(about).filter_map(|at| OpenedReceipt::open(receipts, at));
+                Some(CheckCommand::Open { receipts: opened.collect() })
+            }
+            Phase::Quiet if self.habit != CheckerHabit::Copies => {
+                let found = view.state.audits().find_map(|(of, checker, audit)| {
+                    let exhibit = audit.exhibit.as_ref().filter(|_| of == round && checker != own && !audit.refuted)?;
+                    let content = content_of(&exhibit.task);
+                    let said = view.state.refutation(of, checker, own).is_some();
+                    (!said && exhibit.content() != Some(content)).then_some((checker, content))
+                });
+                found.map(|(checker, content)| CheckCommand::Refute { round, checker, content })
             }
             _ => None,
         }
@@ -110,6 +204,7 @@ impl Actor for CheckerActor {
     }
 
     fn act(&mut self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        self.measure(view);
         let own = view.keys[self.account].address;
         let staked = view.state.checker(&own).map_or(Amount::ZERO, |checker| checker.stake);
         if random.chance(if staked.is_zero() { 300 } else { 10 }) {

@@ -75,8 +75,9 @@ pub fn cast(seed: u64) -> Vec<Member> {
     casting.add(|account| jobs::JobWorker::new("worker-2", account, 0));
     casting.add(|account| jobs::JobWorker::new("bad-worker", account, 800));
     casting.add(economy::RailPayer::new);
-    casting.add(|account| economy::CheckerActor::new("checker", account, 0));
-    casting.add(|account| economy::CheckerActor::new("silent-checker", account, 700));
+    for (name, habit) in economy::CheckerHabit::all() {
+        casting.add(|account| economy::CheckerActor::new(name, account, habit));
+    }
     for n in 1..=2 {
         casting.add(|account| auditors::Auditor::new(n, account));
     }

@@ -279,7 +279,12 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
         Event::Job(JobEvent::WorkerFailed { slashed, .. }) => (*slashed, true),
         Event::Rail(RailEvent::PaidOnce { burnt, .. }) => (*burnt, true),
         Event::Rail(RailEvent::Settled { settlement, .. }) => (settlement.burnt, true),
-        Event::Score(ScoreEvent::NotRevealed { burnt, .. } | ScoreEvent::Contradicted { burnt, .. }) => (*burnt, true),
+        Event::Score(
+            ScoreEvent::NotRevealed { burnt, .. }
+            | ScoreEvent::NotOpened { burnt, .. }
+            | ScoreEvent::Refuted { burnt, .. }
+            | ScoreEvent::Contradicted { burnt, .. },
+        ) => (*burnt, true),
         Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
         Event::Slashed { burnt, .. } => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),

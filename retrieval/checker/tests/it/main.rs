@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cairn_checker::{AssignedCheck, Checker, CheckerOptions, CheckerView, Journal};
+use cairn_checker::{AssignedCheck, Checker, CheckerOptions, CheckerView, Exhibit, Journal};
 use cairn_content::{HotStore, ImportOptions, Placement};
 use cairn_gateway::{
     ContentSource, DataEntry, GatewayOptions, PieceResource, RangeReader, Resource, SourceCounts, SourceError, serve,
@@ -13,9 +13,9 @@ use cairn_ledger::scores::Fraction;
 use cairn_ledger::scores::ballot::RoundCalendar;
 use cairn_ledger::scores::checks::CheckPlan;
 use cairn_ledger::scores::quality::QualityTarget;
-use cairn_ledger::scores::receipts::{CheckFailure, CheckResult};
+use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult};
 use cairn_ledger::testing::{Network, order_terms, piece};
-use cairn_ledger::{CheckCommand, Command, EconomyParams, Event, LedgerParams, SignedTransaction};
+use cairn_ledger::{CheckCommand, Command, EconomyParams, Event, LedgerParams, ScoreEvent};
 use cairn_protocol::{Amount, CommP, Epoch, ProviderId, SectorSize};
 use cid::Cid;
 use tokio::net::TcpListener;
@@ -23,11 +23,12 @@ use tokio::net::TcpListener;
 const CLIENT: u8 = 1;
 const ROUND: u64 = 16;
 const CHECKERS: std::ops::Range<u8> = 5..8;
+const STAKE: Amount = Amount(10_000_000);
 
 fn params() -> LedgerParams {
     let devnet = EconomyParams::devnet();
     let economy = EconomyParams {
-        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 3, reveal_epochs: 3 },
+        rounds: RoundCalendar { round_epochs: ROUND, commit_epochs: 3, reveal_epochs: 3, open_epochs: 3 },
         checks: CheckPlan { targets: 9, samples: 5, range_bytes: 10_000 },
         // However slow the machine is: only what comes, and whether it is right, counts here.
         quality: QualityTarget { samples_min: 5, ttfb_exponent: 0, throughput_exponent: 0, ..devnet.quality },
@@ -108,21 +109,40 @@ fn view(network: &Network, checker: &Checker) -> CheckerView {
     CheckerView::of(&network.state, checker.address())
 }
 
-/// Begins with what the state assigns.
+/// Begins with what the state assigns, and notes what it assigns to all.
 fn begin(network: &Network, checker: &mut Checker) {
-    let assigned = AssignedCheck::all_of(&network.state, checker.address());
-    checker.begin(&view(network, checker), assigned);
+    let (view, state) = (view(network, checker), &network.state);
+    if checker.wants_assignments(&view) {
+        checker.note(&view, AssignedCheck::of_all(state)).unwrap();
+    }
+    checker.begin(&view, AssignedCheck::all_of(state, checker.address()));
 }
 
 /// One block with what every checker wants to hand in.
-fn block(network: &mut Network, checkers: &[(u8, Checker)]) {
-    let vote = |(n, checker): &(u8, Checker)| -> Option<SignedTransaction> {
-        let command = checker.vote(&view(network, checker)).unwrap()?;
-        Some(network.transaction(*n, 0, Command::Check(command)))
-    };
-    let votes: Vec<_> = checkers.iter().filter_map(vote).collect();
-    let outcome = network.block(&votes);
+fn block(network: &mut Network, checkers: &mut [(u8, Checker)]) {
+    let mut commands = Vec::new();
+    for (n, checker) in checkers {
+        let vote = checker.vote(&view(network, checker)).unwrap();
+        let exhibits = |round| Exhibit::all_of(&network.state, round, Network::address(*n));
+        let refuted = checker.round_to_refute().map(exhibits);
+        let command = vote.or_else(|| checker.refutation(&refuted?));
+        commands.extend(command.map(|command| network.transaction(*n, 0, Command::Check(command))));
+    }
+    let outcome = network.block(&commands);
     assert!(outcome.receipts.iter().all(|receipt| receipt.outcome == cairn_ledger::Outcome::Applied), "{outcome:?}");
+}
+
+fn stake(network: &mut Network, journals: &std::path::Path) -> Vec<(u8, Checker)> {
+    let seat = |n: u8| {
+        network.command(n, Command::Check(CheckCommand::Stake { amount: STAKE }));
+        let journal = Journal::open(&journals.join(format!("checker-{n}"))).unwrap();
+        (n, Checker::new(Network::key(n), journal, CheckerOptions::default()))
+    };
+    CHECKERS.map(seat).collect()
+}
+
+fn counted(network: &Network, what: fn(&ScoreEvent) -> bool) -> usize {
+    network.events.iter().filter(|event| matches!(event, Event::Score(score) if what(score))).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,18 +163,13 @@ async fn reputations_come_out_as_the_gateways_serve() {
     let honest = provider(&mut network, 2, gateway(store.clone()).await, root);
     let corrupting = provider(&mut network, 3, gateway(Arc::new(Corrupting(store))).await, root);
     let dead = provider(&mut network, 4, nobody().await, root);
-    let mut checkers: Vec<(u8, Checker)> = Vec::new();
-    for n in CHECKERS {
-        network.command(n, Command::Check(CheckCommand::Stake { amount: Amount(10_000_000) }));
-        let journal = Journal::open(&dir.path().join(format!("checker-{n}"))).unwrap();
-        checkers.push((n, Checker::new(Network::key(n), journal, CheckerOptions::default())));
-    }
+    let mut checkers = stake(&mut network, dir.path());
 
     let first = network.state.round_at(network.state.epoch()) + 1;
     let rounds = 4;
     for round in first..=first + rounds {
         while network.state.epoch() < Epoch(round * ROUND) {
-            block(&mut network, &checkers);
+            block(&mut network, &mut checkers);
         }
         for (_, checker) in &mut checkers {
             begin(&network, checker);
@@ -163,7 +178,7 @@ async fn reputations_come_out_as_the_gateways_serve() {
     }
     // The votes on the round before the last are in its first epochs.
     for _ in 1..ROUND {
-        block(&mut network, &checkers);
+        block(&mut network, &mut checkers);
     }
     let reputation = |provider| network.state.reputation_of(provider);
     println!(
@@ -193,7 +208,104 @@ async fn reputations_come_out_as_the_gateways_serve() {
             other => panic!("unexpected {other:?}"),
         }
     }
-    assert!(network.state.checkers().all(|(_, record)| record.stake == Amount(10_000_000)), "nobody was punished");
+    assert!(network.state.checkers().all(|(_, record)| record.stake == STAKE), "nobody was punished");
+    let (drawn, opened) = (
+        counted(&network, |event| matches!(event, ScoreEvent::Audited { .. })),
+        counted(&network, |event| matches!(event, ScoreEvent::Opened { .. })),
+    );
+    assert_eq!((drawn, opened), (rounds as usize * checkers.len(), drawn), "everybody is asked each time, and answers");
+}
+
+/// What the forger of a story makes of its honest receipts.
+type Forgery = fn(&mut CheckReceipt);
+
+/// One round and the next of three checkers with one honest provider; the last checker signs what `forgery` leaves of its
+/// receipts, and everybody is killed and started again before looking.
+async fn forged(forgery: Forgery) -> (Network, ProviderId) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("data");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("file"), (0..300_000u32).map(|n| (n >> 3) as u8).collect::<Vec<u8>>()).unwrap();
+    let store = Arc::new(HotStore::open(&dir.path().join("store")).unwrap());
+    let root = store.import(&source, None, Placement::Reference, &ImportOptions::default()).unwrap().root();
+    let mut network = Network::new(params(), 8);
+    let honest = provider(&mut network, 2, gateway(store).await, root);
+    let mut checkers = stake(&mut network, dir.path());
+    let round = network.state.round_at(network.state.epoch()) + 1;
+    network.advance_to(Epoch(round * ROUND));
+    for (_, checker) in &mut checkers {
+        begin(&network, checker);
+        checker.finish(true).await.unwrap();
+    }
+    let forger = CHECKERS.end - 1;
+    let journal = |n: u8| Journal::open(&dir.path().join(format!("checker-{n}"))).unwrap();
+    let mut measured = journal(forger).get(round).unwrap().expect("measured");
+    for signed in &mut measured.receipts {
+        let mut receipt = signed.receipt.clone();
+        forgery(&mut receipt);
+        *signed = receipt.sign(network.state.chain(), &Network::key(forger));
+    }
+    journal(forger).put(&measured).unwrap();
+    let mut checkers: Vec<_> =
+        CHECKERS.map(|n| (n, Checker::new(Network::key(n), journal(n), CheckerOptions::default()))).collect();
+    while network.state.epoch() < Epoch((round + 2) * ROUND) {
+        block(&mut network, &mut checkers);
+        for (n, checker) in &mut checkers {
+            if let Some(round) = checker.round_to_look_at(&view(&network, checker)) {
+                checker.look(round, Exhibit::all_of(&network.state, round, Network::address(*n))).unwrap();
+                checker.finish_looking(true).await;
+            }
+        }
+    }
+    (network, honest)
+}
+
+fn stakes(network: &Network) -> [u64; 3] {
+    [5, 6, 7].map(|n| network.state.checker(&Network::address(n)).unwrap().stake.0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_bytes_are_found_out_and_honest_ones_are_not() {
+    let (network, honest) = forged(|receipt| {
+        if let CheckResult::Served { content, .. } = &mut receipt.result {
+            content[0] ^= 1;
+        }
+    })
+    .await;
+    assert_eq!(counted(&network, |event| matches!(event, ScoreEvent::Refuted { .. })), 1);
+    assert_eq!(stakes(&network), [STAKE.0, STAKE.0, STAKE.0 - STAKE.0 / 5]);
+    assert!(network.state.reputation_of(honest) > NEUTRAL_REPUTATION);
+}
+
+/// It has the bytes of another dataset, and says that it was asked for those.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_dataset_than_was_assigned_is_found_out() {
+    let (network, _) = forged(|receipt| receipt.task.root = Cid::new_v1(0x70, *receipt.task.root.hash())).await;
+    assert_eq!(counted(&network, |event| matches!(event, ScoreEvent::Refuted { .. })), 1);
+    assert_eq!(stakes(&network), [STAKE.0, STAKE.0, STAKE.0 - STAKE.0 / 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_measured_once_deals_have_moved_the_draws() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut network = Network::new(params(), 8);
+    let root = order_terms(network.state.params(), Vec::new(), 1).root;
+    provider(&mut network, 2, nobody().await, root);
+    let mut checkers = stake(&mut network, dir.path());
+    let round = network.state.round_at(network.state.epoch()) + 1;
+    network.advance_to(Epoch(round * ROUND));
+    let own = checkers[0].1.address();
+    let drawn = AssignedCheck::all_of(&network.state, own);
+    assert!(!drawn.is_empty());
+    network.advance_to(Epoch(round * ROUND + 3));
+    assert_eq!(AssignedCheck::all_of(&network.state, own), drawn, "nothing came or went");
+    provider(&mut network, 3, nobody().await, root);
+    assert!(network.state.round_at(network.state.epoch()) == round && !network.state.check_tasks(own).is_empty());
+    assert!(AssignedCheck::all_of(&network.state, own).is_empty() && AssignedCheck::of_all(&network.state).is_empty());
+    let (_, checker) = &mut checkers[0];
+    begin(&network, checker);
+    checker.finish(true).await.unwrap();
+    assert!(checker.is_free(&view(&network, checker)), "it waits for the next round");
 }
 
 #[tokio::test]
@@ -209,7 +321,9 @@ async fn a_round_is_measured_once_and_an_outsider_measures_nothing() {
     begin(&network, &mut outsider);
     outsider.finish(true).await.unwrap();
     assert!(!journal().has(round));
-    network.command(6, Command::Check(CheckCommand::Stake { amount: Amount(10_000_000) }));
+    network.command(6, Command::Check(CheckCommand::Stake { amount: STAKE }));
+    let round = round + 1;
+    network.advance_to(Epoch(round * ROUND));
     // A restart in the middle of a round finds what was measured and signs nothing twice.
     let mut checker = Checker::new(Network::key(6), journal(), CheckerOptions::default());
     begin(&network, &mut checker);

@@ -10,7 +10,7 @@ use super::ledger::{RpcArguments, SignerArguments, parse_amount};
 /// `cairn checker ...`
 #[derive(Debug, Subcommand)]
 pub enum CheckerCommand {
-    /// Stake free money, and have a voice from then on
+    /// Stake free money, and have a voice from the next round on
     Stake(CheckerStakeArguments),
     /// Take stake back; it is free after a while
     Unstake(CheckerStakeArguments),
@@ -23,7 +23,8 @@ pub enum CheckerCommand {
 #[command(before_long_help = "Example:
   cairn checker stake --amount 10 --key checker.key
 
-Stake is what an opinion weighs. A commitment that is not revealed burns a part of it; two receipts that contradict each
+Stake is what an opinion weighs. A commitment that is not revealed burns a part of it, as do receipts that are drawn and not
+opened, or that most of the stake finds made up; two receipts that contradict each
 other cost all of it. The whole stake must reach the network's least; so must what is left, unless nothing is.")]
 pub struct CheckerStakeArguments {
     /// How much, in units with up to six decimals
@@ -45,9 +46,11 @@ pub struct CheckerStakeArguments {
   cairn checker run --rpc http://ledger.example:8440 --key checker.key --dir .checker
 
 Each round it fetches the byte ranges that it is assigned, as any reader would, verifies them, and signs receipts; in the
-next one it commits to what it thinks of each provider, then reveals it. Receipts are kept under --dir: killed at any moment
-and started again, nothing is signed twice. Losing --dir between commitment and reveal costs stake; two processes with one
-key can cost all of it.")]
+next one it commits to what it thinks of each provider, reveals it, and opens the receipts that the beacon draws; then it
+fetches what others opened, and says so if that is made up. Receipts are kept under --dir: killed at any moment and started
+again, nothing is signed twice, and all that is asked for is opened. Losing --dir, or being away, between commitment and
+opening costs stake; two processes with one key can cost all of it. A round in which deals came or went before it had its
+list of ranges is left out.")]
 pub struct CheckerRunArguments {
     /// The ledger: what `cairn devnet --rpc` or a validator serves
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8440")]
@@ -61,7 +64,7 @@ pub struct CheckerRunArguments {
     /// Ranges to fetch at a time; more than a few measure one's own line
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub parallel: usize,
-    /// Leave when this many rounds are revealed
+    /// Leave when this many rounds are answered for: revealed, and opened what was drawn of their receipts
     #[arg(long, value_name = "N")]
     pub rounds: Option<u64>,
 }

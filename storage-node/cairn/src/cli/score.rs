@@ -16,6 +16,8 @@ pub enum ScoreCommand {
     Checkers(ScoreListArguments),
     /// Show a checker, its ballot and its stake that leaves
     Checker(ScoreCheckerArguments),
+    /// List the audits of a round: whose receipts were drawn, whether they are opened, and what others say of them
+    Audits(ScoreAuditsArguments),
     /// Show the round of now, and what earlier rounds still pay
     Rounds(ScoreListArguments),
 }
@@ -23,6 +25,20 @@ pub enum ScoreCommand {
 /// Arguments of `cairn score list`, `cairn score checkers` and `cairn score rounds`.
 #[derive(Debug, Args)]
 pub struct ScoreListArguments {
+    /// Most rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// The ledger.
+    #[command(flatten)]
+    pub ledger: RpcArguments,
+}
+
+/// Arguments of `cairn score audits`.
+#[derive(Debug, Args)]
+pub struct ScoreAuditsArguments {
+    /// The round that was measured; the one before this one if it is not given
+    #[arg(long, value_name = "N")]
+    pub round: Option<u64>,
     /// Most rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,

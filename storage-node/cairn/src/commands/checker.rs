@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cairn_checker::{
-    AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Handed, Journal, LedgerFailure, MeasureOptions,
+    AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Exhibit, Handed, Journal, LedgerFailure,
+    MeasureOptions,
 };
+use cairn_ledger::scores::ballot::Phase;
+use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::{CheckCommand, Command};
 use cairn_remote::{CheckSeat, RemoteLedger};
 use cairn_rpc::{ClientOptions, RpcClient};
@@ -40,12 +43,12 @@ pub fn run(command: CheckerCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A seat that says what happens at it, and counts rounds to their reveal.
+/// A seat that says what happens at it, and counts the rounds that it has answered for.
 struct ToldSeat {
     seat: CheckSeat,
     console: Arc<Console>,
-    /// The last round that was revealed.
-    revealed: Mutex<Option<u64>>,
+    /// The last of them.
+    answered: Mutex<Option<u64>>,
     /// How many were since the start.
     count: AtomicU64,
     /// How many are enough.
@@ -57,11 +60,11 @@ struct ToldSeat {
 impl CheckerLedger for ToldSeat {
     fn view(&self) -> Result<CheckerView, LedgerFailure> {
         let view = self.seat.view()?;
-        let Some(round) = revealed(&view) else { return Ok(view) };
-        let mut last = self.revealed.lock().expect("no panic under this lock");
+        let Some(round) = answered(&view) else { return Ok(view) };
+        let mut last = self.answered.lock().expect("no panic under this lock");
         if *last != Some(round) {
             *last = Some(round);
-            self.console.line(format!("round {round} is revealed"));
+            self.console.line(format!("round {round} is answered for"));
             if Some(self.count.fetch_add(1, Ordering::SeqCst) + 1) == self.wanted {
                 self.done.notify_one();
             }
@@ -77,6 +80,14 @@ impl CheckerLedger for ToldSeat {
         Ok(tasks)
     }
 
+    fn tasks_of_all(&self) -> Result<Vec<CheckTask>, LedgerFailure> {
+        self.seat.tasks_of_all()
+    }
+
+    fn exhibits(&self, round: u64) -> Result<Vec<Exhibit>, LedgerFailure> {
+        self.seat.exhibits(round)
+    }
+
     fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure> {
         if let Some(line) = say_check(&command) {
             self.console.line(line);
@@ -85,9 +96,11 @@ impl CheckerLedger for ToldSeat {
     }
 }
 
-/// The round that the ledger has opinions of, shown.
-fn revealed(view: &CheckerView) -> Option<u64> {
-    view.ballot.filter(|(_, handed)| *handed == Handed::Revealed).map(|(round, _)| round)
+/// The round that the ledger has opinions of, shown, and whose receipts it has too as far as it asked for them.
+fn answered(view: &CheckerView) -> Option<u64> {
+    let is_drawn = matches!(view.rounds.phase_at(view.epoch), Phase::Open | Phase::Quiet);
+    let (round, handed) = view.ballot.filter(|_| is_drawn && view.audit.is_none())?;
+    (handed == Handed::Revealed).then_some(round)
 }
 
 fn work(arguments: CheckerRunArguments) -> anyhow::Result<()> {
@@ -110,7 +123,7 @@ fn work(arguments: CheckerRunArguments) -> anyhow::Result<()> {
     let seat = Arc::new(ToldSeat {
         seat,
         console,
-        revealed: Mutex::new(revealed(&first)),
+        answered: Mutex::new(answered(&first)),
         count: AtomicU64::new(0),
         wanted: arguments.rounds,
         done: done.clone(),

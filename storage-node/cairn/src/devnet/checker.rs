@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cairn_checker::{AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Journal, LedgerFailure};
+use cairn_checker::{
+    AssignedCheck, Checker, CheckerLedger, CheckerOptions, CheckerView, Exhibit, Journal, LedgerFailure,
+};
 use cairn_consensus::LedgerHandle;
+use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::{CheckCommand, Command, Event, ScoreEvent, address_of};
 use cairn_protocol::{Amount, Epoch, ProviderId};
 use ed25519_consensus::SigningKey;
@@ -38,6 +41,14 @@ impl CheckerLedger for OwnLedger {
         Ok(AssignedCheck::all_of(&self.ledger.state(), address_of(&self.key)))
     }
 
+    fn tasks_of_all(&self) -> Result<Vec<CheckTask>, LedgerFailure> {
+        Ok(AssignedCheck::of_all(&self.ledger.state()))
+    }
+
+    fn exhibits(&self, round: u64) -> Result<Vec<Exhibit>, LedgerFailure> {
+        Ok(Exhibit::all_of(&self.ledger.state(), round, address_of(&self.key)))
+    }
+
     fn submit(&self, command: CheckCommand) -> Result<(), LedgerFailure> {
         if let Some(line) = say(&command) {
             self.console.line(format!("checker: {line}"));
@@ -49,10 +60,22 @@ impl CheckerLedger for OwnLedger {
 
 /// What a checker hands in, in words; nothing for what only it understands.
 pub fn say(command: &CheckCommand) -> Option<String> {
-    let CheckCommand::Reveal { opinions, .. } = command else { return None };
-    let says = |(provider, level): &(ProviderId, u16)| format!("{provider} {:.2}", f64::from(*level) / 65_535.0);
-    let said: Vec<String> = opinions.levels.iter().map(says).collect();
-    Some(format!("round {}: {}", opinions.round, said.join(", ")))
+    match command {
+        CheckCommand::Reveal { opinions, .. } => {
+            let says =
+                |(provider, level): &(ProviderId, u16)| format!("{provider} {:.2}", f64::from(*level) / 65_535.0);
+            let said: Vec<String> = opinions.levels.iter().map(says).collect();
+            Some(format!("round {}: {}", opinions.round, said.join(", ")))
+        }
+        CheckCommand::Open { receipts } => {
+            let task = &receipts.first()?.signed.receipt.task;
+            Some(format!("round {}: {} receipts about {} opened", task.round, receipts.len(), task.provider))
+        }
+        CheckCommand::Refute { round, checker, .. } => {
+            Some(format!("round {round}: a receipt of {checker} is made up"))
+        }
+        _ => None,
+    }
 }
 
 fn key(home: &Home) -> SigningKey {

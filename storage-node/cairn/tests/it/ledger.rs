@@ -331,7 +331,8 @@ fn wait_for(what: &str, child: &mut Child, happened: impl Fn() -> bool) {
     }
 }
 
-/// The blocks wait for the checker wherever it must act in time, so nothing depends on which process is faster.
+/// The blocks wait for the checker wherever it must act in time, so nothing depends on which process is faster. It is
+/// killed when its opinions are on the ledger; started again, it opens the receipts behind them.
 #[test]
 fn a_checker_of_its_own_process_moves_a_reputation() {
     let place = Place::of(Ledger::of(&Ledger::genesis_of_short_rounds(), 100_000), NetworkGrade::Development);
@@ -345,12 +346,17 @@ fn a_checker_of_its_own_process_moves_a_reputation() {
     let stake = handle.state().params().economy.checkers.stake_min.to_string();
     let stake = ["checker", "stake", "--amount", &stake, "--key", &key];
     assert!(place.ticking(|| place.ask(&stake)).stdout.contains("units staked"));
-
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cairn"));
-    command.args(run).args(["--rounds", "1", "--rpc", &format!("http://{}", place.served.address)]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (state, own) = (handle.state(), Story::address(1));
-    let (rounds, round) = (state.params().economy.rounds, state.round_at(state.epoch()));
+    // What was drawn is known for certain from the first round on that begins with the deal.
+    let (rounds, round) = (state.params().economy.rounds, state.round_at(state.epoch()) + 1);
+    ledger.blocks_until(rounds.first_epoch(round).unwrap());
+
+    let start = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cairn"));
+        command.args(&run).args(["--rounds", "1", "--rpc", &format!("http://{}", place.served.address)]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = start();
     wait_for("a measured round", &mut child, || dir.join(format!("round-{round}")).exists());
     let first = rounds.first_epoch(round + 1).unwrap();
     ledger.blocks_until(first);
@@ -364,10 +370,30 @@ fn a_checker_of_its_own_process_moves_a_reputation() {
     let revealed = || handed(|ballot| matches!(ballot, Ballot::Revealed(_)));
     wait_for("a reveal", &mut child, || handle.waiting() > 0 || revealed());
     ledger.block();
+    child.kill().unwrap();
+    child.wait().unwrap();
     let checkers = place.ask(&["score", "checkers"]).stdout;
     assert!(checkers.contains(&format!("round {round}: revealed")), "{checkers}");
+
+    ledger.blocks_until(Epoch(first.0 + rounds.commit_epochs + rounds.reveal_epochs));
+    let audits = || place.json(&["score", "audits"]);
+    assert_eq!((&audits()[0]["state"], &audits()[0]["provider"]), (&"waiting".into(), &provider.0.into()));
+    let shown = place.ask(&["score", "checker", &own.to_string()]).stdout;
+    assert!(
+        shown.contains(&format!("round {round}: receipts about provider {} must be opened", provider.0)),
+        "{shown}"
+    );
+    let mut child = start();
+    let opened = || handle.state().audit(round, own).is_some_and(|audit| audit.opened);
+    wait_for("an opening", &mut child, || handle.waiting() > 0 || opened());
+    ledger.block();
+    assert_eq!(audits()[0]["state"], "opened");
+    let shown = place.ask(&["score", "audits", "--round", &round.to_string()]).stdout;
+    assert!(shown.contains("opened") && shown.contains(&own.to_string()), "{shown}");
     let ran = child.wait_with_output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let stake = handle.state().params().economy.checkers.stake_min;
+    assert_eq!(handle.state().checker(&own).map(|checker| checker.stake), Some(stake), "nothing was burnt");
 
     while handle.state().score_of(provider).map(|score| score.round) != Some(round) {
         assert!(ledger.block() < rounds.first_epoch(round + 2).unwrap(), "the round is scored before it ends");

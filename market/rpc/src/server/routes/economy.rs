@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::server::Api;
 use crate::server::extract::{FromPath, FromQuery, Number};
 use crate::wire::{
-    CheckTask, Checker, Hex32, Page, ProviderRewards, Rail, RailAccount, RewardRound, Rewards, Round, Score,
+    Audit, CheckTask, Checker, Hex32, Page, ProviderRewards, Rail, RailAccount, RewardRound, Rewards, Round, Score,
 };
 
 /// Which rails.
@@ -158,9 +158,27 @@ pub async fn checker(State(api): State<Api>, FromPath(text): FromPath<String>) -
     checker.map(Json).ok_or_else(|| Problem::not_found(format!("checker {address}")))
 }
 
+/// Receipts that were drawn behind the opinions about a round, by checker
+///
+/// They are there from the end of the reveals about it to the end of those about the next round.
+#[utoipa::path(get, path = "/v1/rounds/{round}/audits", tag = "scores",
+    params(("round" = u64, Path, description = "The round that was measured"), PageQuery),
+    responses((status = 200, body = Page<Audit>)))]
+pub async fn audits(
+    State(api): State<Api>,
+    FromPath(Number(round)): FromPath<Number>,
+    FromQuery(query): FromQuery<PageQuery>,
+) -> Result<Json<Page<Audit>>, Problem> {
+    let part = Part::of(&api, "audits", Address([0; 32]), query.limit, query.cursor.as_deref())?;
+    let state = api.ledger.state();
+    let entries = state.audits_from(round, part.first);
+    Ok(Json(part.page(state.epoch(), entries, |checker, audit| Some(Audit::of(&state, round, *checker, audit)))))
+}
+
 /// What a checker shall fetch in the round of now
 ///
-/// Nothing unless it has stake. Ask early in the round: deals that come or go move the draws of others.
+/// Nothing unless it had stake when the round began. Ask early in the round: deals that come or go move the draws of others; `catalogue_changed`
+/// of the round tells whether one did.
 #[utoipa::path(get, path = "/v1/checkers/{address}/tasks", tag = "scores",
     params(("address" = String, Path, description = "64 hex digits"), PageQuery),
     responses((status = 200, body = Page<CheckTask>)))]

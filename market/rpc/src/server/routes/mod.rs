@@ -96,7 +96,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(economy::score))
         .routes(routes!(economy::checkers))
         .routes(routes!(economy::checker))
-        .routes(routes!(economy::check_tasks));
+        .routes(routes!(economy::check_tasks))
+        .routes(routes!(economy::audits));
     add_problems(router.get_openapi_mut());
     router
 }

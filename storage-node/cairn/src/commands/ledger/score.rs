@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use cairn_protocol::ProviderId;
-use cairn_rpc::wire::{BallotState, Checker, RewardRound, Round, RoundPhase, Score};
+use cairn_rpc::wire::{Audit, AuditState, BallotState, Checker, RewardRound, Round, RoundPhase, Score};
 use serde::Serialize;
 
 use super::session::{Session, first, more_line};
@@ -40,6 +40,15 @@ pub fn run(command: ScoreCommand) -> anyhow::Result<()> {
             let checker = session.client.checker(&show.address)?;
             let checker = checker.with_context(|| format!("{} is no checker", show.address))?;
             session.output.print_as(&checker, || describe_checker(&checker))
+        }
+        ScoreCommand::Audits(list) => {
+            let session = Session::open(&list.ledger)?;
+            let round = match list.round {
+                Some(round) => round,
+                None => session.client.round()?.round.checked_sub(1).context("no round is over yet")?,
+            };
+            let (audits, more) = first(session.client.audits(round), list.limit)?;
+            session.output.print_as(&audits, || format!("{}{}", audits_table(&audits), more_line(more)))
         }
         ScoreCommand::Rounds(list) => {
             let session = Session::open(&list.ledger)?;
@@ -111,6 +120,36 @@ fn checkers_table(checkers: &[Checker]) -> Table {
     table
 }
 
+fn audits_table(audits: &[Audit]) -> Table {
+    let mut table = Table::new(["checker", "about provider", "state", "shows", "others say otherwise"]);
+    for audit in audits {
+        let state = match audit.state {
+            AuditState::Waiting => "waiting",
+            AuditState::Opened => "opened",
+            AuditState::Refuted => "refuted",
+        };
+        let shows = audit.exhibit.as_ref().map(|exhibit| format!("task {} of {}", exhibit.slot, exhibit.root));
+        table.row([
+            audit.checker.to_string(),
+            audit.provider.0.to_string(),
+            state.to_owned(),
+            shows.unwrap_or_default(),
+            audit.refutations.len().to_string(),
+        ]);
+    }
+    table
+}
+
+/// What a checker must account for, in words.
+fn accounts_for(audit: &Audit) -> String {
+    let state = match audit.state {
+        AuditState::Waiting => "must be opened",
+        AuditState::Opened => "are opened",
+        AuditState::Refuted => "are refuted",
+    };
+    format!("round {}: receipts about provider {} {state}", audit.round, audit.provider.0)
+}
+
 fn describe_checker(checker: &Checker) -> String {
     let ballot = Some(ballot(checker)).filter(|text| !text.is_empty());
     let mut text = facts([
@@ -119,6 +158,7 @@ fn describe_checker(checker: &Checker) -> String {
         ("since round", Some(checker.since_round.to_string())),
         ("silent rounds", Some(checker.silent_rounds.to_string())),
         ("ballot", ballot),
+        ("audit", checker.audit.as_ref().map(accounts_for)),
     ]);
     for leaving in &checker.leaving {
         text += &format!("{} units leave at epoch {}\n", leaving.amount, leaving.epoch);
@@ -139,6 +179,7 @@ fn describe_rounds(report: &RoundsReport) -> String {
     let phase = match now.phase {
         RoundPhase::Commit => "commitments",
         RoundPhase::Reveal => "reveals",
+        RoundPhase::Open => "openings of receipts",
         RoundPhase::Quiet => "nothing",
     };
     let mut text = facts([
