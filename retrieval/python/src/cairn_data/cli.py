@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     ls.add_argument("--json", action="store_true", help="one JSON object per line")
     serve = command("serve", _serve, [source], "local caching proxy, for loaders that cannot be changed")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="where to listen (a free port)")
+    serve.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --tls-key")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's secret key, in PEM")
+    serve.add_argument(
+        "--tls-make",
+        metavar="FOLDER",
+        help="speak TLS with a certificate for localhost from this folder, made by openssl; trust its authority.pem",
+    )
     manifest = command("manifest", _manifest, [address, source], "describe a dataset in Croissant, signed, on standard output")
     manifest.add_argument("--name", required=True, help="name of the dataset")
     manifest.add_argument("--dataset-version", required=True, metavar="VERSION", help="its version")
@@ -179,12 +186,17 @@ def _ls(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from .serve import ProxyServer
+    from .serve import Certificate, ProxyServer, make_certificate
 
     host, _, port = options.listen.rpartition(":")
     if not port.isdigit():
         raise CairnDataError(f"--listen {options.listen}: expected ADDR:PORT")
-    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)))
+    if (options.tls_certificate is None) != (options.tls_key is None) or (options.tls_make and options.tls_key):
+        raise CairnDataError("TLS: expected --tls-certificate with --tls-key, or --tls-make alone")
+    tls = Certificate(Path(options.tls_certificate), Path(options.tls_key)) if options.tls_key else None
+    if options.tls_make:
+        tls = make_certificate(Path(options.tls_make).expanduser())
+    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)), tls)
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()
 
