@@ -100,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument("--creator", metavar="NAME", help="who made it")
     manifest.add_argument("--published", metavar="DATE", help="when, as 2026-11-22")
     manifest.add_argument("--key", metavar="FILE", help="publisher's Ed25519 secret key: 32 bytes in hex; without it unsigned")
+    manifest.add_argument("--blake3", action="store_true", help="hash with BLAKE3 too (needs the package blake3)")
+    manifest.add_argument("--pieces", metavar="FILE", help='JSON: by path {"pieceCid": .., "pieceOffset": ..}')
+    manifest.add_argument(
+        "--indexes",
+        metavar="FOLDER",
+        help="write the loaders' indexes here: those of the dataset unchanged, and wids.json for WebDataset shards without one",
+    )
     check = command(
         "check-manifest", _check_manifest, [source], "check a manifest's signature, and its files against the dataset"
     )
@@ -202,11 +209,12 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _manifest(options: argparse.Namespace) -> None:
-    from . import manifest
+    from . import indexes, manifest
 
     client, address = _client(options), Address.parse(options.address)
+    dataset = client.dataset(address.dataset)
     document = manifest.build(
-        client.dataset(address.dataset),
+        dataset,
         name=options.name,
         version=options.dataset_version,
         license=options.license,
@@ -214,7 +222,12 @@ def _manifest(options: argparse.Namespace) -> None:
         creator=options.creator,
         published=options.published,
         providers=options.providers,
+        pieces=_pieces(options.pieces) if options.pieces else None,
+        blake3=options.blake3,
     )
+    if options.indexes is not None:
+        for path in indexes.write(document, dataset, Path(options.indexes)):
+            print(f"index {path}", file=sys.stderr)
     if options.key is not None:
         try:
             secret = bytes.fromhex(Path(options.key).read_text(encoding="ascii").strip())
@@ -223,6 +236,18 @@ def _manifest(options: argparse.Namespace) -> None:
             raise CairnDataError(f"--key {options.key}: {error}") from None
     sys.stdout.write(manifest.dumps(document))
     print(f"manifest {manifest.manifest_id(document)}", file=sys.stderr)
+
+
+def _pieces(file: str) -> dict[str, dict[str, Any]]:
+    expected = f"--pieces {file}: expected one JSON object of objects with pieceCid and pieceOffset"
+    try:
+        held = json.loads(Path(file).read_bytes())
+    except (ValueError, RecursionError):
+        raise CairnDataError(expected) from None
+    for each in held.values() if isinstance(held, dict) else [None]:
+        if not (isinstance(each, dict) and set(each) <= {"pieceCid", "pieceOffset"} and isinstance(each.get("pieceCid"), str)):
+            raise CairnDataError(expected)
+    return dict(held)
 
 
 def _check_manifest(options: argparse.Namespace) -> None:
