@@ -5,9 +5,10 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,9 +149,9 @@ def record(loader: str, way: str, client: Client, samples: int, needed: int, sta
 
 
 @contextlib.contextmanager
-def served(client: Client, tls: Certificate | None = None) -> Iterator[str]:
+def served(client: Client, tls: Certificate | None = None, manifests: Sequence[dict[str, Any]] = ()) -> Iterator[str]:
     """`cairn-data serve` in this process."""
-    server = ProxyServer(client, tls=tls)
+    server = ProxyServer(client, tls=tls, manifests=manifests)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield server.url

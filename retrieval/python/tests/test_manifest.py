@@ -6,6 +6,9 @@ import copy
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import mlcroissant
 import pytest
 
 from cairn_data import dagcbor, ed25519, errors, indexes, manifest
-from conftest import SAMPLES_PER_SHARD, SHARDS, World
+from conftest import SAMPLES_PER_SHARD, SHARDS, World, served
 from support import Gateway, tar_shard
 
 SECRET = bytes(range(32))
@@ -206,3 +209,22 @@ def test_indexes_of_loaders_are_kept(tmp_path: Path) -> None:
     written = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert json.loads(written.pop("more/wids.json"))["shardlist"][0]["nsamples"] == 3
     assert written == held
+
+
+def test_indexes_are_served_beside_the_manifest(small: World, unsigned: dict[str, Any]) -> None:
+    """The made index leads back to the proxy; one that the dataset holds is served as it is."""
+    document = copy.deepcopy(unsigned)
+    held = next(each for each in document["distribution"] if each["cairn:path"].endswith(".json"))
+    held["cairn:index"] = "mds"
+    with served(small.client(), manifests=[document]) as url:
+        base = f"{url}/manifest/{small.root}"
+        assert manifest.loads(urllib.request.urlopen(f"{base}/croissant.json").read()) == document
+        index = json.loads(urllib.request.urlopen(f"{base}/shards/wids.json").read())
+        shard = index["shardlist"][0]
+        assert shard["url"].startswith(url)
+        assert len(urllib.request.urlopen(shard["url"]).read()) == shard["filesize"]
+        path = held["cairn:path"]
+        assert urllib.request.urlopen(f"{base}/{urllib.parse.quote(path)}").read() == small.bytes(path)
+        for missing in [f"{base}/big.bin", f"{base}/", f"{url}/manifest/{'bafkrei' + 'a' * 52}/croissant.json"]:
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(missing)

@@ -85,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     ls.add_argument("--json", action="store_true", help="one JSON object per line")
     serve = command("serve", _serve, [source], "local caching proxy, for loaders that cannot be changed")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="where to listen (a free port)")
+    serve.add_argument(
+        "--manifest",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="serve this signed manifest and the loaders' indexes at /manifest/{root}/; may be given several times",
+    )
+    serve.add_argument("--publisher", metavar="KEY", help="public key in hex that must have signed the manifests")
     serve.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --tls-key")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's secret key, in PEM")
     serve.add_argument(
@@ -193,6 +201,7 @@ def _ls(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from . import manifest
     from .serve import Certificate, ProxyServer, make_certificate
 
     host, _, port = options.listen.rpartition(":")
@@ -203,7 +212,10 @@ def _serve(options: argparse.Namespace) -> None:
     tls = Certificate(Path(options.tls_certificate), Path(options.tls_key)) if options.tls_key else None
     if options.tls_make:
         tls = make_certificate(Path(options.tls_make).expanduser())
-    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)), tls)
+    manifests = [manifest.loads(Path(file).read_bytes()) for file in options.manifest]
+    for document in manifests:
+        manifest.verify(document, publisher=options.publisher)
+    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)), tls, manifests)
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()
 

@@ -5,7 +5,9 @@
 then ``http://127.0.0.1:PORT/data/{root or name}/{path}``. What leaves it has been verified; what breaks off upstream is
 resumed upstream; what was read once comes from the cache. GET and HEAD, one range per request (closed, open or suffix,
 clamped; anything else is answered whole, as RFC 9110 allows), 416, ETag (the CID), If-None-Match, If-Match, If-Range.
-Folders are JSON, in the gateway's form. ``/health`` counts. Every other path is S3's (:mod:`cairn_data.s3`), with the dataset
+Folders are JSON, in the gateway's form. ``/health`` counts. ``/manifest/{root or name}/croissant.json`` is a manifest that the
+proxy was given, and beside it, at its path, each loader's index (:mod:`cairn_data.indexes`), those that were made with this
+proxy's addresses in them. Every other path is S3's (:mod:`cairn_data.s3`), with the dataset
 as the bucket: loaders that speak S3 alone take ``http://127.0.0.1:PORT`` as their endpoint.
 
 With a certificate it speaks TLS, which litdata asks of an S3 endpoint; :func:`make_certificate` makes one for loopback.
@@ -23,6 +25,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from . import s3
+from . import indexes, manifest, s3
 from .client import Client
 from .dataset import Dataset, File
 from .errors import CairnDataError, FetchError, NotInDataset, OptionRejection, RequestRejection, UnknownDataset
@@ -96,10 +99,20 @@ class ProxyServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, client: Client, address: tuple[str, int] = ("127.0.0.1", 0), tls: Certificate | None = None) -> None:
-        """Listens at once; answers after ``serve_forever``. Raises OSError; OptionRejection for a bad certificate."""
+    def __init__(
+        self,
+        client: Client,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        tls: Certificate | None = None,
+        manifests: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Listens at once; answers after ``serve_forever``. ``manifests`` are taken as they are: check them before.
+
+        Raises OSError; OptionRejection for a bad certificate.
+        """
         self.client = client
         self.tls = tls
+        self.manifests = {str(each.get("cairn:root")): each for each in manifests}
         super().__init__(address, _Handler)
         if tls is not None:
             try:
@@ -160,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._json(health, {"Cache-Control": "no-store"}, with_body)
             return
-        if not path.startswith("/data/"):
+        if not path.startswith(("/data/", "/manifest/")):
             self._s3(with_body)
             return
         names = [unquote(name, errors="strict") for name in path.split("/")]
@@ -168,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise NotInDataset(f"{path}: expected /data/{{dataset}}/{{path}}")
         name, inner = names[2], "/".join(names[3:])
         dataset = self.server.client.dataset(name)
+        if names[1] == "manifest":
+            self._manifest(dataset, inner, with_body)
+            return
         entry = dataset.entry(inner)
         cache = _CACHE_IMMUTABLE if str(dataset.root) == name else _CACHE_NAMED
         headers = {"Cache-Control": cache, "X-Content-Cid": str(entry.cid)}
@@ -185,6 +201,24 @@ class _Handler(BaseHTTPRequestHandler):
                 listed.append({"name": last, "kind": "file", "size": each.size, "cid": str(each.cid)})
         body: dict[str, Any] = {"dataset": str(dataset.root), "path": entry.path, "entries": listed, "next": None}
         self._json(body, headers, with_body)
+
+    def _manifest(self, dataset: Dataset, path: str, with_body: bool) -> None:
+        document = self.server.manifests.get(str(dataset.root))
+        if document is None:
+            raise NotInDataset(f"no manifest of {dataset.root} was given")
+        own = {each.get("cairn:path") for each in document.get("distribution", []) if "cairn:index" in each}
+        if path in own:
+            self._file(File(dataset, dataset.entry(path)), {"Cache-Control": _CACHE_NAMED}, with_body)
+            return
+        base = f"{urlsplit(self.server.url).scheme}://{self.headers.get('Host') or urlsplit(self.server.url).netloc}"
+        made = {"croissant.json": manifest.dumps(document)} if path == "croissant.json" else {}
+        made = made or indexes.generated(document, f"{base}/data/{dataset.root}/")
+        if path not in made:
+            raise NotInDataset(f"{path}: expected croissant.json or one of {', '.join(sorted({*made, *own}))}")
+        data = made[path].encode()
+        self._head(HTTPStatus.OK, {"Content-Type": "application/json", "Cache-Control": _CACHE_NAMED}, len(data))
+        if with_body:
+            self.wfile.write(data)
 
     def _s3(self, with_body: bool) -> None:
         url = urlsplit(self.path)

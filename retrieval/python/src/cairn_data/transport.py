@@ -105,7 +105,7 @@ class Provider:
         self.blacklisted = self.blacklisted or fault
 
     def piece_checked(self, fault: ProviderFault | None) -> None:
-        """Records a spot check of a piece. Wrong bytes end its part; silence makes it look slower; a refusal is counted alone."""
+        """Records a spot check of a piece. Wrong bytes end its part; silence counts as a failure, a refusal does not."""
         wrong = isinstance(fault, BadBytes)
         with self._lock:
             self.piece_checks["passed" if fault is None else "failed" if wrong else "unanswered"] += 1
