@@ -1,22 +1,23 @@
 #!/bin/sh
-# Tests of the Python package that need torch: Debian's python3-torch, installed when run as root. Not part of CI.
+# Tests of the Python package that need torch: DataLoader, mosaicml-streaming, litdata and lance, unchanged. Not part of CI.
+#
+#   test-loaders.sh [ARGUMENTS OF PYTEST]
+#
+# 2.8 GB are installed from PyPI, once. torch is built for CUDA there; stubs stand for the libraries that a machine without
+# a GPU lacks (tests/stub_cuda.py), which needs a C compiler and readelf. openssl makes the certificate that litdata wants.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../retrieval/python"
 
-if ! /usr/bin/python3 -c 'import torch' 2>/dev/null; then
-    if [ "$(id -u)" -ne 0 ]; then
-        printf 'torch is missing. Run: sudo apt-get install -y --no-install-recommends python3-torch python3-venv\n' >&2
-        exit 1
-    fi
-    apt-get install -y --no-install-recommends python3-torch python3-venv
-fi
-venv=retrieval/python/.venv-torch
-if [ ! -x $venv/bin/pytest ]; then
+for tool in cc readelf openssl; do
+    command -v "$tool" >/dev/null || { printf '%s is missing. Run: sudo apt-get install -y gcc binutils openssl\n' "$tool" >&2; exit 1; }
+done
+venv=.venv-torch
+if ! cmp -s requirements-loaders.txt $venv/requirements.txt; then
     rm -rf $venv
-    /usr/bin/python3 -m venv --system-site-packages $venv
-    grep -E '^(fsspec|hatchling|webdataset|braceexpand|packaging|pathspec|pluggy|trove-classifiers|tomlkit)==' retrieval/python/requirements-test.txt >$venv/wanted
-    grep -E '^(pytest|iniconfig|pluggy|packaging|Pygments)==' market/rpc/tests/requirements.txt >>$venv/wanted
-    $venv/bin/pip install --quiet --disable-pip-version-check --requirement $venv/wanted
+    python3 -m venv $venv
+    $venv/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-loaders.txt
+    $venv/bin/python tests/stub_cuda.py
+    cp requirements-loaders.txt $venv/requirements.txt
 fi
-$venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall ./retrieval/python
-$venv/bin/pytest --quiet retrieval/python/tests/test_torch.py retrieval/python/tests/test_shards.py "$@"
+$venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall .
+$venv/bin/pytest --quiet tests/test_torch.py tests/test_shards.py tests/test_training_loaders.py "$@"

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
 
+from cairn_data import errors
+from cairn_data.serve import Certificate, make_certificate
 from conftest import World
+from conftest import served as serving
 from support import MIB, proxies
 
 
@@ -179,3 +187,26 @@ def test_serve_lists_like_s3(world: World, served: str) -> None:
     assert names("list-type=2&prefix=sha&delimiter=/")[1] == ["shards/"]
     assert names("list-type=2&prefix=nothing/") == ([], [], None)
     assert names("list-type=2&start-after=zeros.bin")[0] == []
+
+
+def test_serve_speaks_tls(world: World, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("check skipped: TLS of the local proxy (no openssl)")
+    made = make_certificate(tmp_path)
+    assert make_certificate(tmp_path) == made
+    assert made.key.stat().st_mode & 0o77 == 0
+    trusting = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+    with serving(world.client(), made) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):  # one that says nothing holds up nobody
+            answer = urllib.request.urlopen(f"{url}/{world.root}/deep/er/est.txt", context=trusting, timeout=30)
+            assert answer.read() == b"deep"
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(f"{url}/health", timeout=30)
+    with (
+        pytest.raises(errors.OptionRejection, match="no certificate with its key"),
+        serving(world.client(), Certificate(made.key, made.key)),
+    ):
+        pass
+    words = ["serve", "--from", world.url, "--tls-key", str(made.key)]
+    refused = subprocess.run([sys.executable, "-m", "cairn_data", *words], capture_output=True, text=True)
+    assert (refused.returncode, "expected --tls-certificate with --tls-key" in refused.stderr) == (1, True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
 import pickle
+import threading
 from pathlib import Path
 
 import fsspec
@@ -75,3 +78,48 @@ def test_it_is_read_only_and_needs_providers(world: World) -> None:
         filesystem(world).open(world.address("new"), "wb")
     with pytest.raises(errors.RequestRejection, match="providers"):
         fsspec.filesystem("cairn", skip_instance_cache=True)
+
+
+def test_the_asynchronous_interface(world: World, tmp_path: Path) -> None:
+    """Every coroutine by fsspec's own names, many at once, on whatever loop runs."""
+    fs = filesystem(world, asynchronous=True)
+    assert fs.async_impl
+    assert fs.asynchronous
+    big, whole = world.address("big.bin"), world.bytes("big.bin")
+
+    async def all_of_it() -> None:
+        got = await asyncio.gather(*(fs._cat_file(big, at, at + 10) for at in range(0, 50, 10)))
+        assert b"".join(got) == whole[:50]
+        assert await fs._cat_ranges([big, big], [0, -4], [3, None]) == [whole[:3], whole[-4:]]
+        assert (await fs._cat_ranges([big], 0, 3, batch_size=4, on_error="raise")) == [whole[:3]]
+        assert (await fs._info(big))["size"] == len(whole)
+        assert await fs._isdir(world.address("deep"))
+        assert not await fs._exists(world.address("shallow"))
+        assert await fs._ls(world.address("deep"), detail=False) == [f"{world.root}/deep/er"]
+        assert await fs._find(world.address("deep")) == [f"{world.root}/deep/er/est.txt"]
+        assert await fs._cat([world.address("deep/er/est.txt")]) == {f"{world.root}/deep/er/est.txt": b"deep"}
+        await fs._get_file(world.address("deep/er/est.txt"), str(tmp_path / "est.txt"))
+        with pytest.raises(FileNotFoundError):
+            await fs._cat_file(world.address("shallow"))
+
+    asyncio.run(all_of_it())
+    asyncio.run(all_of_it())
+    assert (tmp_path / "est.txt").read_text() == "deep"
+    copy = pickle.loads(pickle.dumps(fs))
+    assert copy.asynchronous
+    assert asyncio.run(copy._cat_file(big, 7, 9)) == whole[7:9]
+
+
+def test_nothing_runs_before_a_fork(world: World) -> None:
+    """fsspec's own asynchronous file systems start a thread when they are made, and refuse to work in a child."""
+    before = threading.active_count()
+    fs = filesystem(world)
+    assert threading.active_count() == before
+    assert fs.cat_file(world.address("big.bin"), 0, 3) == world.bytes("big.bin")[:3]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply(_in_a_child, (fs, world.address("deep")))
+    assert found == {f"{world.root}/deep/er/est.txt": b"deep"}
+
+
+def _in_a_child(fs: CairnFileSystem, folder: str) -> object:
+    return {path: fs.cat_file(path) for path in fs.find(folder)}

@@ -8,12 +8,9 @@ network, which with verification is whole leaves of 1 MiB.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,48 +21,13 @@ import pyarrow.parquet
 import pytest
 import webdataset
 import zarr
-from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
 from cairn_data import Client
 from cairn_data.fs import CairnFileSystem
-from cairn_data.serve import ProxyServer
-from conftest import ROWS, SAMPLES_PER_SHARD, SHARDS, Row, World
-from support import MIB, proxies
+from conftest import SAMPLES_PER_SHARD, SHARDS, World, record, served
+from support import MIB
 
-BAD = ({"flip": True}, {"stall": True}, {"cut": 0.01})
 COLUMNS = ["c1", "label"]
-
-
-@pytest.fixture(params=["good", "bad"])
-def client(request: pytest.FixtureRequest, world: World) -> Iterator[Client]:
-    """A client of one good provider, or of three bad ones."""
-    if request.param == "good":
-        yield world.client()
-        return
-    with proxies(world.url, *BAD) as broken:
-        made = world.client(*(proxy.url for proxy in broken), stall_seconds=0.5)
-        yield made
-
-
-def record(loader: str, way: str, client: Client, samples: int, needed: int, started: float) -> None:
-    stats = client.stats()
-    way += ", bad providers" if len(client.providers) > 1 else ""
-    ROWS.append(Row(loader, way, samples, needed, stats.bytes_requested, time.monotonic() - started, stats.longest_wait))
-    # A verified read costs at most one leaf at either end of what is needed; what bad providers sent in vain is extra.
-    if len(client.providers) == 1:
-        assert stats.bytes_requested <= needed + 8 * MIB
-        assert stats.bytes_requested == stats.bytes_needed
-
-
-@contextlib.contextmanager
-def served(client: Client) -> Iterator[str]:
-    """`cairn-data serve` in this process."""
-    server = ProxyServer(client)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server.url
-    server.shutdown()
-    server.server_close()
 
 
 def parquet_needed(world: World, columns: list[str]) -> int:
@@ -144,9 +106,8 @@ def test_duckdb(world: World, client: Client) -> None:
 
 def test_zarr(world: World, client: Client) -> None:
     started = time.monotonic()
-    fs = AsyncFileSystemWrapper(CairnFileSystem(client=client, skip_instance_cache=True), asynchronous=True)
-    store = zarr.storage.FsspecStore(fs, path=f"{world.root}/array.zarr", read_only=True)
-    array = zarr.open_array(store, mode="r")
+    address = world.address("array.zarr")
+    array = zarr.open_array(address, mode="r", storage_options={"client": client, "skip_instance_cache": True})
     got = array[16:48]
     assert (got == zarr.open_array(str(world.folder / "array.zarr"), mode="r")[16:48]).all()
     chunk = 16 * 64 * 64 * 4

@@ -6,14 +6,18 @@ import copy
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import mlcroissant
 import pytest
 
-from cairn_data import dagcbor, ed25519, errors, manifest
-from conftest import SAMPLES_PER_SHARD, World
+from cairn_data import dagcbor, ed25519, errors, indexes, manifest
+from conftest import SAMPLES_PER_SHARD, SHARDS, World, served
+from support import Gateway, tar_shard
 
 SECRET = bytes(range(32))
 
@@ -149,3 +153,78 @@ def test_commands(small: World, tmp_path: Path) -> None:
     )
     assert "all right" in checked.stdout
     assert checked.stdout.split()[1].rstrip(":") == made.stderr.split()[1]
+
+
+def test_an_index_of_shards_is_made(small: World, unsigned: dict[str, Any]) -> None:
+    """Its offsets are where the samples begin, and its counts are what the loaders find."""
+    made = indexes.generated(unsigned, base="http://127.0.0.1:9/data/demo/")
+    index = json.loads(made["shards/wids.json"])
+    assert (index["__kind__"], index["wids_version"], len(index["shardlist"])) == ("wids-shard-index-v1", 1, SHARDS)
+    for number, shard in enumerate(index["shardlist"]):
+        path = f"shards/{number:06d}.tar"
+        assert shard["url"] == f"http://127.0.0.1:9/data/demo/{path}"
+        assert (shard["filesize"], shard["nsamples"]) == (len(small.bytes(path)), SAMPLES_PER_SHARD)
+        starts = [small.bytes(path)[offset : offset + 9] for offset in shard["cairn:sampleOffsets"]]
+        assert starts == [b"s%d/%06d" % (number, sample) for sample in range(SAMPLES_PER_SHARD)]
+    assert json.loads(indexes.generated(unsigned)["shards/wids.json"])["shardlist"][0]["url"].startswith(small.url)
+    with pytest.raises(errors.ManifestRejection):
+        indexes.generated({"distribution": [{}]})
+
+
+def test_indexes_of_loaders_are_kept(tmp_path: Path) -> None:
+    """Those that are there are written unchanged, and none is made in their place."""
+    folder, out = tmp_path / "dataset", tmp_path / "out"
+    held = {
+        "mds/index.json": b'{"version": 2, "shards": [] }',
+        "lit/index.json": b'{"chunks": [], "config": {}}\n',
+        "tars/wids-all.json": b'{"shardlist": [], "wids_version": 1}',
+        "rows/_metadata": b"PAR1....PAR1",
+    }
+    none = {
+        "tars/0.tar": tar_shard("a", 2, 100),
+        "more/0.tar": tar_shard("b", 3, 100),
+        "x/index.json": b"[]",
+        "y/_metadata": b"no",
+    }
+    for path, data in (held | none).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    gateway = Gateway(folder)
+    try:
+        pieces = tmp_path / "pieces.json"
+        pieces.write_text('{"tars/0.tar": {"pieceCid": "baga", "pieceOffset": 0}}')
+        words = ["--name", "d", "--dataset-version", "1", "--license", "MIT", "--from", gateway.url, "--pieces", str(pieces)]
+        command = [sys.executable, "-m", "cairn_data", "manifest", gateway.root, *words, "--indexes", str(out)]
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        pieces.write_text("[]")
+        refused = subprocess.run(command, capture_output=True, text=True)
+    finally:
+        gateway.stop()
+    assert refused.returncode == 1
+    assert "expected one JSON object" in refused.stderr
+    found = {each["cairn:path"]: each.get("cairn:index") for each in json.loads(made.stdout)["distribution"]}
+    assert {path: kind for path, kind in found.items() if kind} == dict(
+        zip(held, ["mds", "litdata", "wids", "parquet"], strict=True)
+    )
+    written = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert json.loads(written.pop("more/wids.json"))["shardlist"][0]["nsamples"] == 3
+    assert written == held
+
+
+def test_indexes_are_served_beside_the_manifest(small: World, unsigned: dict[str, Any]) -> None:
+    """The made index leads back to the proxy; one that the dataset holds is served as it is."""
+    document = copy.deepcopy(unsigned)
+    held = next(each for each in document["distribution"] if each["cairn:path"].endswith(".json"))
+    held["cairn:index"] = "mds"
+    with served(small.client(), manifests=[document]) as url:
+        base = f"{url}/manifest/{small.root}"
+        assert manifest.loads(urllib.request.urlopen(f"{base}/croissant.json").read()) == document
+        index = json.loads(urllib.request.urlopen(f"{base}/shards/wids.json").read())
+        shard = index["shardlist"][0]
+        assert shard["url"].startswith(url)
+        assert len(urllib.request.urlopen(shard["url"]).read()) == shard["filesize"]
+        path = held["cairn:path"]
+        assert urllib.request.urlopen(f"{base}/{urllib.parse.quote(path)}").read() == small.bytes(path)
+        for missing in [f"{base}/big.bin", f"{base}/", f"{url}/manifest/{'bafkrei' + 'a' * 52}/croissant.json"]:
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(missing)

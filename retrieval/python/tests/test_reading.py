@@ -169,3 +169,11 @@ def test_threads_that_share_a_position_are_told(world: World) -> None:
         assert reader.read(10) == whole[200:210]
         assert other.submit(reader.read, 10).result() == whole[210:220], "handed over, it reads on"
         assert reader.read(10) == whole[220:230]
+
+
+def test_verification_by_name(world: World) -> None:
+    for given, kept in [("leaves", True), ("off", False), (True, True), (False, False)]:
+        assert world.client(verify=given).options.verify is kept
+    for wrong in ["on", "", 1, None]:
+        with pytest.raises(errors.OptionRejection, match="leaves or off"):
+            world.client(verify=wrong)

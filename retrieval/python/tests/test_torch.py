@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from conftest import SAMPLES_PER_SHARD, SHARDS, World
+from cairn_data import Client
+from conftest import SAMPLES_PER_SHARD, SHARDS, World, record
 
 torch = pytest.importorskip("torch", reason="no torch here; make test-loaders has it")
 
@@ -56,3 +58,16 @@ def test_tensors_are_batched(world: World) -> None:
     made = ShardDataset(ShardStream(world.client(), urls), transform=lambda sample: torch.tensor(int(sample["cls"])))
     batches = list(torch.utils.data.DataLoader(made, batch_size=8))
     assert [tuple(batch.shape) for batch in batches] == [(8,)] * (SAMPLES_PER_SHARD // 8)
+
+
+def test_a_loader_on_good_and_bad_providers(world: World, client: Client) -> None:
+    urls = [world.address(f"shards/{number:06d}.tar") for number in range(SHARDS)]
+    started = time.monotonic()
+    made = ShardDataset(ShardStream(client, urls, shuffle_shards=False), transform=lambda sample: (key(sample), sample["bin"]))
+    got = [(name, data) for name, data in torch.utils.data.DataLoader(made, batch_size=None)]
+    local = ShardStream(world.client(), urls, shuffle_shards=False)
+    assert got == [(key(sample), sample["bin"]) for sample in local]
+    assert len(got) == SHARDS * SAMPLES_PER_SHARD
+    needed = sum((world.folder / f"shards/{number:06d}.tar").stat().st_size for number in range(SHARDS))
+    record("torch DataLoader", "ShardDataset", client, len(got), needed, started)
+    assert client.stats().longest_wait < 2.0

@@ -85,6 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     ls.add_argument("--json", action="store_true", help="one JSON object per line")
     serve = command("serve", _serve, [source], "local caching proxy, for loaders that cannot be changed")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT", help="where to listen (a free port)")
+    serve.add_argument(
+        "--manifest",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="serve this signed manifest and the loaders' indexes at /manifest/{root}/; may be given several times",
+    )
+    serve.add_argument("--publisher", metavar="KEY", help="public key in hex that must have signed the manifests")
+    serve.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --tls-key")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's secret key, in PEM")
+    serve.add_argument(
+        "--tls-make",
+        metavar="FOLDER",
+        help="speak TLS with a certificate for localhost from this folder, made by openssl; trust its authority.pem",
+    )
     manifest = command("manifest", _manifest, [address, source], "describe a dataset in Croissant, signed, on standard output")
     manifest.add_argument("--name", required=True, help="name of the dataset")
     manifest.add_argument("--dataset-version", required=True, metavar="VERSION", help="its version")
@@ -93,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument("--creator", metavar="NAME", help="who made it")
     manifest.add_argument("--published", metavar="DATE", help="when, as 2026-11-22")
     manifest.add_argument("--key", metavar="FILE", help="publisher's Ed25519 secret key: 32 bytes in hex; without it unsigned")
+    manifest.add_argument("--blake3", action="store_true", help="hash with BLAKE3 too (needs the package blake3)")
+    manifest.add_argument("--pieces", metavar="FILE", help='JSON: by path {"pieceCid": .., "pieceOffset": ..}')
+    manifest.add_argument(
+        "--indexes",
+        metavar="FOLDER",
+        help="write the loaders' indexes here: those of the dataset unchanged, and wids.json for WebDataset shards without one",
+    )
     check = command(
         "check-manifest", _check_manifest, [source], "check a manifest's signature, and its files against the dataset"
     )
@@ -179,22 +201,32 @@ def _ls(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from .serve import ProxyServer
+    from . import manifest
+    from .serve import Certificate, ProxyServer, make_certificate
 
     host, _, port = options.listen.rpartition(":")
     if not port.isdigit():
         raise CairnDataError(f"--listen {options.listen}: expected ADDR:PORT")
-    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)))
+    if (options.tls_certificate is None) != (options.tls_key is None) or (options.tls_make and options.tls_key):
+        raise CairnDataError("TLS: expected --tls-certificate with --tls-key, or --tls-make alone")
+    tls = Certificate(Path(options.tls_certificate), Path(options.tls_key)) if options.tls_key else None
+    if options.tls_make:
+        tls = make_certificate(Path(options.tls_make).expanduser())
+    manifests = [manifest.loads(Path(file).read_bytes()) for file in options.manifest]
+    for document in manifests:
+        manifest.verify(document, publisher=options.publisher)
+    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)), tls, manifests)
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()
 
 
 def _manifest(options: argparse.Namespace) -> None:
-    from . import manifest
+    from . import indexes, manifest
 
     client, address = _client(options), Address.parse(options.address)
+    dataset = client.dataset(address.dataset)
     document = manifest.build(
-        client.dataset(address.dataset),
+        dataset,
         name=options.name,
         version=options.dataset_version,
         license=options.license,
@@ -202,7 +234,12 @@ def _manifest(options: argparse.Namespace) -> None:
         creator=options.creator,
         published=options.published,
         providers=options.providers,
+        pieces=_pieces(options.pieces) if options.pieces else None,
+        blake3=options.blake3,
     )
+    if options.indexes is not None:
+        for path in indexes.write(document, dataset, Path(options.indexes)):
+            print(f"index {path}", file=sys.stderr)
     if options.key is not None:
         try:
             secret = bytes.fromhex(Path(options.key).read_text(encoding="ascii").strip())
@@ -211,6 +248,18 @@ def _manifest(options: argparse.Namespace) -> None:
             raise CairnDataError(f"--key {options.key}: {error}") from None
     sys.stdout.write(manifest.dumps(document))
     print(f"manifest {manifest.manifest_id(document)}", file=sys.stderr)
+
+
+def _pieces(file: str) -> dict[str, dict[str, Any]]:
+    expected = f"--pieces {file}: expected one JSON object of objects with pieceCid and pieceOffset"
+    try:
+        held = json.loads(Path(file).read_bytes())
+    except (ValueError, RecursionError):
+        raise CairnDataError(expected) from None
+    for each in held.values() if isinstance(held, dict) else [None]:
+        if not (isinstance(each, dict) and set(each) <= {"pieceCid", "pieceOffset"} and isinstance(each.get("pieceCid"), str)):
+            raise CairnDataError(expected)
+    return dict(held)
 
 
 def _check_manifest(options: argparse.Namespace) -> None:

@@ -159,12 +159,15 @@ class Client:
             return dataclasses.replace(self.engine.shared.stats)
 
     def report(self) -> list[dict[str, Any]]:
-        """What each provider did in this process: verified bytes, faults by kind, and why it is avoided, if it is."""
+        """What each provider did in this process: verified bytes, faults by kind, spot checks of pieces,
+        and why it is avoided, if it is.
+        """
         return [
             {
                 "provider": provider.url,
                 "bytes_verified": provider.bytes_verified,
                 "faults": dict(provider.faults),
+                "piece_checks": dict(provider.piece_checks),
                 "blacklisted": provider.blacklisted.reason if provider.blacklisted else None,
             }
             for provider in self.engine.shared.providers

@@ -20,7 +20,8 @@ Three kinds, kept apart by type: a *rejection* says that the request or the data
     │   ├── BlockRejection          bytes that do not hash to the CID they were asked by
     │   ├── NodeRejection           a block that hashes to its CID, and is no node of a dataset
     │   ├── ShardRejection          a shard that is no tar archive
-    │   └── ManifestRejection       a manifest that is malformed, or whose signature is wrong
+    │   ├── ManifestRejection       a manifest that is malformed, or whose signature is wrong
+    │   └── ProofRejection          a proof that does not lead to its piece, or bytes that are not the piece's
     ├── FetchError                  no provider is left for a piece of work (OSError); ``failures`` says what each did
     └── CacheError                  the cache folder cannot be used (OSError)
 
@@ -58,6 +59,7 @@ __all__ = [
     "NotAFolder",
     "NotInDataset",
     "OptionRejection",
+    "ProofRejection",
     "ProviderFault",
     "Refused",
     "RequestRejection",
@@ -132,6 +134,10 @@ class ShardRejection(ContentRejection):
 
 class ManifestRejection(ContentRejection):
     """A manifest that is malformed, or whose signature is wrong."""
+
+
+class ProofRejection(ContentRejection):
+    """A proof that does not lead to its piece, or bytes that are not the piece's."""
 
 
 class ProviderFault(CairnDataError):

@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Literal
 
 from .cid import BLOCK_BYTES_MAX, Cid
 from .errors import BadBytes, Busy, Disconnected, FetchError, Mismatch, OptionRejection, ProviderFault, Stalled
@@ -66,10 +67,16 @@ class Options:
     """Wait after the first failure; doubles with each further one, up to ten seconds."""
     hedge_share: float = 0.05
     """Share of all bytes that hedged requests may cost."""
-    verify: bool = True
-    """Whether leaves are fetched whole and hashed. Without it, ranges are exact to the byte, and nobody checks them."""
+    verify: bool | Literal["leaves", "off"] = True
+    """Whether leaves are fetched whole and hashed (``"leaves"``). Without it (``"off"``), ranges are exact to the byte, and
+    nobody checks them. Kept as a bool.
+    """
 
     def __post_init__(self) -> None:
+        if not isinstance(self.verify, bool):
+            if self.verify not in ("leaves", "off"):
+                raise OptionRejection(f"verify={self.verify!r}; expected leaves or off")
+            object.__setattr__(self, "verify", self.verify == "leaves")
         wrong = [
             name
             for name, right in {

@@ -9,30 +9,35 @@
 ``cat_ranges`` brings all ranges of all files at once: each leaf that they touch once, and nothing between them. File objects
 read what is asked for, rounded to leaves, and read ahead after 4 MiB of purely sequential reading alone. There is no
 listing cache and none is needed: a root never changes.
+
+Both of fsspec's interfaces are here. The synchronous methods need no event loop and so work after a fork; the asynchronous ones
+(``asynchronous=True``, as Zarr 3 opens it) run them in threads of the loop's executor, and block nobody.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.spec import AbstractFileSystem
 
 from .client import Address, Client
 from .dataset import Entry, File, FileReader
 from .errors import NotInDataset, RequestRejection, UrlRejection
 
 
-class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
+class CairnFileSystem(AsyncFileSystem):  # type: ignore[misc]
     """Datasets by root CID or name, as one read-only file system."""
 
     protocol = "cairn"
     root_marker = ""
-    async_impl = False
+    mirror_sync_methods = False
+    """The synchronous methods are the originals, not wrappers of the asynchronous ones that wait for fsspec's loop."""
 
     def __init__(
         self,
@@ -41,11 +46,14 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         cache_dir: str | os.PathLike[str] | None = None,
         cache_bytes: int = 10 << 30,
         client: Client | None = None,
+        asynchronous: bool = False,
         **more: Any,
     ) -> None:
         """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``."""
         known = {field: more.pop(field) for field in list(more) if field in _option_fields()}
-        super().__init__(**more)
+        more.pop("loop", None)
+        super().__init__(asynchronous=True, **more)  # otherwise it starts a thread, and no thread may run before a fork
+        self.asynchronous = asynchronous
         if client is None and not providers:
             raise RequestRejection("cairn:// needs providers: pass providers=['http://..'] (as storage_options)")
         self.client = client or Client(providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, **known)
@@ -53,6 +61,11 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
     @property
     def fsid(self) -> str:
         return "cairn"
+
+    @property
+    def loop(self) -> Any:
+        """fsspec's own event loop, for those that run the asynchronous methods from synchronous code."""
+        return None if self.asynchronous else get_loop()
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> Any:
@@ -68,7 +81,7 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return self.client.dataset(address.dataset).file(address.path)
 
     @staticmethod
-    def _info(dataset: str, entry: Entry) -> dict[str, Any]:
+    def _described(dataset: str, entry: Entry) -> dict[str, Any]:
         return {
             "name": f"{dataset}/{entry.path}".rstrip("/"),
             "size": entry.size,
@@ -81,14 +94,14 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         address = self._address(path)
-        return self._info(address.dataset, self.client.dataset(address.dataset).entry(address.path))
+        return self._described(address.dataset, self.client.dataset(address.dataset).entry(address.path))
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         address = self._address(path)
         dataset = self.client.dataset(address.dataset)
         entry = dataset.entry(address.path)
         entries = dataset.entries(address.path) if entry.is_folder else [entry]
-        found = [self._info(address.dataset, each) for each in entries]
+        found = [self._described(address.dataset, each) for each in entries]
         return found if detail else [each["name"] for each in found]
 
     def exists(self, path: str, **_: Any) -> bool:
@@ -123,10 +136,13 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         starts: Any,
         ends: Any,
         max_gap: int | None = None,
+        batch_size: int | None = None,
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """All ranges at once. ``max_gap`` is ignored: nothing that was not asked for is worth its bytes."""
+        """All ranges at once. ``max_gap`` and ``batch_size`` are ignored: nothing that was not asked for is worth its bytes,
+        and the client bounds its requests itself.
+        """
         if not isinstance(starts, (list, tuple)):
             starts = [starts] * len(paths)
         if not isinstance(ends, (list, tuple)):
@@ -177,6 +193,26 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         from .download import download_file
 
         download_file(file, lpath, progress=callback.relative_update)
+
+    # -- the same, asynchronous; the rest of fsspec's methods are made of these ------------------------------------------
+
+    async def _info(self, path: str, **more: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(self.info, path, **more)
+
+    async def _ls(self, path: str, detail: bool = True, **more: Any) -> list[Any]:
+        return await asyncio.to_thread(self.ls, path, detail, **more)
+
+    async def _exists(self, path: str, **_: Any) -> bool:
+        return await asyncio.to_thread(self.exists, path)
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        return await asyncio.to_thread(self.cat_file, path, start, end)
+
+    async def _cat_ranges(self, paths: Sequence[str], starts: Any, ends: Any, *args: Any, **more: Any) -> list[Any]:
+        return await asyncio.to_thread(self.cat_ranges, paths, starts, ends, *args, **more)
+
+    async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **more: Any) -> None:
+        await asyncio.to_thread(self.get_file, rpath, lpath, callback, **more)
 
     def sign(self, path: str, expiration: int = 100, **_: Any) -> str:
         raise NotImplementedError("addresses are not signed: the dataset is named by its content")

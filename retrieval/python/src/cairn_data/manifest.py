@@ -5,30 +5,32 @@ A manifest is a Croissant 1.0 document (any Croissant tool reads it) with fields
 ==========================  =============================================================================================
 ``cairn:root``              root CID of the dataset
 ``cairn:providers``         gateways, as a hint: nothing rests on them
-per ``cr:FileObject``       ``cairn:unixfsRoot`` (CID of the file), ``cairn:path``; for shards ``cairn:samples`` and
-                            ``cairn:sampleOffsets`` (byte where each sample begins); ``cairn:pieceCid`` and
-                            ``cairn:pieceOffset`` if they are given
+per ``cr:FileObject``       ``cairn:unixfsRoot`` (CID of the file), ``cairn:path``, ``cairn:size``; for shards ``cairn:samples``
+                            and ``cairn:sampleOffsets`` (byte where each sample begins); ``cairn:index`` for a loader's index
+                            (:mod:`cairn_data.indexes`); ``cairn:pieceCid`` and ``cairn:pieceOffset`` if they are given;
+                            ``cairn:blake3`` if it is asked for
 ``cairn:signature``         publisher's Ed25519 key and signature, both in hex
 ==========================  =============================================================================================
 
 1. The canonical form is DAG-CBOR of the document without ``cairn:signature``. The manifest's id is the CID of that.
 2. The signature is over ``cairn-manifest-v1:`` and the binary id. Who signs vouches that names, versions and descriptions
    belong to this root; the bytes below the root need nobody's word.
-3. ``sha256`` and ``contentSize`` of each file are computed from verified bytes, so that other tools can check them too.
+3. ``sha256``, ``cairn:blake3`` and ``contentSize`` of each file are computed from verified bytes, so that other tools can
+   check them too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 from urllib.parse import quote
 
-from . import dagcbor, ed25519
+from . import dagcbor, ed25519, indexes
 from .cid import DAG_CBOR, LEAF_BYTES, RAW, Cid
 from .dataset import Dataset, Entry, File
-from .errors import CidRejection, ManifestRejection
+from .errors import CidRejection, ManifestRejection, OptionRejection
 from .shards import samples
 
 NAMESPACE = "https://cairn.invalid/ns#"
@@ -103,12 +105,15 @@ def build(
     providers: Sequence[str] = (),
     pieces: Mapping[str, Mapping[str, Any]] | None = None,
     sample_offsets: bool = True,
+    blake3: bool = False,
 ) -> dict[str, Any]:
     """An unsigned manifest of all files of a dataset. Reads every byte once, verified.
 
     ``published``: a date, ``2026-11-22``. ``pieces``: by path, ``pieceCid`` and ``pieceOffset``. The addresses of files are
-    those at the first provider, or ``cairn://``. Raises FetchError, ShardRejection.
+    those at the first provider, or ``cairn://``. ``blake3``: hash with BLAKE3 too, by the package of that name. Raises
+    FetchError, ShardRejection; OptionRejection for a piece of no file, or without that package.
     """
+    more = _blake3() if blake3 else None
     root = str(dataset.root)
     document: dict[str, Any] = {
         "@context": _CONTEXT,
@@ -122,10 +127,12 @@ def build(
         "cairn:root": root,
         "cairn:providers": list(providers),
         "distribution": [
-            _file_object(dataset, number, entry, providers, (pieces or {}).get(entry.path, {}), sample_offsets)
+            _file_object(dataset, number, entry, providers, (pieces or {}).get(entry.path, {}), sample_offsets, more)
             for number, entry in enumerate(dataset.walk())
         ],
     }
+    if strange := sorted(set(pieces or {}) - {each["cairn:path"] for each in document["distribution"]}):
+        raise OptionRejection(f"pieces of files that are not in the dataset: {', '.join(strange[:5])}")
     if creator is not None:
         document["creator"] = {"@type": "sc:Organization", "name": creator}
     if published is not None:
@@ -136,9 +143,16 @@ def build(
 
 
 def _file_object(
-    dataset: Dataset, number: int, entry: Entry, providers: Sequence[str], piece: Mapping[str, Any], sample_offsets: bool
+    dataset: Dataset,
+    number: int,
+    entry: Entry,
+    providers: Sequence[str],
+    piece: Mapping[str, Any],
+    sample_offsets: bool,
+    more: Callable[[], Any] | None,
 ) -> dict[str, Any]:
     file = File(dataset, entry)
+    sha256, blake3 = _digests(file, more)
     suffix = "." + entry.path.rpartition(".")[2].lower()
     base = f"{providers[0].rstrip('/')}/data/" if providers else "cairn://"
     described: dict[str, Any] = {
@@ -149,11 +163,15 @@ def _file_object(
         "contentUrl": f"{base}{dataset.root}/{quote(entry.path)}".rstrip("/"),
         "contentSize": f"{entry.size} B",
         "encodingFormat": _FORMATS.get(suffix, "application/octet-stream"),
-        "sha256": _sha256(file),
+        "sha256": sha256,
         "cairn:path": entry.path,
         "cairn:unixfsRoot": str(entry.cid),
         "cairn:size": entry.size,
     }
+    if blake3 is not None:
+        described["cairn:blake3"] = blake3
+    if (index := indexes.kind(file)) is not None:
+        described["cairn:index"] = index
     for key in ("pieceCid", "pieceOffset"):
         if key in piece:
             described[f"cairn:{key}"] = piece[key]
@@ -165,13 +183,25 @@ def _file_object(
     return described
 
 
-def _sha256(file: File) -> str:
-    if file.entry.cid.codec == RAW and file.size <= LEAF_BYTES:
-        return file.entry.cid.digest.hex()  # a file of one leaf is named by this very hash
-    digest = hashlib.sha256()
+def _digests(file: File, more: Callable[[], Any] | None) -> tuple[str, str | None]:
+    """SHA-256 of a file, and what the second hash says, in hex."""
+    if file.entry.cid.codec == RAW and file.size <= LEAF_BYTES and more is None:
+        return file.entry.cid.digest.hex(), None  # a file of one leaf is named by this very hash
+    digest, second = hashlib.sha256(), more() if more is not None else None
     for piece in file.stream():
         digest.update(piece)
-    return digest.hexdigest()
+        if second is not None:
+            second.update(piece)
+    return digest.hexdigest(), None if second is None else str(second.hexdigest())
+
+
+def _blake3() -> Callable[[], Any]:
+    from importlib import import_module
+
+    try:
+        return cast("Callable[[], Any]", import_module("blake3").blake3)
+    except ImportError:
+        raise OptionRejection("BLAKE3 needs the package blake3: pip install 'cairn-data[blake3]'") from None
 
 
 def manifest_id(document: Mapping[str, Any]) -> Cid:

@@ -5,8 +5,12 @@
 then ``http://127.0.0.1:PORT/data/{root or name}/{path}``. What leaves it has been verified; what breaks off upstream is
 resumed upstream; what was read once comes from the cache. GET and HEAD, one range per request (closed, open or suffix,
 clamped; anything else is answered whole, as RFC 9110 allows), 416, ETag (the CID), If-None-Match, If-Match, If-Range.
-Folders are JSON, in the gateway's form. ``/health`` counts. Every other path is S3's (:mod:`cairn_data.s3`), with the dataset
+Folders are JSON, in the gateway's form. ``/health`` counts. ``/manifest/{root or name}/croissant.json`` is a manifest that the
+proxy was given, and beside it, at its path, each loader's index (:mod:`cairn_data.indexes`), those that were made with this
+proxy's addresses in them. Every other path is S3's (:mod:`cairn_data.s3`), with the dataset
 as the bucket: loaders that speak S3 alone take ``http://127.0.0.1:PORT`` as their endpoint.
+
+With a certificate it speaks TLS, which litdata asks of an S3 endpoint; :func:`make_certificate` makes one for loopback.
 
 A provider's failure is a 502 if nothing was sent yet, and otherwise the connection breaks: a short answer must never look
 like a whole one.
@@ -15,19 +19,25 @@ like a whole one.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
-from dataclasses import asdict
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from . import s3
+from . import indexes, manifest, s3
 from .client import Client
 from .dataset import Dataset, File
-from .errors import CairnDataError, FetchError, NotInDataset, RequestRejection, UnknownDataset
+from .errors import CairnDataError, FetchError, NotInDataset, OptionRejection, RequestRejection, UnknownDataset
 
 _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 _CACHE_IMMUTABLE = "public, max-age=29030400, immutable"
@@ -36,22 +46,89 @@ _IDLE_SECONDS = 300.0
 _SHORT_BYTES = 4 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files in PEM that a server speaks TLS with."""
+
+    chain: Path
+    """Its certificate, and those between it and an authority."""
+    key: Path
+    """The secret key."""
+
+
+def make_certificate(folder: str | os.PathLike[str]) -> Certificate:
+    """A certificate for localhost and 127.0.0.1 and its key in ``folder``, by the ``openssl`` command; what is there is kept.
+
+    Clients trust ``authority.pem`` (``AWS_CA_BUNDLE``, ``SSL_CERT_FILE``); its own key is not kept. Raises OptionRejection.
+    """
+    base = Path(folder)
+    made = Certificate(base / "certificate.pem", base / "key.pem")
+    if made.chain.exists() and made.key.exists():
+        return made
+    base.mkdir(parents=True, exist_ok=True)
+    common = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "825"]
+    with tempfile.TemporaryDirectory() as private:
+        authority_key = str(Path(private, "authority.key"))
+        authority = [
+            *common,
+            "-keyout",
+            authority_key,
+            "-out",
+            str(base / "authority.pem"),
+            "-subj",
+            "/CN=cairn-data authority",
+        ]
+        authority += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        server = [*common, "-CA", str(base / "authority.pem"), "-CAkey", authority_key, "-subj", "/CN=localhost"]
+        server += ["-keyout", str(made.key), "-out", str(made.chain), "-addext", "basicConstraints=critical,CA:FALSE"]
+        server += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "extendedKeyUsage=serverAuth"]
+        for command in (authority, server):
+            try:
+                subprocess.run(command, check=True, capture_output=True, text=True)
+            except FileNotFoundError:
+                raise OptionRejection("the openssl command is needed to make a certificate; give one instead") from None
+            except subprocess.CalledProcessError as error:
+                raise OptionRejection(f"openssl made no certificate: {error.stderr.strip()[-300:]}") from None
+    made.key.chmod(0o600)
+    return made
+
+
 class ProxyServer(ThreadingHTTPServer):
     """The proxy; ``server_address`` says where it listens."""
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, client: Client, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
-        """Listens at once; answers after ``serve_forever``."""
+    def __init__(
+        self,
+        client: Client,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        tls: Certificate | None = None,
+        manifests: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Listens at once; answers after ``serve_forever``. ``manifests`` are taken as they are: check them before.
+
+        Raises OSError; OptionRejection for a bad certificate.
+        """
         self.client = client
+        self.tls = tls
+        self.manifests = {str(each.get("cairn:root")): each for each in manifests}
         super().__init__(address, _Handler)
+        if tls is not None:
+            try:
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                context.load_cert_chain(tls.chain, tls.key)
+            except OSError as error:
+                self.server_close()
+                raise OptionRejection(f"{tls.chain} and {tls.key} are no certificate with its key: {error}") from None
+            # The handshake is the handler's, in its thread and within its time: nobody holds up the others.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     @property
     def url(self) -> str:
         """Where clients find it."""
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"{'http' if self.tls is None else 'https'}://{host!s}:{port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
@@ -96,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._json(health, {"Cache-Control": "no-store"}, with_body)
             return
-        if not path.startswith("/data/"):
+        if not path.startswith(("/data/", "/manifest/")):
             self._s3(with_body)
             return
         names = [unquote(name, errors="strict") for name in path.split("/")]
@@ -104,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise NotInDataset(f"{path}: expected /data/{{dataset}}/{{path}}")
         name, inner = names[2], "/".join(names[3:])
         dataset = self.server.client.dataset(name)
+        if names[1] == "manifest":
+            self._manifest(dataset, inner, with_body)
+            return
         entry = dataset.entry(inner)
         cache = _CACHE_IMMUTABLE if str(dataset.root) == name else _CACHE_NAMED
         headers = {"Cache-Control": cache, "X-Content-Cid": str(entry.cid)}
@@ -121,6 +201,24 @@ class _Handler(BaseHTTPRequestHandler):
                 listed.append({"name": last, "kind": "file", "size": each.size, "cid": str(each.cid)})
         body: dict[str, Any] = {"dataset": str(dataset.root), "path": entry.path, "entries": listed, "next": None}
         self._json(body, headers, with_body)
+
+    def _manifest(self, dataset: Dataset, path: str, with_body: bool) -> None:
+        document = self.server.manifests.get(str(dataset.root))
+        if document is None:
+            raise NotInDataset(f"no manifest of {dataset.root} was given")
+        own = {each.get("cairn:path") for each in document.get("distribution", []) if "cairn:index" in each}
+        if path in own:
+            self._file(File(dataset, dataset.entry(path)), {"Cache-Control": _CACHE_NAMED}, with_body)
+            return
+        base = f"{urlsplit(self.server.url).scheme}://{self.headers.get('Host') or urlsplit(self.server.url).netloc}"
+        made = {"croissant.json": manifest.dumps(document)} if path == "croissant.json" else {}
+        made = made or indexes.generated(document, f"{base}/data/{dataset.root}/")
+        if path not in made:
+            raise NotInDataset(f"{path}: expected croissant.json or one of {', '.join(sorted({*made, *own}))}")
+        data = made[path].encode()
+        self._head(HTTPStatus.OK, {"Content-Type": "application/json", "Cache-Control": _CACHE_NAMED}, len(data))
+        if with_body:
+            self.wfile.write(data)
 
     def _s3(self, with_body: bool) -> None:
         url = urlsplit(self.path)

@@ -16,16 +16,18 @@ it fetches exactly those samples again, and the stream goes on with the very sam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .client import Address, Client
 from .dataset import File
-from .errors import OptionRejection, ShardRejection, StateRejection
+from .errors import OptionRejection, RequestRejection, ShardRejection, StateRejection
 from .order import Place, buffer_draw, detect_place, shards_of
+from .piece import PieceCid, spot_check
 
 Sample = dict[str, Any]
 
@@ -200,9 +202,12 @@ class ShardStream:
         shuffle_shards: bool = True,
         buffer: int = 0,
         place: Place | None = None,
+        pieces: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
         """``buffer``: samples to draw from; 0 keeps the order within shards. ``place``: which consumer this is; by default
-        what torch says at the start of each pass, if torch is loaded.
+        what torch says at the start of each pass, if torch is loaded. ``pieces``: by URL of a shard, the CID of its piece and
+        where the shard begins there, as a manifest says; of each such shard one random MiB is checked against its piece, beside
+        the reading, once per epoch (:mod:`cairn_data.piece`).
         """
         if not urls or buffer < 0:
             raise OptionRejection(f"{len(urls)} shards and a buffer of {buffer}; expected at least one and at least 0")
@@ -213,6 +218,12 @@ class ShardStream:
         self.shuffle_shards = shuffle_shards
         self.buffer = buffer
         self.place = place
+        self.pieces = {str(Address.parse(url)): piece for url, piece in (pieces or {}).items()}
+        if strange := sorted(set(self.pieces) - set(self.urls)):
+            raise OptionRejection(f"pieces of shards that are not read: {', '.join(strange[:5])}")
+        for cid, offset in self.pieces.values():
+            if PieceCid.parse(cid).comm_p and offset < 0:
+                raise OptionRejection(f"a shard at byte {offset} of {cid}")
         self._start_epoch()
 
     def _start_epoch(self) -> None:
@@ -305,11 +316,25 @@ class ShardStream:
         while self._turn < len(mine):
             shard = mine[self._turn]
             url = self.urls[shard]
-            for start, end, sample in samples(self.client.file(url), url, self._offset):
+            file = self.client.file(url)
+            if url in self.pieces and self._offset == 0:
+                self._spot_check(file, *self.pieces[url])
+            for start, end, sample in samples(file, url, self._offset):
                 self._offset = end
                 yield _Placed(shard, start, end, sample)
             self._turn += 1
             self._offset = 0
+
+    def _spot_check(self, file: File, piece: str, offset: int) -> None:
+        """Begins a check of a shard's piece; what comes of it is in the client's report."""
+        client = self.client
+
+        def check() -> None:
+            # A shard that does not lie where the manifest says is no provider's fault: nothing is checked then.
+            with contextlib.suppress(RequestRejection):
+                spot_check(client, piece, offset, offset + max(file.size, 1))
+
+        client.engine.shared.workers.submit(check)
 
     def _fetch_held(self) -> list[_Placed]:
         """The buffered samples of a saved position, fetched again by their places."""

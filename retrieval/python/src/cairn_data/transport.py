@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from .errors import Busy, Disconnected, Mismatch, ProviderFault, Refused, Stalled, Unreachable, UrlRejection
+from .errors import BadBytes, Busy, Disconnected, Mismatch, ProviderFault, Refused, Stalled, Unreachable, UrlRejection
 
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 30.0
@@ -55,6 +55,7 @@ class Provider:
         self.running = 0
         self.bytes_verified = 0
         self.faults: dict[str, int] = {}
+        self.piece_checks = {"passed": 0, "failed": 0, "unanswered": 0}
         self._first_byte = _FIRST_BYTE_GUESS
         self._throughput = _THROUGHPUT_GUESS
         self._recent_first_bytes: deque[float] = deque(maxlen=64)
@@ -102,6 +103,16 @@ class Provider:
     def blacklist(self, fault: ProviderFault) -> None:
         """Wrong bytes: never asked again by this process."""
         self.blacklisted = self.blacklisted or fault
+
+    def piece_checked(self, fault: ProviderFault | None) -> None:
+        """Records a spot check of a piece. Wrong bytes end its part; silence counts as a failure, a refusal does not."""
+        wrong = isinstance(fault, BadBytes)
+        with self._lock:
+            self.piece_checks["passed" if fault is None else "failed" if wrong else "unanswered"] += 1
+        if fault is not None and not isinstance(fault, Refused):
+            self.failed(fault, "", 1.0)
+            if wrong:
+                self.blacklist(fault)
 
     def verified(self, size: int) -> None:
         """Counts bytes that this provider sent and that hashed to their CIDs."""
