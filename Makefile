@@ -15,7 +15,7 @@ test: setup ## Format, lints, all tests, and the demo: what CI runs
 test-slow: setup ## The tests that take minutes: large sectors
 	$(CARGO) test --locked --release --workspace -- --ignored
 
-test-loaders: build ## The tests of the Python package that need torch: DataLoader, MDS, litdata, lance (2.8 GB from PyPI)
+test-loaders: build ## The tests of the Python package that need torch: DataLoader, MDS, litdata, lance, wids (2.8 GB from PyPI)
 	@scripts/test-loaders.sh
 
 # Where the comparison keeps parameters (6 GB), and more of its arguments: COMPARE_ARGS=--help lists them.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests of the Python package that need torch: DataLoader, mosaicml-streaming, litdata and lance, unchanged. Not part of CI.
+# Tests of the Python package that need torch: DataLoader, mosaicml-streaming, litdata, lance and wids, unchanged. Not part of CI.
 #
 #   test-loaders.sh [ARGUMENTS OF PYTEST]
 #

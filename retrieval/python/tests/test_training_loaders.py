@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from cairn_data import Client
+from cairn_data import Client, manifest, shards
 from cairn_data.serve import Certificate, make_certificate
-from conftest import BAD, World, record, served
+from conftest import BAD, SAMPLES_PER_SHARD, SHARDS, World, record, served
 from read_with import TAKEN
 from support import Gateway, noise, proxies
 
@@ -129,3 +129,24 @@ def test_samples(
         needed = sum(len(sample(number)) for number in rows)
     record(loader, f"S3{'' if tls is None else ' over TLS'}, cairn-data serve", providers, len(got), needed, started)
     assert providers.stats().longest_wait < LONGEST_WAIT_SECONDS
+
+
+def test_wids_reads_the_index_that_is_made(world: World, client: Client, tmp_path: Path) -> None:
+    """WebDataset's random access: the index from beside the manifest, samples by number, each shard fetched when first used."""
+    import wids
+
+    dataset = world.client().dataset(world.root)
+    document = manifest.build(dataset, name="world", version="1", description="", license="MIT")
+    local = [
+        sample for number in range(SHARDS) for _, _, sample in shards.samples(dataset.file(f"shards/{number:06d}.tar"), "")
+    ]
+    started = time.monotonic()
+    with served(client, manifests=[document]) as url:
+        index = f"{url}/manifest/{world.root}/shards/wids.json"
+        opened = wids.ShardListDataset(index, cache_dir=str(tmp_path), transformations=[])
+        assert len(opened) == SHARDS * SAMPLES_PER_SHARD
+        taken = [0, SAMPLES_PER_SHARD, len(opened) - 1, 7]
+        got = [(opened[number][".bin"].read(), opened[number]["__key__"]) for number in taken]
+    assert got == [(local[number]["bin"], local[number]["__key__"]) for number in taken]
+    needed = sum((world.folder / f"shards/{number:06d}.tar").stat().st_size for number in (0, 1, SHARDS - 1))
+    record("wids", "cairn-data serve, index made", client, len(taken), needed, started)
