@@ -19,6 +19,7 @@
 
 pub mod conditional;
 pub mod fetch;
+mod gate;
 pub mod head;
 mod hot_store;
 mod library;
@@ -32,6 +33,7 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
+pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 pub use hot_store::open as file_resource;
 pub use library::Library;
 pub use server::{

@@ -20,6 +20,7 @@ use tokio::time::Sleep;
 
 use super::Observer;
 use super::body::Handed;
+use crate::gate::Account;
 
 /// A finished request, as the observer sees it.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub(crate) struct InFlight {
     pub(crate) head_bytes: u64,
     pub(crate) bytes_promised: u64,
     pub(crate) handed: Arc<Handed>,
+    /// Hears what was sent.
+    pub(crate) account: Option<Arc<dyn Account>>,
 }
 
 /// Counts of one connection, shared by its socket and its service.
@@ -95,6 +98,9 @@ impl Meter {
         request.span.record("bytes", served.bytes_sent);
         if served.bytes_sent < served.bytes_promised {
             request.span.record("error", "the transfer ended early");
+        }
+        if let Some(account) = request.account {
+            account.sent(served.bytes_sent);
         }
         let _entered = request.span.enter();
         tracing::debug!(seconds = served.elapsed.as_secs_f64(), "served");

@@ -131,10 +131,11 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     let PlainHead { method, path, query, headers, close, .. } = plain;
     let head = RequestHead { method, path, query, headers };
     let prepared = span.in_scope(|| {
-        routes::prepare(&gateway.source, &head, Sending::Files(gateway.options.chunk_bytes))
+        let sending = Sending::Files(gateway.options.chunk_bytes);
+        routes::prepare(&gateway.source, &head, sending, gateway.options.gatekeeper.as_deref())
             .unwrap_or_else(|rejection| answer::refused(&head, &rejection))
     });
-    let Prepared { status, headers, payload } = prepared;
+    let Prepared { status, headers, payload, account } = prepared;
     let (text, range) = match payload {
         Payload::Stream { .. } => return Ok(false),
         Payload::None => (None, None),
@@ -153,6 +154,7 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
         bytes_promised: range.as_ref().map_or(text_bytes as u64, |(_, _, bytes)| *bytes),
         handed: handed.clone(),
         method: head.method,
+        account,
     });
     handed.add(text_bytes);
     let mut first = written_head(status, &headers, close);

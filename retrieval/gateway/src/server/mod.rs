@@ -45,6 +45,7 @@ pub use self::content_type::by_name as media_type;
 use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
+use crate::gate::{Account, Gatekeeper, Guarded};
 use crate::source::{ContentSource, SourceError};
 
 /// Called once for every finished request, with what it moved. Metrics and payment hang here; it must be quick.
@@ -77,6 +78,8 @@ pub struct GatewayOptions {
     pub sendfile: bool,
     /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
     pub mounts: Vec<Mount>,
+    /// Gives leave for every object of the gateway's own routes; a mounted handler asks by itself. Default: everybody has it.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// Sees every finished request.
     pub observer: Option<Observer>,
 }
@@ -96,6 +99,7 @@ impl Default for GatewayOptions {
             retry_after: Duration::from_secs(2),
             sendfile: true,
             mounts: Vec::new(),
+            gatekeeper: None,
             observer: None,
         }
     }
@@ -161,6 +165,10 @@ pub async fn serve(
 ) -> Result<(), OptionsRejection> {
     options.check()?;
     let grace = options.shutdown_grace;
+    let source = match options.gatekeeper.clone() {
+        Some(gate) => Arc::new(Guarded { source, gate }),
+        None => source,
+    };
     let gateway = Arc::new(Gateway {
         source,
         connections: Arc::new(Semaphore::new(options.connections_max)),
@@ -304,6 +312,7 @@ impl Gateway {
         if !welcome {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        let account = response.extensions_mut().remove::<Arc<dyn Account>>();
         let bytes_promised =
             if method == Method::HEAD { 0 } else { hyper::body::Body::size_hint(response.body()).lower() };
         if let GatewayBody::Text(Some(text)) = response.body() {
@@ -311,7 +320,7 @@ impl Gateway {
         }
         let status = response.status();
         let head_bytes = head_bytes(status, response.headers());
-        meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed });
+        meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed, account });
         response
     }
 
@@ -356,6 +365,7 @@ impl Gateway {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
         let (source, sending) = (self.source.clone(), Sending::Chunks(self.options.chunk_bytes));
+        let gate = self.options.gatekeeper.clone();
         let uptime = self.started.elapsed().as_secs();
         let connections = self.options.connections_max - self.connections.available_permits();
         let requests = self.options.transfers_max - self.transfers.available_permits();
@@ -367,7 +377,7 @@ impl Gateway {
             if head.path == "/health" {
                 return routes::health(source.as_ref(), &head, uptime, connections, requests);
             }
-            let prepared = routes::prepare(&source, &head, sending);
+            let prepared = routes::prepare(&source, &head, sending, gate.as_deref());
             prepared.unwrap_or_else(|rejection| answer::refused(&head, &rejection))
         });
         let prepared = preparing.await.unwrap_or_else(|lost| {
@@ -433,5 +443,8 @@ fn respond(prepared: Prepared, permit: Option<OwnedSemaphorePermit>, handed: &Ar
     let mut response = Response::new(body);
     *response.status_mut() = prepared.status;
     *response.headers_mut() = prepared.headers;
+    if let Some(account) = prepared.account {
+        response.extensions_mut().insert(account);
+    }
     response
 }
