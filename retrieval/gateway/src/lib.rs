@@ -37,8 +37,8 @@ pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 pub use hot_store::open as file_resource;
 pub use library::Library;
 pub use server::{
-    GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
-    ServedRequest, media_type, range_body, serve,
+    AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
+    Reporter, RequestRejection, ServedRequest, media_type, range_body, serve, serve_metrics,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,

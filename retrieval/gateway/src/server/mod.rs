@@ -16,6 +16,7 @@ mod fast;
 mod mount;
 mod proofs;
 mod rejection;
+mod report;
 mod routes;
 mod trustless;
 
@@ -45,6 +46,7 @@ pub use self::content_type::by_name as media_type;
 use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
+pub use self::report::{AccessLog, Metrics, Reporter, serve_metrics};
 use crate::gate::{Account, Gatekeeper, Guarded};
 use crate::source::{ContentSource, SourceError};
 
@@ -80,6 +82,8 @@ pub struct GatewayOptions {
     pub mounts: Vec<Mount>,
     /// Gives leave for every object of the gateway's own routes; a mounted handler asks by itself. Default: everybody has it.
     pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    /// Counts and logs every finished request; answers then carry `Traceparent` and `Server-Timing`. Default: nobody.
+    pub reporter: Option<Reporter>,
     /// Sees every finished request.
     pub observer: Option<Observer>,
 }
@@ -100,6 +104,7 @@ impl Default for GatewayOptions {
             sendfile: true,
             mounts: Vec::new(),
             gatekeeper: None,
+            reporter: None,
             observer: None,
         }
     }
@@ -235,7 +240,8 @@ impl Gateway {
     ) {
         // Delays small answers otherwise; failing to set it costs nothing else.
         let _ = stream.set_nodelay(true);
-        let meter = Meter::new(self.options.observer.clone(), peer);
+        let _connected = self.options.reporter.as_ref().map(Reporter::connection);
+        let meter = Meter::new(self.options.observer.clone(), self.options.reporter.clone(), peer);
         if !welcome || !self.options.sendfile {
             return self.run_library(stream, Vec::new(), peer, meter, welcome, stopping).await;
         }
@@ -300,6 +306,7 @@ impl Gateway {
         let span = request_span(request.method(), request.uri().path());
         let path: String = request.uri().path().chars().take(256).collect();
         let method = request.method().clone();
+        let asked_trace = report::asked_trace(request.headers());
         let handed = Arc::new(Handed::default());
         let mut response = match self.mount_of(&request, welcome) {
             Some((mount, permit)) => {
@@ -312,6 +319,8 @@ impl Gateway {
         if !welcome {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        let reported = self.options.reporter.is_some();
+        let trace = reported.then(|| report::trace(asked_trace.as_ref(), response.headers_mut(), started));
         let account = response.extensions_mut().remove::<Arc<dyn Account>>();
         let bytes_promised =
             if method == Method::HEAD { 0 } else { hyper::body::Body::size_hint(response.body()).lower() };
@@ -320,7 +329,20 @@ impl Gateway {
         }
         let status = response.status();
         let head_bytes = head_bytes(status, response.headers());
-        meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed, account });
+        meter.begin(InFlight {
+            span,
+            started,
+            first_byte: started.elapsed(),
+            method,
+            path,
+            status,
+            head_bytes,
+            bytes_promised,
+            handed,
+            account,
+            by_system: false,
+            trace,
+        });
         response
     }
 

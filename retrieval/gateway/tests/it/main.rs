@@ -15,5 +15,6 @@ mod mounting;
 mod pieces;
 mod proofs;
 mod proxy;
+mod reporting;
 mod serving;
 mod trustless;
