@@ -27,6 +27,7 @@ pub mod path;
 pub mod range;
 mod server;
 mod source;
+mod tls;
 
 pub use fetch::{
     ClockPause, DatasetOutline, FetchError, FetchOptions, FetchRejection, FetchReport, FetchRequest, FetchedFile,
@@ -38,8 +39,9 @@ pub use hot_store::open as file_resource;
 pub use library::Library;
 pub use server::{
     AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
-    Reporter, RequestRejection, ServedRequest, media_type, range_body, serve, serve_metrics,
+    Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,
 };
+pub use tls::{TlsIdentity, TlsRejection, TlsTrust};

@@ -17,4 +17,5 @@ mod proofs;
 mod proxy;
 mod reporting;
 mod serving;
+mod tls;
 mod trustless;

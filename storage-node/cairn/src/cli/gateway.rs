@@ -13,6 +13,7 @@ use clap::Args;
   cairn gateway --listen 127.0.0.1:0 --data photos --json
   cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
   cairn gateway --data photos --access policy.json --metrics 127.0.0.1:8482 --access-log requests.log
+  cairn gateway --data photos --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
 lies; a file that changes afterwards is refused, not served. One line for each thing that is served says its root CID and its
@@ -57,6 +58,12 @@ pub struct GatewayArguments {
     /// Append a JSON line for each request, with the bytes that were truly sent; - prints it
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
+    /// Certificates in PEM form, the server's own first: speak TLS alone, on every listener
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM form; nobody else may be able to read the file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Most connections at a time; each needs a file descriptor
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub connections: usize,

@@ -14,7 +14,8 @@ use anyhow::{Context, ensure};
 use cairn_access::{AccessGate, PolicyFile, gate::system_clock};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
 use cairn_gateway::{
-    AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, serve, serve_metrics,
+    AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
+    serve, serve_metrics,
 };
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use serde::Serialize;
@@ -24,6 +25,10 @@ use crate::cli::GatewayArguments;
 use crate::devnet::ended_by_signal;
 use crate::key_file::KeyFile;
 use crate::progress::Stage;
+use crate::secret_file::{self, Readers};
+
+/// Most bytes of a file with a private key.
+const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// One line of what is served.
 #[derive(Debug, Serialize)]
@@ -165,17 +170,28 @@ fn gatekeeper(path: &Path) -> anyhow::Result<Arc<AccessGate>> {
 
 /// Who tells of requests, if anybody wants to know.
 fn reporter(arguments: &GatewayArguments) -> anyhow::Result<Option<Reporter>> {
-    let log = arguments.access_log.as_ref().map(|path| {
-        AccessLog::open(path).with_context(|| format!("--access-log {}", path.display()))
-    });
+    let log = arguments
+        .access_log
+        .as_ref()
+        .map(|path| AccessLog::open(path).with_context(|| format!("--access-log {}", path.display())));
     let log = log.transpose()?;
     let wanted = log.is_some() || arguments.metrics.is_some();
     Ok(wanted.then(|| Reporter { metrics: Metrics::new(), log, surface: None }))
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))?;
-    let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+/// Certificate and key, if TLS was asked for.
+fn tls_identity(arguments: &GatewayArguments) -> anyhow::Result<Option<TlsIdentity>> {
+    let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
+    let named = || format!("--tls-cert {}, --tls-key {}", chain.display(), key.display());
+    let chain = std::fs::read(chain).with_context(named)?;
+    let key = secret_file::read(key, Readers::Group, TLS_KEY_BYTES_MAX).context("--tls-key")?;
+    TlsIdentity::from_pem(&chain, &key).with_context(named).map(Some)
+}
+
+fn bind(address: SocketAddr, flag: &str, tls: bool) -> anyhow::Result<(TcpListener, String)> {
+    let listener = listen(address).with_context(|| format!("{flag} {address}"))?;
+    let scheme = if tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().context("the listener has no address")?);
     Ok((listener, url))
 }
 
@@ -188,6 +204,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         transfers_max: arguments.transfers,
         gatekeeper: gate.clone().map(|gate| gate as Arc<dyn Gatekeeper>),
         reporter: reporter(&arguments)?,
+        tls: tls_identity(&arguments)?,
         ..GatewayOptions::default()
     };
     let reporter = options.reporter.clone();
@@ -198,13 +215,14 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         s3_options.mounts.push(s3_handler(&arguments, &library, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let tls = options.tls.is_some();
     let served = runtime.block_on(async {
-        let (listener, url) = bind(arguments.listen, "--listen").await?;
+        let (listener, url) = bind(arguments.listen, "--listen", tls)?;
         let mut lines = lines(&library, url);
         let s3 = match arguments.s3 {
             None => None,
             Some(address) => {
-                let (listener, url) = bind(address, "--s3").await?;
+                let (listener, url) = bind(address, "--s3", tls)?;
                 lines.insert(1, Line::S3 { url });
                 Some(listener)
             }
@@ -212,7 +230,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         let metrics = match arguments.metrics {
             None => None,
             Some(address) => {
-                let (listener, url) = bind(address, "--metrics").await?;
+                let (listener, url) = bind(address, "--metrics", false)?;
                 lines.insert(1, Line::Metrics { url: format!("{url}/metrics") });
                 Some(listener)
             }
