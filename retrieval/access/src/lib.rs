@@ -1,6 +1,6 @@
 //! Who may read what from a gateway, and who has paid for it.
 //!
-//! Nothing here knows sockets or clocks: a request's facts and the time come in, an admission or a refusal with its HTTP
+//! Nothing here knows sockets: a request's facts and the time come in, an admission or a refusal with its HTTP
 //! status goes out. The parts, from the outside in:
 //!
 //! 1. [`denylist`]: what is served to nobody (410, or 451 for legal reasons).
@@ -10,11 +10,13 @@
 //! 4. [`vouchers`]: payment channels of the ledger. A voucher buys bytes; the gateway serves at most a window beyond.
 //! 5. [`x402`]: how a price and a payment travel in HTTP headers.
 //! 6. [`policy`]: puts them together.
+//! 7. [`gate`]: the policy as a gateway's gatekeeper, and the file that an operator writes.
 //!
 //! A generic client takes a 402 for the end of everything, so nobody pays by the range: a payment buys a grant, and the
 //! grant is used by as many requests as its bytes allow.
 
 pub mod denylist;
+pub mod gate;
 pub mod grant;
 pub mod meter;
 pub mod policy;
@@ -22,6 +24,7 @@ pub mod vouchers;
 pub mod x402;
 
 pub use denylist::{Denial, Denylist};
+pub use gate::{AccessGate, PolicyError, PolicyFile};
 pub use grant::{Grant, GrantId, GrantRejection};
 pub use meter::{Meter, MeterError, Reservation};
 pub use policy::{Access, AccessOptions, AccessRejection, Admission, Asked, Object};

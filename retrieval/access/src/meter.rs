@@ -208,6 +208,16 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Takes over what another reservation of the same name has reserved.
+    ///
+    /// # Panics
+    /// If it has another name.
+    pub fn absorb(&mut self, mut other: Self) {
+        assert_eq!(self.name, other.name);
+        self.bytes += std::mem::take(&mut other.bytes);
+        *self.sent.get_mut() += std::mem::take(other.sent.get_mut());
+    }
+
     /// Notes bytes that were truly sent, so far.
     pub fn sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);

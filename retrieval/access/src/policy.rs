@@ -13,7 +13,7 @@
 //! be verified); pieces and leaves it covers only if it covers the whole dataset, since they have no path.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cairn_ledger::Address;
 use cairn_ledger::payments::{ChannelId, SignedVoucher};
@@ -139,6 +139,8 @@ impl AccessRejection {
 pub struct Admission {
     /// Bytes taken from a token, if one was needed.
     pub reservation: Option<Reservation>,
+    /// The grant that they were taken from.
+    pub grant: Option<Grant>,
     /// `PAYMENT-RESPONSE`, if a payment was taken.
     pub payment_response: Option<String>,
 }
@@ -170,6 +172,7 @@ pub struct AccessOptions {
 /// Decides about requests; see the module.
 pub struct Access {
     options: AccessOptions,
+    denylist: RwLock<Denylist>,
     /// Signs the grants that payments buy.
     key: SigningKey,
     issuers: Vec<Address>,
@@ -179,39 +182,60 @@ pub struct Access {
 
 impl Access {
     /// With `vouchers`, payments are taken. `key` is the gateway's own; its grants are taken too.
-    pub fn new(options: AccessOptions, key: SigningKey, meter: Arc<Meter>, vouchers: Option<VoucherBook>) -> Self {
+    pub fn new(mut options: AccessOptions, key: SigningKey, meter: Arc<Meter>, vouchers: Option<VoucherBook>) -> Self {
         let mut issuers = vec![Address(VerificationKey::from(&key).to_bytes())];
         issuers.extend(&options.issuers);
-        Self { options, key, issuers, meter, vouchers }
+        let denylist = RwLock::new(std::mem::take(&mut options.denylist));
+        Self { options, denylist, key, issuers, meter, vouchers }
     }
 
-    /// Decides about a request. May write a file.
+    /// Puts another denylist in force.
+    pub fn set_denylist(&self, list: Denylist) {
+        *self.denylist.write().unwrap_or_else(PoisonError::into_inner) = list;
+    }
+
+    /// Whether an object is on the denylist by its own name.
+    pub fn denies(&self, cid: &Cid) -> Option<Denial> {
+        self.denylist.read().unwrap_or_else(PoisonError::into_inner).denies(cid, "")
+    }
+
+    /// Where the bytes are counted.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Decides about a request. May write a file. `holds` says whether a block is part of a dataset: a grant for a dataset,
+    /// or a free one, covers its blocks by themselves, too.
     ///
     /// # Errors
     /// [`AccessRejection`], with its HTTP status.
-    pub fn admit(&self, asked: &Asked<'_>) -> Result<Admission, AccessRejection> {
+    pub fn admit(&self, asked: &Asked<'_>, holds: Holds<'_>) -> Result<Admission, AccessRejection> {
         if let Some(denial) = self.denial(asked) {
             return Err(AccessRejection::Denied(denial));
         }
         let paid = asked.payment.map(|header| self.take_payment(header, asked.now)).transpose()?;
-        let free = asked.dataset.is_some_and(|root| self.options.free.contains(root));
+        let free = match (asked.dataset, asked.object) {
+            (Some(root), _) => self.options.free.contains(root),
+            (None, Object::Block { cid, .. }) => self.options.free.iter().any(|root| holds(root, cid)),
+            (None, _) => false,
+        };
         if self.options.open || free {
-            return Ok(Admission { reservation: None, payment_response: paid.map(|(_, response)| response) });
+            return Ok(Admission { payment_response: paid.map(|(_, response)| response), ..Admission::default() });
         }
         let grant = match (asked.token, &paid) {
             (Some(token), _) => Grant::verify(token, &self.issuers, asked.now)?,
             (None, Some((grant, _))) => grant.clone(),
             (None, None) => return Err(self.token_missing(asked)),
         };
-        if !covers(&grant, asked) {
+        if !covers(&grant, asked, holds) {
             return Err(AccessRejection::NotCovered);
         }
-        let reservation = Some(self.reserve(&grant, asked)?);
-        Ok(Admission { reservation, payment_response: paid.map(|(_, response)| response) })
+        let reservation = Some(self.reserve(&grant, asked.bytes, asked.url)?);
+        Ok(Admission { reservation, grant: Some(grant), payment_response: paid.map(|(_, response)| response) })
     }
 
     fn denial(&self, asked: &Asked<'_>) -> Option<Denial> {
-        let list = &self.options.denylist;
+        let list = self.denylist.read().unwrap_or_else(PoisonError::into_inner);
         let own = asked.cid.and_then(|cid| list.denies(cid, ""));
         let named = match asked.object {
             Object::Path(path) => asked.dataset.and_then(|root| list.denies(root, path)),
@@ -225,15 +249,20 @@ impl Access {
             None => AccessRejection::TokenMissing,
             Some(book) => {
                 let beyond_window = asked.bytes.saturating_sub(book.terms().window_bytes);
-                self.payment_required(book, asked, beyond_window, "open a channel and pay with a voucher".to_owned())
+                self.payment_required(
+                    book,
+                    asked.url,
+                    beyond_window,
+                    "open a channel and pay with a voucher".to_owned(),
+                )
             }
         }
     }
 
     /// The price of `bytes` in all.
-    fn payment_required(&self, book: &VoucherBook, asked: &Asked<'_>, bytes: u64, reason: String) -> AccessRejection {
+    fn payment_required(&self, book: &VoucherBook, url: &str, bytes: u64, reason: String) -> AccessRejection {
         let promised = book.terms().price_of(bytes.max(1));
-        let header = price(book).required(asked.url, &reason, promised);
+        let header = price(book).required(url, &reason, promised);
         AccessRejection::PaymentRequired { reason, header }
     }
 
@@ -259,27 +288,30 @@ impl Access {
         Ok((grant, response))
     }
 
-    /// Step 4.
-    fn reserve(&self, grant: &Grant, asked: &Asked<'_>) -> Result<Reservation, AccessRejection> {
+    /// Step 4: takes bytes of a grant that covers what is asked for. May write a file.
+    ///
+    /// # Errors
+    /// [`AccessRejection`]: there are not so many left, or money is needed.
+    pub fn reserve(&self, grant: &Grant, bytes: u64, url: &str) -> Result<Reservation, AccessRejection> {
         let failed = |error: MeterError| match error {
             MeterError::Spent { .. } => AccessRejection::Spent(error),
             other => AccessRejection::Unavailable(other.to_string()),
         };
         let Some(channel) = grant.channel else {
             let name = format!("grant-{}", grant.id);
-            return self.meter.reserve(&name, grant.bytes_max, asked.bytes, Rounding::Up).map_err(failed);
+            return self.meter.reserve(&name, grant.bytes_max, bytes, Rounding::Up).map_err(failed);
         };
         let Some(book) = &self.vouchers else {
             return Err(AccessRejection::Unavailable("this gateway takes no payments".to_owned()));
         };
         let limit = book.bytes_max(channel).map_err(refused_payment)?;
         let limit = grant.bytes_max.map_or(limit, |own| own.min(limit));
-        match self.meter.reserve(&channel.to_string(), Some(limit), asked.bytes, Rounding::Down) {
+        match self.meter.reserve(&channel.to_string(), Some(limit), bytes, Rounding::Down) {
             Err(MeterError::Spent { limit, left, asked: bytes }) => {
                 let used = limit.saturating_sub(left);
                 let beyond = used.saturating_add(bytes).saturating_sub(book.terms().window_bytes);
                 let reason = format!("{bytes} bytes are asked for, {left} are paid for or lent");
-                Err(self.payment_required(book, asked, beyond, reason))
+                Err(self.payment_required(book, url, beyond, reason))
             }
             reserved => reserved.map_err(failed),
         }
@@ -303,14 +335,20 @@ fn paid_grant_id(channel: ChannelId, now: UnixSeconds) -> GrantId {
     GrantId(digest[..16].try_into().expect("16 of 32 bytes"))
 }
 
-fn covers(grant: &Grant, asked: &Asked<'_>) -> bool {
+/// Whether a block is part of the dataset of a root.
+pub type Holds<'a> = &'a dyn Fn(&Cid, &Cid) -> bool;
+
+fn covers(grant: &Grant, asked: &Asked<'_>, holds: Holds<'_>) -> bool {
     let whole = grant.path_prefix.is_empty();
-    grant.covers_dataset(asked.dataset)
-        && match asked.object {
-            Object::Path(path) => grant.covers_path(path),
-            Object::Block { is_data, .. } => whole || !is_data,
-            Object::Piece(_) => whole,
-        }
+    let part = match (&grant.dataset, asked.object) {
+        (Some(root), Object::Block { cid, .. }) if asked.dataset.is_none() => holds(root, cid),
+        _ => grant.covers_dataset(asked.dataset),
+    };
+    part && match asked.object {
+        Object::Path(path) => grant.covers_path(path),
+        Object::Block { is_data, .. } => whole || !is_data,
+        Object::Piece(_) => whole,
+    }
 }
 
 #[cfg(test)]
@@ -334,6 +372,12 @@ mod tests {
     struct Gate {
         _dir: TempDir,
         access: Access,
+    }
+
+    impl Gate {
+        fn admit(&self, asked: &Asked<'_>) -> Result<Admission, AccessRejection> {
+            self.access.admit(asked, &|_, _| false)
+        }
     }
 
     fn gate(options: AccessOptions, paid: bool) -> Gate {
@@ -365,13 +409,13 @@ mod tests {
     fn a_denied_object_is_served_to_nobody() {
         let denylist = Denylist::parse(&format!("/ipfs/{}/* http=451", root())).unwrap();
         let gate = gate(AccessOptions { open: true, denylist, ..AccessOptions::default() }, false);
-        assert_eq!(status(gate.access.admit(&asked(&root(), "a", None))), 451);
-        assert_eq!(status(gate.access.admit(&asked(&other(), "a", None))), 200);
+        assert_eq!(status(gate.admit(&asked(&root(), "a", None))), 451);
+        assert_eq!(status(gate.admit(&asked(&other(), "a", None))), 200);
         let (root, other) = (root(), other());
         let block = Asked { object: Object::Block { cid: &root, is_data: true }, ..asked(&other, "", None) };
-        assert_eq!(status(gate.access.admit(&block)), 451);
+        assert_eq!(status(gate.admit(&block)), 451);
         let same = Asked { cid: Some(&root), ..asked(&other, "copy", None) };
-        assert_eq!(status(gate.access.admit(&same)), 451, "under another name it is the same object");
+        assert_eq!(status(gate.admit(&same)), 451, "under another name it is the same object");
     }
 
     #[test]
@@ -388,21 +432,25 @@ mod tests {
             ("train/a", Some(token(None, "train", 8).as_str()), 401),
             ("train/a", Some(token(None, "", 2).as_str()), 200),
         ] {
-            assert_eq!(status(gate.access.admit(&asked(&root, path, token))), expected, "{path} {token:?}");
+            assert_eq!(status(gate.admit(&asked(&root, path, token))), expected, "{path} {token:?}");
         }
-        assert_eq!(status(gate.access.admit(&asked(&other, "a", None))), 200, "free for all");
+        assert_eq!(status(gate.admit(&asked(&other, "a", None))), 200, "free for all");
         let leaf = |is_data| Asked { object: Object::Block { cid: &other, is_data }, ..asked(&root, "", Some(&good)) };
-        assert_eq!(status(gate.access.admit(&leaf(false))), 200, "needed to verify");
-        assert_eq!(status(gate.access.admit(&leaf(true))), 403);
+        assert_eq!(status(gate.admit(&leaf(false))), 200, "needed to verify");
+        assert_eq!(status(gate.admit(&leaf(true))), 403);
+        let alone = Asked { dataset: None, ..leaf(false) };
+        assert_eq!(status(gate.admit(&alone)), 403, "of nothing that the grant names");
+        let held = gate.access.admit(&alone, &|dataset, block| *dataset == root && *block == other);
+        assert_eq!(status(held), 200, "a block of the dataset, asked for by itself");
         let piece = Asked { object: Object::Piece(&other), ..asked(&root, "", Some(&good)) };
-        assert_eq!(status(gate.access.admit(&piece)), 403);
+        assert_eq!(status(gate.admit(&piece)), 403);
     }
 
     #[test]
     fn a_tokens_bytes_are_those_truly_sent() {
         let gate = gate(AccessOptions { issuers: vec![address(9)], ..AccessOptions::default() }, false);
         let (root, token) = (root(), token(Some(250), "", 9));
-        let ask = || gate.access.admit(&asked(&root, "a", Some(&token)));
+        let ask = || gate.admit(&asked(&root, "a", Some(&token)));
         for sent in [100, 30] {
             ask().unwrap().sent(sent);
         }
@@ -418,13 +466,13 @@ mod tests {
         let gate = gate(AccessOptions::default(), true);
         let root = root();
         let large = Asked { bytes: 1 << 20, ..asked(&root, "a", None) };
-        let refused = gate.access.admit(&large).unwrap_err();
+        let refused = gate.admit(&large).unwrap_err();
         let AccessRejection::PaymentRequired { header, .. } = &refused else { panic!("{refused}") };
         assert_eq!((refused.status(), amount(header)), (402, 10), "a MiB, less the window, rounded up");
 
         let price = Price { chain: CHAIN, payee: address(2), terms: TERMS };
         let payment = price.write_payment(&voucher(10));
-        let admission = gate.access.admit(&Asked { payment: Some(&payment), ..large }).unwrap();
+        let admission = gate.admit(&Asked { payment: Some(&payment), ..large }).unwrap();
         admission.sent(1 << 20);
         let response = json(admission.payment_response.as_ref().unwrap());
         drop(admission);
@@ -432,15 +480,15 @@ mod tests {
         assert_eq!(response["extra"]["bytesMax"], (1 << 20) + 1_000);
         let token = response["extra"]["token"].as_str().unwrap();
 
-        let within = gate.access.admit(&Asked { bytes: 1_000, ..asked(&root, "a", Some(token)) }).unwrap();
+        let within = gate.admit(&Asked { bytes: 1_000, ..asked(&root, "a", Some(token)) }).unwrap();
         within.sent(1_000);
         drop(within);
-        let refused = gate.access.admit(&Asked { bytes: 1 << 20, ..asked(&root, "a", Some(token)) }).unwrap_err();
+        let refused = gate.admit(&Asked { bytes: 1 << 20, ..asked(&root, "a", Some(token)) }).unwrap_err();
         let AccessRejection::PaymentRequired { header, .. } = &refused else { panic!("{refused}") };
         assert_eq!(amount(header), 20, "what has to be promised in all");
         let poor = price.write_payment(&voucher(5));
-        assert_eq!(status(gate.access.admit(&Asked { payment: Some(&poor), ..large })), 402);
-        assert_eq!(status(gate.access.admit(&Asked { payment: Some("x"), ..large })), 400);
+        assert_eq!(status(gate.admit(&Asked { payment: Some(&poor), ..large })), 402);
+        assert_eq!(status(gate.admit(&Asked { payment: Some("x"), ..large })), 400);
     }
 
     fn json(header: &str) -> serde_json::Value {

@@ -125,6 +125,10 @@ impl ContentSource for HotStore {
         })
     }
 
+    fn holds(&self, root: &Cid, block: &Cid) -> bool {
+        self.get(root).is_some_and(|dataset| dataset.block(block).is_some())
+    }
+
     fn counts(&self) -> SourceCounts {
         SourceCounts { datasets: self.datasets().len() as u64, pieces: self.pieces().len() as u64 }
     }

@@ -19,6 +19,7 @@
 
 pub mod conditional;
 pub mod fetch;
+mod gate;
 pub mod head;
 mod hot_store;
 mod library;
@@ -33,11 +34,12 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
+pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 pub use hot_store::open as file_resource;
 pub use library::Library;
 pub use server::{
-    GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
-    ServedRequest, listen, media_type, range_body, serve,
+    AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
+    Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,

@@ -91,6 +91,11 @@ impl ContentSource for Library {
         self.store.as_ref().map_or(Ok(None), |store| ContentSource::piece_groups(store.as_ref(), comm_p))
     }
 
+    fn holds(&self, root: &Cid, block: &Cid) -> bool {
+        let stored = self.store.as_ref().is_some_and(|store| store.holds(root, block));
+        stored || self.datasets.iter().any(|dataset| dataset.root() == *root && dataset.block(block).is_some())
+    }
+
     fn counts(&self) -> SourceCounts {
         let stored = self.store.as_ref().map(|store| ContentSource::counts(store.as_ref())).unwrap_or_default();
         SourceCounts { datasets: stored.datasets + self.datasets.len() as u64, ..stored }

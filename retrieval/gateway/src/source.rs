@@ -13,6 +13,8 @@ use cairn_content::PieceGroups;
 use cairn_protocol::{CommP, PaddedBytes};
 use cid::Cid;
 
+use crate::gate::Refusal;
+
 /// Reads bytes at any offset of an immutable object.
 pub trait RangeReader: Send {
     /// Reads up to `buffer.len()` bytes at `offset`; fewer than asked for is allowed, none means the end.
@@ -132,6 +134,9 @@ pub enum SourceError {
         /// Expected and got.
         detail: String,
     },
+    /// Held, and served to nobody.
+    #[error(transparent)]
+    Refused(Refusal),
 }
 
 /// A content store as the gateway sees it. Every method may touch the disk and is called on the blocking pool.
@@ -166,6 +171,12 @@ pub trait ContentSource: Send + Sync + 'static {
     /// [`SourceError`] if it should be here but cannot be read.
     fn piece_groups(&self, _comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
         Ok(None)
+    }
+
+    /// Whether a block is part of a dataset that is held. What does not know says no: then a grant for a dataset does not
+    /// open its blocks one by one.
+    fn holds(&self, _root: &Cid, _block: &Cid) -> bool {
+        false
     }
 
     /// How much is held.

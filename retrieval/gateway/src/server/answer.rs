@@ -6,9 +6,12 @@
 //! 1. find the object (404 before any condition);
 //! 2. `If-Match`, then `If-None-Match`;
 //! 3. `Range`, for GET alone and only if `If-Range` agrees; other methods ignore it (RFC 9110 14.2);
-//! 4. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
+//! 4. leave of the gatekeeper for the bytes that this comes to, before anything of 2 and 3 is told;
+//! 5. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
 
 use std::fs::File;
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
@@ -20,8 +23,9 @@ use hyper::{HeaderMap, Method, StatusCode};
 use super::body::{ChunkSource, RangeChunks};
 use super::rejection::RequestRejection;
 use crate::conditional::{self, ETag, Precondition};
+use crate::gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 use crate::range::{self, ByteRange, Selection};
-use crate::source::{RangeReader, Resource, SourceError};
+use crate::source::{ContentSource, RangeReader, Resource, SourceError};
 
 /// For names that always mean the same bytes.
 pub(crate) const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
@@ -30,7 +34,8 @@ pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
 /// For what must be asked anew every time.
 pub(crate) const CACHE_NEVER: &str = "no-store";
 
-const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After, X-Content-Cid, X-Piece-Cid";
+const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Payment-Required, Payment-Response, Retry-After, \
+                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes";
 
 /// The head of a request, as far as answers depend on it.
 pub(crate) struct RequestHead {
@@ -43,6 +48,7 @@ pub(crate) struct RequestHead {
 
 /// An object that was found, with what its answer says about it.
 pub(crate) struct Found {
+    pub(crate) subject: Subject,
     pub(crate) etag: ETag,
     pub(crate) cache_control: &'static str,
     pub(crate) content_type: &'static str,
@@ -90,6 +96,8 @@ pub(crate) struct Prepared {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
+    /// Hears what was sent.
+    pub(crate) account: Option<Arc<dyn Account>>,
 }
 
 /// A header value from text of this crate, which is always printable ASCII.
@@ -106,35 +114,74 @@ fn common_headers() -> HeaderMap {
     headers
 }
 
+/// Asks for leave to send `bytes` of an object; everybody has it where nobody is to be asked.
+fn leave(
+    head: &RequestHead,
+    subject: &Subject,
+    bytes: Option<u64>,
+    source: &dyn ContentSource,
+    gate: Option<&dyn Gatekeeper>,
+) -> Result<Leave, RequestRejection> {
+    let Some(gate) = gate else { return Ok(Leave::default()) };
+    let RequestHead { method, path, query, headers } = head;
+    let bytes = if *method == Method::HEAD { Some(0) } else { bytes };
+    let asked = Asked { method, path, query: query.as_deref(), headers, subject, bytes, source };
+    gate.admit(&asked).map_err(RequestRejection::Refused)
+}
+
 /// Answers a request for an object that exists.
 ///
 /// # Errors
-/// A failed precondition, an unsatisfiable range, or a first chunk that cannot be read.
-pub(crate) fn object(head: &RequestHead, found: Found, sending: Sending) -> Result<Prepared, RequestRejection> {
+/// No leave, a failed precondition, an unsatisfiable range, or a first chunk that cannot be read.
+pub(crate) fn object(
+    head: &RequestHead,
+    found: Found,
+    sending: Sending,
+    source: &dyn ContentSource,
+    gate: Option<&dyn Gatekeeper>,
+) -> Result<Prepared, RequestRejection> {
+    let outcome = conditional::evaluate(&head.headers, &found.etag);
+    let selection = match &found.content {
+        Content::Bytes(resource) => Some((requested_range(head, &found.etag, resource.bytes), resource.bytes)),
+        Content::Stream(_) => None,
+    };
+    let bytes = match (&outcome, &selection) {
+        (Precondition::Proceed, None) => None,
+        (Precondition::Proceed, Some((Selection::Whole, bytes))) => Some(*bytes),
+        (Precondition::Proceed, Some((Selection::Part(range), _))) => Some(range.len()),
+        _ => Some(0),
+    };
+    let leave = leave(head, &found.subject, bytes, source, gate)?;
     let mut headers = common_headers();
     headers.insert(ETAG, value(&found.etag.to_string()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(found.cache_control));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(found.cache_control, leave.private)));
     headers.extend(found.more);
-    match conditional::evaluate(&head.headers, &found.etag) {
+    headers.extend(leave.headers);
+    let account = leave.account;
+    match outcome {
         Precondition::Failed => return Err(RequestRejection::Precondition { etag: found.etag.to_string() }),
         Precondition::NotModified => {
-            return Ok(Prepared { status: StatusCode::NOT_MODIFIED, headers, payload: Payload::None });
+            return Ok(Prepared { status: StatusCode::NOT_MODIFIED, headers, payload: Payload::None, account });
         }
         Precondition::Proceed => {}
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
-    let resource = match found.content {
-        Content::Bytes(resource) => resource,
-        Content::Stream(source) => {
+    let (resource, (selection, bytes)) = match (found.content, selection) {
+        (Content::Bytes(resource), Some(selection)) => (resource, selection),
+        (Content::Stream(source), _) => {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+            let source: Box<dyn ChunkSource> = match &account {
+                Some(account) => Box::new(CountedChunks { source, account: account.clone() }),
+                None => source,
+            };
             let get = head.method == Method::GET;
             let payload = if get { start_stream(None, source)? } else { Payload::None };
-            return Ok(Prepared { status: StatusCode::OK, headers, payload });
+            return Ok(Prepared { status: StatusCode::OK, headers, payload, account });
         }
+        (Content::Bytes(_), None) => unreachable!("bytes were selected above"),
     };
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let bytes = resource.bytes;
-    let (status, range) = match requested_range(head, &found.etag, bytes) {
+    let (status, range) = match selection {
         Selection::Unsatisfiable => return Err(RequestRejection::Range { bytes }),
         Selection::Whole if bytes == 0 => (StatusCode::OK, None),
         Selection::Whole => (StatusCode::OK, Some(ByteRange { first: 0, last: bytes - 1 })),
@@ -148,7 +195,41 @@ pub(crate) fn object(head: &RequestHead, found: Found, sending: Sending) -> Resu
         Some(range) if head.method == Method::GET => send(range, resource.reader, sending)?,
         _ => Payload::None,
     };
-    Ok(Prepared { status, headers, payload })
+    Ok(Prepared { status, headers, payload, account })
+}
+
+fn cache_control(public: &'static str, private: bool) -> &'static str {
+    match public {
+        CACHE_IMMUTABLE if private => "private, max-age=29030400, immutable",
+        CACHE_NAMED if private => "private, max-age=5",
+        other => other,
+    }
+}
+
+/// Chunks of unknown number, each sent with leave.
+struct CountedChunks {
+    source: Box<dyn ChunkSource>,
+    account: Arc<dyn Account>,
+}
+
+impl ChunkSource for CountedChunks {
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let chunk = self.source.next_chunk()?;
+        if let Some(chunk) = &chunk {
+            self.account.more(chunk.len() as u64).map_err(io::Error::other)?;
+        }
+        Ok(chunk)
+    }
+}
+
+/// The refusal inside an error of reading, if that is what stopped it.
+pub(crate) fn refusal_in(error: &io::Error) -> Option<Refusal> {
+    let inner = error.get_ref()?;
+    let of_source = inner.downcast_ref::<SourceError>().and_then(|error| match error {
+        SourceError::Refused(refusal) => Some(refusal),
+        _ => None,
+    });
+    of_source.or_else(|| inner.downcast_ref()).cloned()
 }
 
 fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
@@ -174,9 +255,10 @@ fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Res
 }
 
 fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
-    let first = source
-        .next_chunk()
-        .map_err(|error| SourceError::Damaged { what: "an object of the store".into(), detail: error.to_string() })?;
+    let first = source.next_chunk().map_err(|error| match refusal_in(&error) {
+        Some(refusal) => RequestRejection::Refused(refusal),
+        None => SourceError::Damaged { what: "an object of the store".into(), detail: error.to_string() }.into(),
+    })?;
     Ok(Payload::Stream { length, first, source })
 }
 
@@ -186,7 +268,7 @@ pub(crate) fn moved(location: &str) -> Prepared {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHE_IMMUTABLE));
     headers.insert(LOCATION, value(location));
     headers.insert(CONTENT_LENGTH, 0.into());
-    Prepared { status: StatusCode::MOVED_PERMANENTLY, headers, payload: Payload::None }
+    Prepared { status: StatusCode::MOVED_PERMANENTLY, headers, payload: Payload::None, account: None }
 }
 
 /// Answers with JSON that is made at this moment.
@@ -197,7 +279,7 @@ pub(crate) fn json(head: &RequestHead, status: StatusCode, body: &serde_json::Va
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, (text.len() as u64).into());
     let payload = if head.method == Method::HEAD { Payload::None } else { Payload::Text(text) };
-    Prepared { status, headers, payload }
+    Prepared { status, headers, payload, account: None }
 }
 
 /// Answers a request that is refused.
@@ -219,6 +301,7 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
         RequestRejection::Precondition { etag } => {
             prepared.headers.insert(ETAG, value(etag));
         }
+        RequestRejection::Refused(refusal) => prepared.headers.extend(refusal.headers.iter().cloned()),
         RequestRejection::Busy { retry_after_seconds, .. } => {
             prepared.headers.insert(RETRY_AFTER, (*retry_after_seconds).into());
         }

@@ -17,8 +17,9 @@ use hyper::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::Observer;
 use super::body::Handed;
+use super::{Observer, Reporter};
+use crate::gate::Account;
 
 /// A finished request, as the observer sees it.
 #[derive(Debug, Clone)]
@@ -35,20 +36,31 @@ pub struct ServedRequest {
     pub bytes_promised: u64,
     /// Body bytes that the socket accepted; over TLS, that the session took: some 64 KiB may lie between the two.
     pub bytes_sent: u64,
+    /// Whether the system moved the body (`sendfile`).
+    pub by_system: bool,
+    /// From the end of the request head to the beginning of the answer.
+    pub first_byte: Duration,
     /// From the end of the request head to the end of the answer.
     pub elapsed: Duration,
+    /// The trace that it belongs to, where requests are reported.
+    pub trace: Option<String>,
 }
 
 /// The answer that is on its way.
 pub(crate) struct InFlight {
     pub(crate) span: tracing::Span,
     pub(crate) started: Instant,
+    pub(crate) first_byte: Duration,
+    pub(crate) by_system: bool,
+    pub(crate) trace: Option<String>,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) status: StatusCode,
     pub(crate) head_bytes: u64,
     pub(crate) bytes_promised: u64,
     pub(crate) handed: Arc<Handed>,
+    /// Hears what was sent.
+    pub(crate) account: Option<Arc<dyn Account>>,
 }
 
 /// Counts of one connection, shared by its socket and its service.
@@ -56,12 +68,13 @@ pub(crate) struct Meter {
     written: AtomicU64,
     current: Mutex<Option<(InFlight, u64)>>,
     observer: Option<Observer>,
+    reporter: Option<Reporter>,
     peer: SocketAddr,
 }
 
 impl Meter {
-    pub(crate) fn new(observer: Option<Observer>, peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { written: AtomicU64::new(0), current: Mutex::new(None), observer, peer })
+    pub(crate) fn new(observer: Option<Observer>, reporter: Option<Reporter>, peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { written: AtomicU64::new(0), current: Mutex::new(None), observer, reporter, peer })
     }
 
     /// The socket took bytes.
@@ -72,6 +85,9 @@ impl Meter {
     /// The answer's head is about to be written.
     pub(crate) fn begin(&self, in_flight: InFlight) {
         self.finish();
+        if let Some(reporter) = &self.reporter {
+            reporter.began();
+        }
         let written = self.written.load(Ordering::Relaxed);
         *self.current.lock().expect("no panic under this lock") = Some((in_flight, written));
     }
@@ -85,7 +101,10 @@ impl Meter {
         let served = ServedRequest {
             peer: self.peer,
             bytes_sent: left_socket.saturating_sub(request.head_bytes).min(request.handed.bytes()),
+            by_system: request.by_system,
+            first_byte: request.first_byte,
             elapsed: request.started.elapsed(),
+            trace: request.trace,
             method: request.method,
             path: request.path,
             status: request.status,
@@ -95,10 +114,16 @@ impl Meter {
         if served.bytes_sent < served.bytes_promised {
             request.span.record("error", "the transfer ended early");
         }
+        if let Some(account) = request.account {
+            account.sent(served.bytes_sent);
+        }
         let _entered = request.span.enter();
         tracing::debug!(seconds = served.elapsed.as_secs_f64(), "served");
         if let Some(observer) = &self.observer {
             observer(&served);
+        }
+        if let Some(reporter) = &self.reporter {
+            reporter.finished(&served);
         }
     }
 }

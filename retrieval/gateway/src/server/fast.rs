@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use super::answer::{self, Payload, Prepared, RequestHead, Sending};
 use super::body::Handed;
 use super::connection::{InFlight, Meter, head_bytes};
-use super::{Gateway, request_span, routes};
+use super::{Gateway, report, request_span, routes};
 use crate::head::{Head, PlainHead, parse};
 
 /// Most bytes that one call moves: some hundred microseconds from memory, some milliseconds from a disk.
@@ -150,10 +150,11 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     let PlainHead { method, path, query, headers, close, .. } = plain;
     let head = RequestHead { method, path, query, headers };
     let prepared = span.in_scope(|| {
-        routes::prepare(&gateway.source, &head, Sending::Files(gateway.options.chunk_bytes))
+        let sending = Sending::Files(gateway.options.chunk_bytes);
+        routes::prepare(&gateway.source, &head, sending, gateway.options.gatekeeper.as_deref())
             .unwrap_or_else(|rejection| answer::refused(&head, &rejection))
     });
-    let Prepared { status, headers, payload } = prepared;
+    let Prepared { status, mut headers, payload, account } = prepared;
     let (text, range) = match payload {
         Payload::Stream { .. } => return Ok(false),
         Payload::None => (None, None),
@@ -161,6 +162,8 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
         Payload::File { range, file, offset } => (None, Some((file, offset, range.len()))),
     };
     span.record("status", status.as_u16());
+    let reported = gateway.options.reporter.is_some();
+    let trace = reported.then(|| report::trace(head.headers.get("traceparent"), &mut headers, started));
     let handed = Arc::new(Handed::default());
     let text_bytes = text.as_ref().map_or(0, |text| text.len());
     meter.begin(InFlight {
@@ -172,6 +175,10 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
         bytes_promised: range.as_ref().map_or(text_bytes as u64, |(_, _, bytes)| *bytes),
         handed: handed.clone(),
         method: head.method,
+        account,
+        first_byte: started.elapsed(),
+        by_system: range.is_some(),
+        trace,
     });
     handed.add(text_bytes);
     let mut first = written_head(status, &headers, close);

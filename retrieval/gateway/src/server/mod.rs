@@ -16,6 +16,7 @@ mod fast;
 mod mount;
 mod proofs;
 mod rejection;
+mod report;
 mod routes;
 mod trustless;
 
@@ -47,6 +48,8 @@ pub use self::content_type::by_name as media_type;
 use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
+pub use self::report::{AccessLog, Metrics, Reporter, serve_metrics};
+use crate::gate::{Account, Gatekeeper, Guarded};
 use crate::source::{ContentSource, SourceError};
 use crate::tls::TlsIdentity;
 
@@ -86,6 +89,10 @@ pub struct GatewayOptions {
     pub tls: Option<TlsIdentity>,
     /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
     pub mounts: Vec<Mount>,
+    /// Gives leave for every object of the gateway's own routes; a mounted handler asks by itself. Default: everybody has it.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    /// Counts and logs every finished request; answers then carry `Traceparent` and `Server-Timing`. Default: nobody.
+    pub reporter: Option<Reporter>,
     /// Sees every finished request.
     pub observer: Option<Observer>,
 }
@@ -107,6 +114,8 @@ impl Default for GatewayOptions {
             sendfile: true,
             tls: None,
             mounts: Vec::new(),
+            gatekeeper: None,
+            reporter: None,
             observer: None,
         }
     }
@@ -186,6 +195,10 @@ pub async fn serve(
 ) -> Result<(), OptionsRejection> {
     options.check()?;
     let grace = options.shutdown_grace;
+    let source = match options.gatekeeper.clone() {
+        Some(gate) => Arc::new(Guarded { source, gate }),
+        None => source,
+    };
     let gateway = Arc::new(Gateway {
         source,
         connections: Arc::new(Semaphore::new(options.connections_max)),
@@ -252,7 +265,8 @@ impl Gateway {
     ) {
         // Delays small answers otherwise; failing to set it costs nothing else.
         let _ = stream.set_nodelay(true);
-        let meter = Meter::new(self.options.observer.clone(), peer);
+        let _connected = self.options.reporter.as_ref().map(Reporter::connection);
+        let meter = Meter::new(self.options.observer.clone(), self.options.reporter.clone(), peer);
         if let Some(tls) = &self.options.tls {
             return match tokio::time::timeout(self.options.head_timeout, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
@@ -326,6 +340,7 @@ impl Gateway {
         let span = request_span(request.method(), request.uri().path());
         let path: String = request.uri().path().chars().take(256).collect();
         let method = request.method().clone();
+        let asked_trace = report::asked_trace(request.headers());
         let handed = Arc::new(Handed::default());
         let mut response = match self.mount_of(&request, welcome) {
             Some((mount, permit)) => {
@@ -338,6 +353,9 @@ impl Gateway {
         if !welcome {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        let reported = self.options.reporter.is_some();
+        let trace = reported.then(|| report::trace(asked_trace.as_ref(), response.headers_mut(), started));
+        let account = response.extensions_mut().remove::<Arc<dyn Account>>();
         let bytes_promised =
             if method == Method::HEAD { 0 } else { hyper::body::Body::size_hint(response.body()).lower() };
         if let GatewayBody::Text(Some(text)) = response.body() {
@@ -345,7 +363,20 @@ impl Gateway {
         }
         let status = response.status();
         let head_bytes = head_bytes(status, response.headers());
-        meter.begin(InFlight { span, started, method, path, status, head_bytes, bytes_promised, handed });
+        meter.begin(InFlight {
+            span,
+            started,
+            first_byte: started.elapsed(),
+            method,
+            path,
+            status,
+            head_bytes,
+            bytes_promised,
+            handed,
+            account,
+            by_system: false,
+            trace,
+        });
         response
     }
 
@@ -390,6 +421,7 @@ impl Gateway {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
         let (source, sending) = (self.source.clone(), Sending::Chunks(self.options.chunk_bytes));
+        let gate = self.options.gatekeeper.clone();
         let uptime = self.started.elapsed().as_secs();
         let connections = self.options.connections_max - self.connections.available_permits();
         let requests = self.options.transfers_max - self.transfers.available_permits();
@@ -401,7 +433,7 @@ impl Gateway {
             if head.path == "/health" {
                 return routes::health(source.as_ref(), &head, uptime, connections, requests);
             }
-            let prepared = routes::prepare(&source, &head, sending);
+            let prepared = routes::prepare(&source, &head, sending, gate.as_deref());
             prepared.unwrap_or_else(|rejection| answer::refused(&head, &rejection))
         });
         let prepared = preparing.await.unwrap_or_else(|lost| {
@@ -467,5 +499,8 @@ fn respond(prepared: Prepared, permit: Option<OwnedSemaphorePermit>, handed: &Ar
     let mut response = Response::new(body);
     *response.status_mut() = prepared.status;
     *response.headers_mut() = prepared.headers;
+    if let Some(account) = prepared.account {
+        response.extensions_mut().insert(account);
+    }
     response
 }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use cairn_content::{BlockId, CarWriter, Codec, MAX_BLOCK_BYTES, PbNode, verify_block};
-use cairn_protocol::piece_cid_v2;
+use cairn_protocol::{piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::header::HeaderName;
 
@@ -18,6 +18,7 @@ use super::body::read_chunk;
 use super::rejection::RequestRejection;
 use super::routes::{parse_piece, query_value};
 use crate::conditional::ETag;
+use crate::gate::Subject;
 use crate::source::{ContentSource, Resource, SourceError};
 
 /// Most bytes of an outboard: the nodes of about 1.3 TB in files of 1 GB.
@@ -50,6 +51,7 @@ pub(crate) fn piece_range(
     let proven = format!("{}-{}", bytes.start, bytes.end - 1);
     let canonical = piece_cid_v2(&commitment.comm_p, commitment.payload_bytes, commitment.padded);
     Ok(Found {
+        subject: Subject::Piece(piece_cid_v1(&commitment.comm_p)),
         etag: ETag::new(format!("proof-{canonical}-{proven}")),
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/octet-stream",
@@ -88,6 +90,7 @@ pub(crate) fn outboard(source: &dyn ContentSource, text: &str) -> Result<Found, 
     }
     let archive = archive.finish().expect(IN_MEMORY);
     Ok(Found {
+        subject: Subject::Block { cid: root, is_data: false },
         etag: ETag::new(format!("outboard-{root}")),
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/vnd.ipld.car",

@@ -5,6 +5,7 @@
 
 use hyper::StatusCode;
 
+use crate::gate::Refusal;
 use crate::path::PathRejection;
 use crate::source::SourceError;
 
@@ -108,9 +109,21 @@ pub enum RequestRejection {
         /// Seconds to wait.
         retry_after_seconds: u64,
     },
+    /// The gatekeeper gives no leave.
+    #[error(transparent)]
+    Refused(Refusal),
     /// The store failed. The detail goes to the log only: it may name paths of this machine.
     #[error("the object is held here but cannot be read at the moment")]
-    Store(#[from] SourceError),
+    Store(SourceError),
+}
+
+impl From<SourceError> for RequestRejection {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Refused(refusal) => Self::Refused(refusal),
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl RequestRejection {
@@ -127,6 +140,7 @@ impl RequestRejection {
             Self::NotCached { .. } | Self::Precondition { .. } => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(refusal) => refusal.status,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -150,6 +164,7 @@ impl RequestRejection {
             Self::Precondition { .. } => "precondition_failed",
             Self::Range { .. } => "range_not_satisfiable",
             Self::Busy { .. } => "busy",
+            Self::Refused(refusal) => refusal.code,
             Self::Store(_) => "storage_failed",
         }
     }

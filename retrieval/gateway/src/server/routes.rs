@@ -29,6 +29,7 @@ use super::proofs;
 use super::rejection::RequestRejection;
 use super::trustless::{self, Answer};
 use crate::conditional::ETag;
+use crate::gate::{Gatekeeper, Subject};
 use crate::path::{self, DecodedPath, percent_decode, percent_encode};
 use crate::source::{ContentSource, DataEntry, FolderEntry, Resource};
 
@@ -46,6 +47,7 @@ pub(crate) fn prepare(
     source: &Arc<dyn ContentSource>,
     head: &RequestHead,
     sending: Sending,
+    gate: Option<&dyn Gatekeeper>,
 ) -> Result<Prepared, RequestRejection> {
     let found = if let Some(rest) = head.path.strip_prefix("/piece/") {
         match rest.strip_suffix("/proof") {
@@ -58,13 +60,13 @@ pub(crate) fn prepare(
         data(source, head, rest)?
     } else if let Some(rest) = head.path.strip_prefix("/ipfs/") {
         match trustless::answer(source, head, rest)? {
-            Answer::Found(found) => found,
+            Answer::Found(found) => *found,
             Answer::Moved(location) => return Ok(answer::moved(&location)),
         }
     } else {
         return Err(RequestRejection::Route);
     };
-    answer::object(head, found, sending)
+    answer::object(head, found, sending, source.as_ref(), gate)
 }
 
 /// `/health`: what is held and how busy it is.
@@ -105,6 +107,7 @@ fn piece(source: &dyn ContentSource, rest: &str) -> Result<Found, RequestRejecti
     let canonical = piece_cid_v2(&held.comm_p, held.resource.bytes, held.padded).to_string();
     let disposition = format!("attachment; filename=\"{}.car\"", piece_cid_v1(&held.comm_p));
     Ok(Found {
+        subject: Subject::Piece(piece_cid_v1(&held.comm_p)),
         etag: ETag::new(canonical.clone()),
         cache_control: CACHE_IMMUTABLE,
         content_type: "application/octet-stream",
@@ -131,14 +134,24 @@ fn data(source: &Arc<dyn ContentSource>, head: &RequestHead, rest: &str) -> Resu
         DataEntry::File { .. } if trailing_slash && !segments.is_empty() => {
             Err(RequestRejection::NotFound { kind: "folder (a file has this name)" })
         }
-        DataEntry::File { name, cid, resource } => Ok(file(cid, resource, content_type::by_name(&name), cache_control)),
+        DataEntry::File { name, cid, resource } => {
+            let subject = Subject::Path { root, path: segments.join("/"), cid: Some(cid) };
+            Ok(file(subject, cid, resource, content_type::by_name(&name), cache_control))
+        }
         DataEntry::Folder(entries) => folder(head, &root, &segments, &entries, cache_control),
     }
 }
 
-pub(crate) fn file(cid: Cid, resource: Resource, content_type: &'static str, cache_control: &'static str) -> Found {
+pub(crate) fn file(
+    subject: Subject,
+    cid: Cid,
+    resource: Resource,
+    content_type: &'static str,
+    cache_control: &'static str,
+) -> Found {
     let cid = cid.to_string();
     Found {
+        subject,
         etag: ETag::new(cid.clone()),
         cache_control,
         content_type,
@@ -179,6 +192,7 @@ pub(crate) fn folder(
     let text = body.to_string().into_bytes();
     let digest: String = Sha256::digest(&text)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Found {
+        subject: Subject::Path { root: *root, path: segments.join("/"), cid: None },
         etag: ETag::new(format!("folder-{digest}")),
         cache_control,
         content_type: "application/json",

@@ -24,12 +24,13 @@ use cid::Cid;
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LOCATION, HeaderName, HeaderValue, VARY};
 use sha2::{Digest, Sha256};
 
-use super::answer::{CACHE_IMMUTABLE, Content, Found, RequestHead, value};
+use super::answer::{CACHE_IMMUTABLE, Content, Found, RequestHead, refusal_in, value};
 use super::body::{ChunkSource, read_chunk};
 use super::content_type;
 use super::rejection::RequestRejection;
 use super::routes::{disposition, file, folder, query_value};
 use crate::conditional::ETag;
+use crate::gate::Subject;
 use crate::path::{self, percent_encode};
 use crate::source::{ContentSource, DataEntry, FolderEntry, RangeReader, Resource, SourceError};
 
@@ -37,6 +38,7 @@ const RAW: &str = "application/vnd.ipld.raw";
 const CAR: &str = "application/vnd.ipld.car";
 const CAR_ONCE: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 const CAR_DUPLICATES: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=y";
+const DAG_PB: u64 = 0x70;
 const DAG_CBOR: u64 = 0x71;
 const HASH_IDENTITY: u64 = 0x00;
 
@@ -49,7 +51,7 @@ const SIZED_MAX: usize = 10_000;
 
 /// What a request under `/ipfs` comes to.
 pub(crate) enum Answer {
-    Found(Found),
+    Found(Box<Found>),
     /// Another place to ask, relative to this server.
     Moved(String),
 }
@@ -73,7 +75,7 @@ pub(crate) fn answer(
         Format::Raw => request.raw()?,
         Format::Car { duplicates } => request.car(duplicates)?,
         Format::File => match request.file()? {
-            Answer::Found(found) => found,
+            Answer::Found(found) => *found,
             moved => return Ok(moved),
         },
     };
@@ -82,7 +84,7 @@ pub(crate) fn answer(
         found.more.push((CONTENT_LOCATION, value(&format!("{}?format={name}", head.path))));
     }
     found.more.push((VARY, HeaderValue::from_static("Accept")));
-    Ok(Answer::Found(found))
+    Ok(Answer::Found(Box::new(found)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +202,10 @@ impl Request<'_> {
         }
         let resource = self.block(&path.terminus)?;
         let cid = path.terminus;
+        // A dag-pb node of other tools may carry file bytes itself; those of datasets never do, and only these are in a grant.
+        let is_data = cid.codec() != DAG_PB;
         Ok(Found {
+            subject: Subject::Block { cid, is_data },
             etag: ETag::new(format!("{cid}.raw")),
             cache_control: CACHE_IMMUTABLE,
             content_type: RAW,
@@ -231,8 +236,10 @@ impl Request<'_> {
             hex
         });
         let (root, roots) = (self.root, roots(&path));
+        let subject = Subject::Path { root, path: self.segments.join("/"), cid: Some(path.terminus) };
         let stream = BlockStream::new(self.blocks(), &path, scope, duplicates);
         Ok(Found {
+            subject,
             etag: ETag::new(format!("{root}.car.{digest}")),
             cache_control: CACHE_IMMUTABLE,
             content_type: if duplicates { CAR_DUPLICATES } else { CAR_ONCE },
@@ -278,11 +285,12 @@ impl Request<'_> {
                 } else {
                     content_type::by_name(&name)
                 };
-                let mut found = file(cid, resource, content_type, CACHE_IMMUTABLE);
+                let subject = Subject::Path { root: self.root, path: self.segments.join("/"), cid: Some(cid) };
+                let mut found = file(subject, cid, resource, content_type, CACHE_IMMUTABLE);
                 if query_value(self.head, "filename").is_some() {
                     found.more.push((CONTENT_DISPOSITION, disposition(self.head, "inline", name)));
                 }
-                Ok(Answer::Found(found))
+                Ok(Answer::Found(Box::new(found)))
             }
             DataEntry::Folder(entries) => self.folder(&entries),
         }
@@ -292,7 +300,8 @@ impl Request<'_> {
     fn folder(&self, entries: &[FolderEntry]) -> Result<Answer, RequestRejection> {
         let index = "index.html";
         if !entries.iter().any(|entry| entry.name == index && entry.file.is_some()) {
-            return folder(self.head, &self.root, self.segments, entries, CACHE_IMMUTABLE).map(Answer::Found);
+            return folder(self.head, &self.root, self.segments, entries, CACHE_IMMUTABLE)
+                .map(|found| Answer::Found(Box::new(found)));
         }
         if !self.head.path.ends_with('/') {
             let query = self.head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
@@ -391,9 +400,10 @@ fn refuse(head: &RequestHead, error: GraphError) -> RequestRejection {
         GraphError::Missing { .. } if only_if_cached(head) => RequestRejection::NotCached { kind: "block" },
         GraphError::Missing { .. } => RequestRejection::NotFound { kind: "block" },
         GraphError::NoSuchName { .. } => RequestRejection::NotFound { kind: "path" },
-        GraphError::Read { cid, error } => {
-            RequestRejection::Store(SourceError::Damaged { what: format!("block {cid}"), detail: error.to_string() })
-        }
+        GraphError::Read { cid, error } => match refusal_in(&error) {
+            Some(refusal) => RequestRejection::Refused(refusal),
+            None => SourceError::Damaged { what: format!("block {cid}"), detail: error.to_string() }.into(),
+        },
         other => RequestRejection::Graph { reason: other.to_string() },
     }
 }

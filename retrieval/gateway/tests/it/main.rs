@@ -3,6 +3,7 @@
 //! One binary for all of it, because each would link the same crates again. Servers listen on loopback with ports that
 //! the system picks; clients are plain sockets, so that every byte of an answer is seen as it came.
 
+mod access;
 mod clients;
 mod common;
 mod curl;
@@ -14,6 +15,7 @@ mod mounting;
 mod pieces;
 mod proofs;
 mod proxy;
+mod reporting;
 mod serving;
 mod tls;
 mod trustless;

@@ -12,11 +12,20 @@ use clap::Args;
   cairn gateway --listen 0.0.0.0:8480 --car archive.car --car another.car
   cairn gateway --listen 127.0.0.1:0 --data photos --json
   cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
+  cairn gateway --data photos --access policy.json --metrics 127.0.0.1:8482 --access-log requests.log
   cairn gateway --data photos --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
 lies; a file that changes afterwards is refused, not served. One line for each thing that is served says its root CID and its
-URL. Ctrl-C or SIGTERM stops; running transfers get half a minute to end.")]
+URL. Ctrl-C or SIGTERM stops; running transfers get half a minute to end.
+
+--access FILE says who may read, as JSON; paths in it are relative to its folder:
+  {\"key\": \"gateway.key\", \"state\": \"gateway-state\", \"issuers\": [\"ADDRESS\"], \"free\": [\"ROOT CID\"],
+   \"denylist\": \"denied.txt\", \"open\": false, \"step_bytes\": 67108864}
+key and state are needed: a key file (cairn wallet new) and the folder of the counts. issuers are the addresses whose tokens
+(cairn grant issue) are taken, beside the gateway's own; free are datasets that everybody may read; open gives everybody all that
+is not denied. The denylist is one of IPIP-0383 and read again when it changes. A crash costs the bearer of a token at most
+step_bytes.")]
 pub struct GatewayArguments {
     /// Where to listen; port 0 takes a free one, which the first line names
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
@@ -40,6 +49,15 @@ pub struct GatewayArguments {
     /// Region that S3's signatures must name
     #[arg(long, value_name = "NAME", default_value = "us-east-1", requires = "s3")]
     pub s3_region: String,
+    /// Ask for tokens, and serve nobody what is denied: a policy, as described below. Not with --s3, which has keys of its own
+    #[arg(long, value_name = "FILE", conflicts_with = "s3")]
+    pub access: Option<PathBuf>,
+    /// Answer Prometheus at /metrics of this address
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Append a JSON line for each request, with the bytes that were truly sent; - prints it
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
     /// Certificates in PEM form, the server's own first: speak TLS alone, on every listener
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

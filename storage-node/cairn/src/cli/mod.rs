@@ -7,6 +7,7 @@ mod circuit;
 mod devnet;
 mod gateway;
 mod get;
+mod grant;
 mod job;
 mod keys;
 mod ledger;
@@ -33,6 +34,7 @@ pub use circuit::CircuitCommand;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;
 pub use get::GetArguments;
+pub use grant::{GrantCommand, GrantIssueArguments};
 pub use job::JobCommand;
 pub use keys::{ProverArguments, TrustArguments};
 pub use ledger::{RpcArguments, SignerArguments};
@@ -95,6 +97,9 @@ pub enum Command {
     Get(GetArguments),
     /// Serve folders, files and CAR archives over HTTP, without a ledger
     Gateway(GatewayArguments),
+    /// Give and look at leave to read from a gateway
+    #[command(subcommand)]
+    Grant(GrantCommand),
     /// Run a whole network on this machine, for development
     Devnet(DevnetArguments),
     /// Make keys, ask what an account has, send money

@@ -11,14 +11,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use cairn_access::{AccessGate, PolicyFile, gate::system_clock};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
-use cairn_gateway::{GatewayOptions, Library, Mount, OptionsRejection, TlsIdentity, listen, serve};
+use cairn_gateway::{
+    AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
+    serve, serve_metrics,
+};
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::cli::GatewayArguments;
 use crate::devnet::ended_by_signal;
+use crate::key_file::KeyFile;
 use crate::progress::Stage;
 use crate::secret_file::{self, Readers};
 
@@ -31,6 +36,7 @@ const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 enum Line {
     Gateway { url: String },
     S3 { url: String },
+    Metrics { url: String },
     Dataset { root: String, url: String, name: String, files: usize, bytes: u64 },
     Car { root: Option<String>, url: Option<String>, path: String, blocks: usize, bytes: u64, left_out: u64 },
 }
@@ -40,6 +46,7 @@ impl fmt::Display for Line {
         match self {
             Self::Gateway { url } => write!(f, "gateway: {url}"),
             Self::S3 { url } => write!(f, "s3: {url}"),
+            Self::Metrics { url } => write!(f, "metrics: {url}"),
             Self::Dataset { root, url, name, files, bytes } => {
                 write!(f, "{root}  {url}  {name}: {files} files, {bytes} bytes")
             }
@@ -151,6 +158,27 @@ fn s3_handler(arguments: &GatewayArguments, library: &Arc<Library>, prefix: &str
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
 }
 
+/// The policy of a file, opened.
+fn gatekeeper(path: &Path) -> anyhow::Result<Arc<AccessGate>> {
+    let named = || format!("--access {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(named)?;
+    let policy = PolicyFile::parse(&text).with_context(named)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?;
+    Ok(Arc::new(policy.open(dir, key.key, None, system_clock()).with_context(named)?))
+}
+
+/// Who tells of requests, if anybody wants to know.
+fn reporter(arguments: &GatewayArguments) -> anyhow::Result<Option<Reporter>> {
+    let log = arguments
+        .access_log
+        .as_ref()
+        .map(|path| AccessLog::open(path).with_context(|| format!("--access-log {}", path.display())));
+    let log = log.transpose()?;
+    let wanted = log.is_some() || arguments.metrics.is_some();
+    Ok(wanted.then(|| Reporter { metrics: Metrics::new(), log, surface: None }))
+}
+
 /// Certificate and key, if TLS was asked for.
 fn tls_identity(arguments: &GatewayArguments) -> anyhow::Result<Option<TlsIdentity>> {
     let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
@@ -170,20 +198,25 @@ fn bind(address: SocketAddr, flag: &str, tls: bool) -> anyhow::Result<(TcpListen
 /// Runs the command.
 pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let library = Arc::new(open(&arguments)?);
+    let gate = arguments.access.as_deref().map(gatekeeper).transpose()?;
     let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
+        gatekeeper: gate.clone().map(|gate| gate as Arc<dyn Gatekeeper>),
+        reporter: reporter(&arguments)?,
         tls: tls_identity(&arguments)?,
         ..GatewayOptions::default()
     };
+    let reporter = options.reporter.clone();
     let mut s3_options = options.clone();
     if arguments.s3.is_some() {
         options.mounts.push(s3_handler(&arguments, &library, "/s3")?);
+        s3_options.reporter = reporter.clone().map(|reporter| Reporter { surface: Some("s3"), ..reporter });
         s3_options.mounts.push(s3_handler(&arguments, &library, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let tls = options.tls.is_some();
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let (listener, url) = bind(arguments.listen, "--listen", tls)?;
         let mut lines = lines(&library, url);
         let s3 = match arguments.s3 {
@@ -191,6 +224,14 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
             Some(address) => {
                 let (listener, url) = bind(address, "--s3", tls)?;
                 lines.insert(1, Line::S3 { url });
+                Some(listener)
+            }
+        };
+        let metrics = match arguments.metrics {
+            None => None,
+            Some(address) => {
+                let (listener, url) = bind(address, "--metrics", false)?;
+                lines.insert(1, Line::Metrics { url: format!("{url}/metrics") });
                 Some(listener)
             }
         };
@@ -212,7 +253,19 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
                 Some(listener) => serve(listener, library.clone(), s3_options, until(stopped.clone())).await,
             }
         };
+        let scraped = async {
+            if let (Some(listener), Some(reporter)) = (metrics, &reporter) {
+                serve_metrics(listener, reporter.metrics.clone(), until(stopped.clone())).await;
+            }
+            Ok(())
+        };
         let serving = serve(listener, library.clone(), options, until(stopped.clone()));
-        tokio::try_join!(signal, serving, s3_serving).map(drop).context("--connections, --transfers")
-    })
+        tokio::try_join!(signal, serving, s3_serving, scraped).map(drop).context("--connections, --transfers")
+    });
+    // Whatever still held a count goes with the runtime; then the truth is written.
+    drop(runtime);
+    if let Some(gate) = gate {
+        gate.access().meter().flush().context("--access")?;
+    }
+    served
 }

@@ -6,6 +6,7 @@ mod devnet;
 mod files;
 mod gateway;
 mod get;
+mod grant;
 pub mod keys;
 mod ledger;
 pub mod params;
@@ -34,6 +35,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Gateway(arguments) => gateway::run(arguments),
+        Command::Grant(command) => grant::run(command),
         Command::Devnet(arguments) => devnet::run(arguments),
         Command::Wallet(command) => ledger::wallet::run(command),
         Command::Order(command) => ledger::order::run(command),

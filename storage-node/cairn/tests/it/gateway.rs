@@ -146,3 +146,42 @@ fn tls_serves_whoever_believes_the_certificate_and_keys_are_kept_close() {
     assert_eq!(std::fs::read(dir.path().join("out/a.txt")).unwrap(), b"one letter");
     running.stop();
 }
+
+#[test]
+fn a_policy_asks_for_tokens_that_grant_issue_makes_and_what_was_sent_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, at) = (dir.path().join("letters"), |name: &str| text(&dir.path().join(name)));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("a.txt"), "one letter").unwrap();
+    std::fs::write(data.join("b.txt"), "another").unwrap();
+    for key in ["gateway.key", "issuer.key"] {
+        assert_eq!(cairn(["wallet", "new", "--out", &at(key)]).code, Some(0));
+    }
+    let issuer: Value = serde_json::from_str(&std::fs::read_to_string(at("issuer.key")).unwrap()).unwrap();
+    let issuer = issuer["address"].as_str().unwrap();
+    let policy = format!(r#"{{"key": "gateway.key", "state": "state", "issuers": ["{issuer}"]}}"#);
+    std::fs::write(at("policy.json"), policy).unwrap();
+    let (policy, log) = (at("policy.json"), at("requests.log"));
+    let arguments = ["--data", &text(&data), "--access", &policy, "--access-log", &log, "--metrics", "127.0.0.1:0"];
+    let gateway = Running::start(&arguments, 3);
+    assert_eq!(gateway.lines[1]["kind"], "metrics");
+    let root = gateway.lines[2]["root"].as_str().unwrap();
+    let url = format!("/data/{root}/a.txt");
+    let issue = ["grant", "issue", "--key", &at("issuer.key"), "--dataset", root, "--path", "a.txt"];
+    let granted = cairn(issue.into_iter().chain(["--bytes", "15", "--days", "1", "--url", &url, "--json"])).json();
+    let shown = cairn(["grant", "show", granted["token"].as_str().unwrap(), "--issuer", issuer, "--json"]).json();
+    assert_eq!((&shown["path"], &shown["bytes"]), (&"a.txt".into(), &15.into()));
+    let url = granted["url"].as_str().unwrap();
+    assert!(gateway.get(&format!("/data/{root}/a.txt")).0.starts_with("HTTP/1.1 401"));
+    assert_eq!(gateway.get(url), ("HTTP/1.1 200 OK".into(), b"one letter".to_vec()));
+    assert!(gateway.get(url).0.starts_with("HTTP/1.1 403"), "5 of 15 bytes are left");
+    gateway.stop();
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert_eq!((lines.lines().count(), lines.contains("token=")), (3, false), "{lines}");
+    // An orderly end writes what was truly used.
+    let state = std::fs::read_to_string(format!("{}/grant-{}", at("state"), granted["id"].as_str().unwrap())).unwrap();
+    assert_eq!(state, "10\n");
+    let again = Running::start(&arguments, 3);
+    assert!(again.get(url).0.starts_with("HTTP/1.1 403"));
+    again.stop();
+}

@@ -406,6 +406,9 @@ fn every_command_explains_itself_with_an_example() {
         "params verify",
         "circuit info",
         "get",
+        "gateway",
+        "grant issue",
+        "grant show",
         "devnet",
     ];
     for command in commands {
