@@ -41,14 +41,17 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         cache_dir: str | os.PathLike[str] | None = None,
         cache_bytes: int = 10 << 30,
         client: Client | None = None,
+        identity: str | os.PathLike[str] | None = None,
         **more: Any,
     ) -> None:
-        """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``."""
+        """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``.
+        ``identity``: a file of age identities; what is read is then decrypted.
+        """
         known = {field: more.pop(field) for field in list(more) if field in _option_fields()}
         super().__init__(**more)
         if client is None and not providers:
             raise RequestRejection("cairn:// needs providers: pass providers=['http://..'] (as storage_options)")
-        self.client = client or Client(providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, **known)
+        self.client = client or Client(providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, identity=identity, **known)
 
     @property
     def fsid(self) -> str:
