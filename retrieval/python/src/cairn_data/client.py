@@ -66,7 +66,8 @@ class Client:
     ) -> None:
         """``providers``: addresses of gateways. ``names``: root CID by ``name`` or ``name@version``, or a JSON file of
         such. ``cache``: a folder, shared with other processes, of at most ``cache_bytes``. ``identity``: a file of age
-        identities, with which every dataset is decrypted as it is read. ``more``: fields of :class:`Options`. Raises RequestRejection, CacheError.
+        identities, with which every dataset is decrypted as it is read. ``more``: fields of :class:`Options`. Raises
+        RequestRejection, CacheError.
         """
         if isinstance(providers, str):
             providers = [providers]
@@ -156,7 +157,9 @@ class Client:
 
         Every leaf that the ranges touch is fetched once, and nothing else. Raises FetchError, RequestRejection.
         """
-        widened = [file.widened(start, min(end, file.size)) if start >= 0 else (file, start, end) for file, start, end in ranges]
+        widened = [
+            file.widened(start, min(end, file.size)) if start >= 0 else (file, start, end) for file, start, end in ranges
+        ]
         found = self._read_ranges(widened)
         return [file.narrowed(start, min(end, file.size), data) for (file, start, end), data in zip(ranges, found, strict=True)]
 

@@ -5,10 +5,10 @@
     client = Client(["http://127.0.0.1:8080"], identity="me.txt")
     client.dataset("bafy...").file("images/a.bin").read(0, 100)
 
-Gateways send encrypted bytes, which are verified against the root as ever; then frames of 1 MiB are opened here, on this machine.
-A range is widened to the frames that it touches. The key comes from ``cairn-keys.json`` at the dataset's top, once per
-dataset; each file's first leaf is fetched for its header, once per file object. The format is drawn in the documentation of the Rust crate
-``cairn-encryption``. Needs the extra ``cairn-data[encryption]``, which is imported when an identity is first used.
+Gateways send encrypted bytes, which are verified against the root as ever; then frames of 1 MiB are opened here. A range
+is widened to the frames that it touches. The key comes from ``cairn-keys.json`` at the dataset's top, once per dataset; a
+file's first leaf is fetched for its header, once per file object. The format is drawn in the documentation of the Rust
+crate ``cairn-encryption``. Needs the extra ``cairn-data[encryption]``, which is imported when an identity is first used.
 """
 
 from __future__ import annotations
@@ -259,7 +259,9 @@ def _extra(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ExtraMissing(f"decryption needs {module.partition('.')[0]}: pip install 'cairn-data[encryption]' ({error})") from None
+        raise ExtraMissing(
+            f"decryption needs {module.partition('.')[0]}: pip install 'cairn-data[encryption]' ({error})"
+        ) from None
 
 
 __all__ = ["KEY_FILE", "DatasetKey", "DecryptedDataset", "DecryptedFile", "Identities", "plain_size"]

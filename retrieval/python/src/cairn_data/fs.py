@@ -51,7 +51,9 @@ class CairnFileSystem(AbstractFileSystem):  # type: ignore[misc]
         super().__init__(**more)
         if client is None and not providers:
             raise RequestRejection("cairn:// needs providers: pass providers=['http://..'] (as storage_options)")
-        self.client = client or Client(providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, identity=identity, **known)
+        self.client = client or Client(
+            providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, identity=identity, **known
+        )
 
     @property
     def fsid(self) -> str:
