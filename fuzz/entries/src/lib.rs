@@ -10,6 +10,7 @@ use cairn_access::{ChannelTerms, Denylist, Grant, UnixSeconds, x402};
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, resolve};
 use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, RangeProof, Trailing, WalkLimits};
+use cairn_encryption::{FileHeader, HEADER_BYTES, Identities, KeyFile, Layout};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::{OpenedReceipt, SignedCheckReceipt};
@@ -35,7 +36,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 17] = [
+pub const ENTRIES: [Entry; 18] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -53,6 +54,7 @@ pub const ENTRIES: [Entry; 17] = [
     ("range_proof", range_proof),
     ("s3_request", s3_request),
     ("access_request", access_request),
+    ("encrypted_file", encrypted_file),
 ];
 
 /// A proof of replication, in both encodings.
@@ -289,6 +291,24 @@ pub fn access_request(bytes: &[u8]) {
     }
     if let (Ok(list), Some(cid)) = (Denylist::parse(text), text.split('/').find_map(|part| Cid::try_from(part).ok())) {
         let _ = list.denies(&cid, text);
+    }
+}
+
+/// An encrypted file's header and length, its dataset's key file, and a file of identities.
+pub fn encrypted_file(bytes: &[u8]) {
+    if let Some(header) = bytes.first_chunk::<{ HEADER_BYTES as usize }>()
+        && let Ok(read) = FileHeader::from_bytes(header, "file")
+    {
+        assert_eq!(read.to_bytes(), *header);
+    }
+    if let Ok(layout) = Layout::of_encrypted(bytes.len() as u64, "file") {
+        assert_eq!(layout.encrypted_bytes(), bytes.len() as u64);
+    }
+    if let Ok(keys) = KeyFile::parse(bytes) {
+        assert_eq!(KeyFile::parse(keys.to_json().as_bytes()), Ok(keys));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Identities::parse(text);
     }
 }
 

@@ -16,6 +16,7 @@ that root; so providers need no trust, and any number of them can serve one read
 - :mod:`cairn_data.fs`: ``cairn://`` for fsspec, and so for PyArrow, pandas, Zarr, HF datasets.
 - :mod:`cairn_data.shards`: WebDataset shards in a deterministic order, resumable; :mod:`cairn_data.torch` for DataLoader.
 - :mod:`cairn_data.download`: whole files and folders, resumable. :mod:`cairn_data.serve`: a local proxy for other loaders.
+- :mod:`cairn_data.encryption`: encrypted datasets, read in the clear with ``identity=``.
 - :mod:`cairn_data.manifest`: signed Croissant manifests. :mod:`cairn_data.errors`: every exception.
 
 Importing this package imports none of these, and nothing outside the standard library.

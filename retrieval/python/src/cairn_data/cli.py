@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     get = command("get", _get, [address, source], "fetch a file or folder; continues what was interrupted")
     get.add_argument("destination", metavar="DESTINATION", help="final path, or - for standard output (files)")
+    get.add_argument("--identity", metavar="FILE", help="age identities: decrypt an encrypted dataset")
     get.add_argument("--overwrite", action="store_true", help="replace files that differ")
     verify = command("verify", _verify, [address, source], "check a local copy, or what the gateways send")
     verify.add_argument("local", nargs="?", metavar="LOCAL", help="local copy; without it everything is fetched")
@@ -134,6 +135,7 @@ def _client(options: argparse.Namespace) -> Client:
         cache=options.cache and Path(options.cache).expanduser(),
         cache_bytes=options.cache_bytes,
         parallel=options.parallel,
+        identity=getattr(options, "identity", None),
     )
 
 

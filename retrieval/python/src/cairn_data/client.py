@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cache import DiskCache
 from .cid import Cid, is_cid
@@ -20,6 +20,11 @@ from .dataset import Dataset, File
 from .engine import Engine, Target
 from .errors import ContentRejection, NotInDataset, RequestRejection, UnknownDataset, UrlRejection
 from .fetch import Leaf, Options, Stats
+
+if TYPE_CHECKING:
+    from .encryption import DecryptedDataset, Identities
+
+_DECRYPTED_MAX = 256
 
 SCHEME = "cairn://"
 
@@ -56,11 +61,13 @@ class Client:
         cache: str | os.PathLike[str] | DiskCache | None = None,
         cache_bytes: int = 10 << 30,
         options: Options | None = None,
+        identity: str | os.PathLike[str] | None = None,
         **more: Any,
     ) -> None:
         """``providers``: addresses of gateways. ``names``: root CID by ``name`` or ``name@version``, or a JSON file of
-        such. ``cache``: a folder, shared with other processes, of at most ``cache_bytes``. ``more``: fields of
-        :class:`Options`. Raises RequestRejection, CacheError.
+        such. ``cache``: a folder, shared with other processes, of at most ``cache_bytes``. ``identity``: a file of age
+        identities, with which every dataset is decrypted as it is read. ``more``: fields of :class:`Options`. Raises
+        RequestRejection, CacheError.
         """
         if isinstance(providers, str):
             providers = [providers]
@@ -71,16 +78,20 @@ class Client:
         self.options = dataclasses.replace(options or Options(), **more)
         self.names = _names(names)
         self.disk = cache if cache is None or isinstance(cache, DiskCache) else DiskCache(cache, cache_bytes)
+        self.identity = None if identity is None else os.path.abspath(os.path.expanduser(identity))  # noqa: PTH100, PTH111
         self._start()
+        self._identities()
         Engine(self.providers, self.options, None)  # so that a wrong address is refused here and not in a worker
 
     def _start(self) -> None:
         self._engine: Engine | None = None
         self._owner = 0
         self._lock = threading.Lock()
+        self._secrets: Identities | None = None
+        self._decrypted: dict[Cid, DecryptedDataset] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("providers", "options", "names", "disk")}
+        return {name: getattr(self, name) for name in ("providers", "options", "names", "disk", "identity")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -116,7 +127,25 @@ class Client:
 
     def dataset(self, dataset: str | Cid) -> Dataset:
         """A dataset by root CID or name. Nothing is fetched."""
-        return Dataset(self, dataset if isinstance(dataset, Cid) else self.resolve(dataset))
+        root = dataset if isinstance(dataset, Cid) else self.resolve(dataset)
+        identities = self._identities()
+        if identities is None:
+            return Dataset(self, root)
+        from .encryption import DecryptedDataset
+
+        with self._lock:
+            if root not in self._decrypted:
+                if len(self._decrypted) >= _DECRYPTED_MAX:
+                    self._decrypted.clear()
+                self._decrypted[root] = DecryptedDataset(self, root, identities)
+            return self._decrypted[root]
+
+    def _identities(self) -> Identities | None:
+        if self.identity is not None and self._secrets is None:
+            from .encryption import Identities
+
+            self._secrets = Identities(self.identity)
+        return self._secrets
 
     def file(self, url: str) -> File:
         """The file at ``cairn://dataset[@version]/path``."""
@@ -128,6 +157,13 @@ class Client:
 
         Every leaf that the ranges touch is fetched once, and nothing else. Raises FetchError, RequestRejection.
         """
+        widened = [
+            file.widened(start, min(end, file.size)) if start >= 0 else (file, start, end) for file, start, end in ranges
+        ]
+        found = self._read_ranges(widened)
+        return [file.narrowed(start, min(end, file.size), data) for (file, start, end), data in zip(ranges, found, strict=True)]
+
+    def _read_ranges(self, ranges: Sequence[tuple[File, int, int]]) -> list[bytes]:
         engine = self.engine
         wanted: dict[tuple[str, int], tuple[Target, Leaf]] = {}
         plans: list[list[Leaf]] = []

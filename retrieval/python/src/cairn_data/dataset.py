@@ -85,6 +85,10 @@ class Dataset:
         entry = self.entry(path)
         if entry.is_folder:
             raise NotAFile(f"{path!r} of {self.root} is a folder")
+        return self.file_of(entry)
+
+    def file_of(self, entry: Entry) -> File:
+        """The file of an entry that was listed."""
         return File(self, entry)
 
     # -- nodes -------------------------------------------------------------------------------------------------------
@@ -144,6 +148,9 @@ class Dataset:
 class File:
     """A file of a dataset. Everything it returns has been hashed against the dataset's root."""
 
+    decrypts = False
+    """Whether what is read differs from what has CIDs."""
+
     def __init__(self, dataset: Dataset, entry: Entry) -> None:
         self.dataset = dataset
         self.entry = entry
@@ -181,6 +188,14 @@ class File:
     def read(self, start: int = 0, end: int | None = None) -> bytes:
         """Bytes ``start`` to ``end``, clamped to the file. Raises FetchError."""
         return self.dataset.client.read_ranges([(self, start, self.size if end is None else end)])[0]
+
+    def widened(self, start: int, end: int) -> tuple[File, int, int]:
+        """The range that is fetched for a range that is read: of this file, the same."""
+        return self, start, end
+
+    def narrowed(self, start: int, end: int, data: bytes) -> bytes:
+        """The range that was read, of what :meth:`widened` made fetch."""
+        return data
 
     def stream(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The same bytes in pieces of at most a leaf, fetched ahead by a bounded window."""

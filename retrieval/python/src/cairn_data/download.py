@@ -67,7 +67,7 @@ def download(
     def bring(each: Entry) -> Downloaded:
         target = base.joinpath(*each.path.removeprefix(prefix).split("/"))
         target.parent.mkdir(parents=True, exist_ok=True)
-        return _download_file(File(dataset, each), target, overwrite, told)
+        return _download_file(dataset.file_of(each), target, overwrite, told)
 
     # Several files at a time, so that many small ones do not wait for each other's disk and network.
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
@@ -117,6 +117,13 @@ def compare(file: File, local: Path) -> str | None:
     if size != file.size:
         return f"{size} bytes; expected {file.size}"
     with local.open("rb") as data:
+        if file.decrypts:
+            at = 0
+            for plain in file.stream():
+                if data.read(len(plain)) != plain:
+                    return f"bytes {at}-{at + len(plain) - 1} differ from what was decrypted"
+                at += len(plain)
+            return None
         for leaf in file.leaves():
             assert leaf.cid is not None
             block = data.read(leaf.size)
@@ -127,6 +134,8 @@ def compare(file: File, local: Path) -> str | None:
 
 def _fill(file: File, descriptor: int, progress: Callable[[int], object]) -> int:
     """Writes all leaves that are not there yet; says how many bytes were."""
+    if file.decrypts:
+        return _fill_decrypted(file, descriptor, progress)
     resumed = 0
     held = os.fstat(descriptor).st_size
     missing: list[Leaf] = []
@@ -151,6 +160,17 @@ def _fill(file: File, descriptor: int, progress: Callable[[int], object]) -> int
             waiting = 0
     bring()
     return resumed
+
+
+def _fill_decrypted(file: File, descriptor: int, progress: Callable[[int], object]) -> int:
+    """Writes all plain bytes anew: an interrupted download's bytes have no CIDs to be known by; the cache holds the leaves."""
+    at = 0
+    with contextlib.closing(file.stream()) as stream:  # type: ignore[type-var]
+        for data in stream:
+            os.pwrite(descriptor, data, at)
+            at += len(data)
+            progress(len(data))
+    return 0
 
 
 def _brought(file: File, leaves: list[Leaf]) -> Iterator[tuple[Leaf, bytes]]:

@@ -14,6 +14,7 @@ Three kinds, kept apart by type: a *rejection* says that the request or the data
     │   ├── NotAFile                the path is a folder (IsADirectoryError)
     │   ├── NotAFolder              the path is a file (NotADirectoryError)
     │   ├── OptionRejection         an option out of its range
+    │   ├── ExtraMissing            an optional dependency that is not installed (ImportError)
     │   ├── ConcurrentUse           threads move one file object's position under each other
     │   └── StateRejection          a saved position that belongs to another stream
     ├── ContentRejection            bytes that are not what they should be
@@ -21,7 +22,10 @@ Three kinds, kept apart by type: a *rejection* says that the request or the data
     │   ├── NodeRejection           a block that hashes to its CID, and is no node of a dataset
     │   ├── ShardRejection          a shard that is no tar archive
     │   ├── ManifestRejection       a manifest that is malformed, or whose signature is wrong
-    │   └── ProofRejection          a proof that does not lead to its piece, or bytes that are not the piece's
+    │   ├── ProofRejection          a proof that does not lead to its piece, or bytes that are not the piece's
+    │   └── EncryptionRejection     an encrypted file or key file that is malformed, changed, cut or mixed up
+    │       ├── WrongKey            a file that was encrypted with another key
+    │       └── NotGranted          a key that was not granted to any of the given identities (PermissionError)
     ├── FetchError                  no provider is left for a piece of work (OSError); ``failures`` says what each did
     └── CacheError                  the cache folder cannot be used (OSError)
 
@@ -51,12 +55,15 @@ __all__ = [
     "ConcurrentUse",
     "ContentRejection",
     "Disconnected",
+    "EncryptionRejection",
+    "ExtraMissing",
     "FetchError",
     "ManifestRejection",
     "Mismatch",
     "NodeRejection",
     "NotAFile",
     "NotAFolder",
+    "NotGranted",
     "NotInDataset",
     "OptionRejection",
     "ProofRejection",
@@ -69,6 +76,7 @@ __all__ = [
     "UnknownDataset",
     "Unreachable",
     "UrlRejection",
+    "WrongKey",
 ]
 
 
@@ -108,6 +116,10 @@ class OptionRejection(RequestRejection):
     """An option out of its range."""
 
 
+class ExtraMissing(RequestRejection, ImportError):
+    """An optional dependency that is not installed."""
+
+
 class ConcurrentUse(RequestRejection):
     """Threads move the position of one file object under each other; each needs a file object of its own."""
 
@@ -138,6 +150,18 @@ class ManifestRejection(ContentRejection):
 
 class ProofRejection(ContentRejection):
     """A proof that does not lead to its piece, or bytes that are not the piece's."""
+
+
+class EncryptionRejection(ContentRejection):
+    """An encrypted file or a key file that is malformed, changed, cut or mixed up."""
+
+
+class WrongKey(EncryptionRejection):
+    """A file that was encrypted with another key."""
+
+
+class NotGranted(EncryptionRejection, PermissionError):
+    """A key that was not granted to any of the given identities."""
 
 
 class ProviderFault(CairnDataError):

@@ -47,16 +47,21 @@ class CairnFileSystem(AsyncFileSystem):  # type: ignore[misc]
         cache_bytes: int = 10 << 30,
         client: Client | None = None,
         asynchronous: bool = False,
+        identity: str | os.PathLike[str] | None = None,
         **more: Any,
     ) -> None:
-        """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``."""
+        """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``.
+        ``identity``: a file of age identities; what is read is then decrypted.
+        """
         known = {field: more.pop(field) for field in list(more) if field in _option_fields()}
         more.pop("loop", None)
         super().__init__(asynchronous=True, **more)  # otherwise it starts a thread, and no thread may run before a fork
         self.asynchronous = asynchronous
         if client is None and not providers:
             raise RequestRejection("cairn:// needs providers: pass providers=['http://..'] (as storage_options)")
-        self.client = client or Client(providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, **known)
+        self.client = client or Client(
+            providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, identity=identity, **known
+        )
 
     @property
     def fsid(self) -> str:
