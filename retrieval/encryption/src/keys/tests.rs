@@ -25,7 +25,7 @@ fn another_implementations_key_file_opens() {
 fn a_key_is_granted_on_and_to_nobody_else() {
     let [(first, alice), (second, bob), (third, eve)] = [(); 3].map(|()| new_identity());
     let [first, second, third] = [first, second, third].map(|text| Identities::parse(&text).unwrap());
-    let mut file = KeyFile::new(&key(), &[alice.clone()]).unwrap();
+    let mut file = KeyFile::new(&key(), std::slice::from_ref(&alice)).unwrap();
     let told = file.unlock(&second).unwrap_err();
     assert_eq!(told, EncryptionRejection::NotGranted { key: key().id(), granted: 1, identities: vec![bob.clone()] });
     let unlocked = file.unlock(&first).unwrap();
@@ -44,7 +44,7 @@ fn a_key_is_granted_on_and_to_nobody_else() {
 fn exchanged_keys_are_refused() {
     let (text, alice) = new_identity();
     let identities = Identities::parse(&text).unwrap();
-    let mut file = KeyFile::new(&key(), &[alice.clone()]).unwrap();
+    let mut file = KeyFile::new(&key(), std::slice::from_ref(&alice)).unwrap();
     let other = KeyFile::new(&DatasetKey::new(Zeroizing::new([8; 32])), &[alice]).unwrap();
     file.grants[0].wrapped = other.grants[0].wrapped.clone();
     assert!(matches!(file.unlock(&identities), Err(EncryptionRejection::WrappedKey { .. })));

@@ -11,7 +11,8 @@ use clap::Args;
   cairn get bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi/images/photos-000000.tar \\
       --from http://127.0.0.1:8080 --from http://127.0.0.1:8081 --out photos-000000.tar
 
-A fetch that was interrupted continues when the same command runs again. Every MiB is checked against its CID before it counts.")]
+A fetch that was interrupted continues when the same command runs again. Every MiB is checked against its CID before it counts.
+With --identity, encrypted bytes are kept beside --out until they are decrypted; it must name something new.")]
 pub struct GetArguments {
     /// What to fetch: the root CID of a dataset, and optionally a path in it
     #[arg(value_name = "CID[/PATH]")]
@@ -25,6 +26,9 @@ pub struct GetArguments {
     /// Where to put it: the folder or file to make
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
+    /// Decrypt an encrypted dataset with the age identities in this file, once all of it is verified
+    #[arg(long, value_name = "FILE", conflicts_with = "replace")]
+    pub identity: Option<PathBuf>,
     /// Ranges in flight at once
     #[arg(long, value_name = "N")]
     pub parallel: Option<usize>,

@@ -4,6 +4,7 @@
 mod chain;
 mod checker;
 mod circuit;
+mod data;
 mod devnet;
 mod gateway;
 mod get;
@@ -31,6 +32,7 @@ pub use chain::{
 };
 pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
+pub use data::{DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments};
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;
 pub use get::GetArguments;
@@ -95,6 +97,9 @@ pub enum Command {
     Circuit(CircuitCommand),
     /// Fetch a dataset or one of its files, verifying every block
     Get(GetArguments),
+    /// Encrypt datasets before they leave this machine, and grant others the key
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Serve folders, files and CAR archives over HTTP, without a ledger
     Gateway(GatewayArguments),
     /// Give and look at leave to read from a gateway

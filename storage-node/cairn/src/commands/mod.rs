@@ -2,6 +2,7 @@
 
 mod checker;
 mod circuit;
+mod data;
 mod devnet;
 mod files;
 mod gateway;
@@ -34,6 +35,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Params(command) => params::run(command),
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
+        Command::Data(command) => data::run(command),
         Command::Gateway(arguments) => gateway::run(arguments),
         Command::Grant(command) => grant::run(command),
         Command::Devnet(arguments) => devnet::run(arguments),

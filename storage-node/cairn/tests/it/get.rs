@@ -21,11 +21,13 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
+        Self::over(&cairn_fixtures::dataset_dir())
+    }
+
+    fn over(data: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(HotStore::open(folder.path()).unwrap());
-        let dataset = store
-            .import(&cairn_fixtures::dataset_dir(), None, Placement::Reference, &ImportOptions::default())
-            .unwrap();
+        let dataset = store.import(data, None, Placement::Reference, &ImportOptions::default()).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, address) = std::sync::mpsc::channel::<SocketAddr>();
         let thread = std::thread::spawn(move || {
@@ -122,4 +124,36 @@ fn what_cannot_be_fetched_is_one_clear_line() {
     let unreachable = cairn(["get", &root, "--from", &dead, "--out", &to, "--retries", "1"]);
     assert!(unreachable.failure().contains(&dead), "{}", unreachable.stderr);
     assert!(!out.exists());
+}
+
+/// Encrypted by the binary, served by a gateway that has no key, fetched and decrypted by whom it was granted to.
+#[test]
+fn an_encrypted_dataset_comes_back_to_whom_it_was_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [mine, friend] = ["mine.txt", "friend.txt"].map(|name| {
+        assert!(cairn(["data", "identity", &path(name)]).success());
+        let text = fs::read_to_string(path(name)).unwrap();
+        text.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned()
+    });
+    let plain = cairn_fixtures::dataset_dir();
+    let sealed = path("sealed");
+    let report = cairn(["data", "encrypt", plain.to_str().unwrap(), &sealed, "--to", &mine, "--json"]).json();
+    assert_eq!(report["recipients"], serde_json::json!([mine]));
+    let gateway = Gateway::over(Path::new(&sealed));
+    let out = folder.path().join("copy");
+    let failure = gateway.get("", &out, &["--identity", &path("friend.txt")]);
+    assert!(failure.failure().contains(&format!("to none of {friend}")));
+    gateway.get("", &out, &["--identity", &path("mine.txt")]).json();
+    assert_eq!(sha256(&out.join("README.md")), sha256(&plain.join("README.md")));
+    assert!(!out.join("cairn-keys.json").exists());
+    let one = folder.path().join("one");
+    gateway.get("/README.md", &one, &["--identity", &path("mine.txt")]).json();
+    assert_eq!(sha256(&one), sha256(&plain.join("README.md")));
+    let keys = format!("{sealed}/cairn-keys.json");
+    cairn(["data", "grant", &keys, "--to", &friend, "--identity", &path("mine.txt"), "--json"]).json();
+    cairn(["data", "decrypt", &sealed, &path("back"), "--identity", &path("friend.txt"), "--json"]).json();
+    assert_eq!(sha256(&folder.path().join("back/README.md")), sha256(&plain.join("README.md")));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
 }

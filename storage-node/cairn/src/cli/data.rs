@@ -1,0 +1,81 @@
+//! `cairn data`.
+
+use std::path::PathBuf;
+
+use cairn_encryption::Recipient;
+use clap::{Args, Subcommand};
+
+/// Commands about datasets before and after the network has them.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Make an identity (age, X25519): who has its recipient can grant keys to you
+    Identity(DataIdentityArguments),
+    /// Encrypt a folder into a new one, which is then imported, stored and served like any other
+    #[command(before_long_help = "Example:
+  cairn data identity me.txt
+  cairn data encrypt photos photos-encrypted --to age1...
+
+Every file becomes frames of 1 MiB and 16 bytes, so that ranges and proofs work on the encrypted bytes. Names, folders and
+lengths of files are not hidden. cairn-keys.json, at the top of the new folder, holds the key for each recipient.")]
+    Encrypt(DataEncryptArguments),
+    /// Decrypt an encrypted folder, or one file of it
+    Decrypt(DataDecryptArguments),
+    /// Add recipients to a key file; without another encryption, and for ever
+    Grant(DataGrantArguments),
+}
+
+/// Arguments of `cairn data identity`.
+#[derive(Debug, Args)]
+pub struct DataIdentityArguments {
+    /// The file to make, readable by its owner alone
+    pub file: PathBuf,
+}
+
+/// Arguments of `cairn data encrypt`.
+#[derive(Debug, Args)]
+pub struct DataEncryptArguments {
+    /// Folder to encrypt
+    pub folder: PathBuf,
+    /// Folder to make
+    pub out: PathBuf,
+    /// Recipient (age1..) who may read it; repeat for more. Yourself too: nothing else keeps the key
+    #[arg(long = "to", value_name = "RECIPIENT", required = true)]
+    pub recipients: Vec<Recipient>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cairn data decrypt`.
+#[derive(Debug, Args)]
+pub struct DataDecryptArguments {
+    /// Encrypted folder or file
+    pub source: PathBuf,
+    /// Folder or file to make
+    pub out: PathBuf,
+    /// File of age identities, one of which was granted the key
+    #[arg(long, value_name = "FILE")]
+    pub identity: PathBuf,
+    /// Key file [default: cairn-keys.json in the folder]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cairn data grant`.
+#[derive(Debug, Args)]
+pub struct DataGrantArguments {
+    /// Key file, cairn-keys.json, to add to. The dataset's root changes with it; its other files do not
+    pub keys: PathBuf,
+    /// Recipient (age1..) to add; repeat for more
+    #[arg(long = "to", value_name = "RECIPIENT", required = true)]
+    pub recipients: Vec<Recipient>,
+    /// File of age identities, one of which was granted the key
+    #[arg(long, value_name = "FILE")]
+    pub identity: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
