@@ -32,8 +32,8 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
-pub use hot_store::open as file_resource;
-pub use library::Library;
+pub use hot_store::{data_entry, open as file_resource};
+pub use library::{Library, RemoteShelf};
 pub use server::{
     GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
     ServedRequest, media_type, range_body, serve,

@@ -174,9 +174,7 @@ fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Res
 }
 
 fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
-    let first = source
-        .next_chunk()
-        .map_err(|error| SourceError::Damaged { what: "an object of the store".into(), detail: error.to_string() })?;
+    let first = source.next_chunk().map_err(|error| SourceError::of_read(error, "an object of the store"))?;
     Ok(Payload::Stream { length, first, source })
 }
 
@@ -219,7 +217,8 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
         RequestRejection::Precondition { etag } => {
             prepared.headers.insert(ETAG, value(etag));
         }
-        RequestRejection::Busy { retry_after_seconds, .. } => {
+        RequestRejection::Busy { retry_after_seconds, .. }
+        | RequestRejection::Store(SourceError::Unavailable { retry_after_seconds, .. }) => {
             prepared.headers.insert(RETRY_AFTER, (*retry_after_seconds).into());
         }
         _ => {}

@@ -127,6 +127,8 @@ impl RequestRejection {
             Self::NotCached { .. } | Self::Precondition { .. } => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(SourceError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(SourceError::Upstream { .. }) => StatusCode::BAD_GATEWAY,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -150,6 +152,8 @@ impl RequestRejection {
             Self::Precondition { .. } => "precondition_failed",
             Self::Range { .. } => "range_not_satisfiable",
             Self::Busy { .. } => "busy",
+            Self::Store(SourceError::Unavailable { .. }) => "origin_unavailable",
+            Self::Store(SourceError::Upstream { .. }) => "origin_damaged",
             Self::Store(_) => "storage_failed",
         }
     }

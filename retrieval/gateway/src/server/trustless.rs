@@ -391,9 +391,7 @@ fn refuse(head: &RequestHead, error: GraphError) -> RequestRejection {
         GraphError::Missing { .. } if only_if_cached(head) => RequestRejection::NotCached { kind: "block" },
         GraphError::Missing { .. } => RequestRejection::NotFound { kind: "block" },
         GraphError::NoSuchName { .. } => RequestRejection::NotFound { kind: "path" },
-        GraphError::Read { cid, error } => {
-            RequestRejection::Store(SourceError::Damaged { what: format!("block {cid}"), detail: error.to_string() })
-        }
+        GraphError::Read { cid, error } => RequestRejection::Store(SourceError::of_read(error, format!("block {cid}"))),
         other => RequestRejection::Graph { reason: other.to_string() },
     }
 }
