@@ -28,13 +28,5 @@ printf 'wheel: %s, %d bytes\n' "$(basename "$wheels"/*.whl)" "$(cat "$wheels"/*.
 status=0
 "$bin/pytest" --quiet -rs --durations=5 "$@" >"$log" 2>&1 || status=$?
 cat "$log"
-awk -v status="$status" '
-    / in [0-9.]+s/ { for (i = 2; i <= NF; i++) { word = $i; sub(",", "", word); count[word] = $(i - 1) } }
-    /^FAILED|^ERROR/ { printf "test %s ... FAILED\n", $2 }
-    END {
-        failed = count["failed"] + count["errors"] + count["error"]
-        if (status != 0 && failed == 0) failed = 1
-        printf "test result: %s. %d passed; %d failed; %d ignored (Python)\n", status == 0 ? "ok" : "FAILED", count["passed"], failed, count["skipped"]
-    }
-' "$log"
+awk -v status="$status" -v what='Python' -f ../../scripts/pytest-totals.awk "$log"
 exit "$status"

@@ -32,6 +32,8 @@ const BLOCK_BYTES_PER_TRANSACTION: u64 = 2 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerParams {
+    /// How long an epoch should last, in milliseconds: what nodes wait between two blocks when nothing holds them up.
+    pub epoch_ms: u64,
     /// Epochs in one deadline's own slot; a proving period is 48 of them.
     pub epochs_per_deadline: u64,
     /// Epochs before its slot at which a deadline's challenge is drawn. The proof is accepted from the next epoch
@@ -125,6 +127,7 @@ impl LedgerParams {
     /// cores of a small machine that seals meanwhile; what its SNARK takes alone is a second or two.
     pub fn devnet() -> Self {
         Self {
+            epoch_ms: 100,
             epochs_per_deadline: 4,
             post_challenge_lead: 150,
             challenge_delay: 5,
@@ -169,6 +172,7 @@ impl LedgerParams {
     pub fn mainnet() -> Self {
         const DAY: u64 = 2_880;
         Self {
+            epoch_ms: 30_000,
             epochs_per_deadline: 60,
             post_challenge_lead: 20,
             challenge_delay: 150,
@@ -254,6 +258,7 @@ impl LedgerParams {
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }
+        check((1..=3_600_000).contains(&self.epoch_ms), "epoch_ms", self.epoch_ms, "must be from 1 ms to one hour")?;
         let permille = self.stake.slash_permille;
         check(permille <= 1_000, "stake.slash_permille", permille.into(), "cannot be more than all")?;
         check(

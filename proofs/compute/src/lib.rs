@@ -9,6 +9,8 @@
 pub mod curve;
 pub mod fr;
 pub mod huge_pages;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 pub mod msm;
 pub mod ntt;
 pub mod poseidon;

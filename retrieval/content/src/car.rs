@@ -257,17 +257,8 @@ impl<R: Read> CarReader<R> {
     /// The next block under any CID that the format allows (version 0, any codec, any hash), or nothing at the end. It is
     /// not checked: which hashes can be is the caller's affair.
     pub fn next_foreign(&mut self) -> Result<Option<CarBlock>, CarError> {
-        assert!(self.open.is_none(), "the data of the last section was neither read nor skipped");
         let at = self.at;
-        let length = match self.varint("a length")? {
-            None => return Ok(None),
-            Some(0) => return self.padding(at).map(|()| None),
-            Some(length) => length,
-        };
-        let limit = self.limits.block_bytes + FOREIGN_CID_BYTES;
-        if length > limit {
-            return Err(CarRejection::TooLarge { at, what: "section", got: length, limit }.into());
-        }
+        let Some(length) = self.section_length(FOREIGN_CID_BYTES)? else { return Ok(None) };
         let mut section = vec![0; length as usize];
         self.fill(&mut section, "a block")?;
         let mut rest = &section[..];
@@ -277,9 +268,8 @@ impl<R: Read> CarReader<R> {
         Ok(Some(CarBlock { cid, data, offset }))
     }
 
-    /// The name and place of the next block, or nothing at the end. Data of the section before must have been read or
-    /// skipped.
-    pub fn next_section(&mut self) -> Result<Option<Section>, CarError> {
+    /// Where a section begins: how many bytes name and data have, or nothing at the end.
+    fn section_length(&mut self, cid_bytes: u64) -> Result<Option<u64>, CarError> {
         assert!(self.open.is_none(), "the data of the last section was neither read nor skipped");
         let at = self.at;
         let length = match self.varint("a length")? {
@@ -287,10 +277,18 @@ impl<R: Read> CarReader<R> {
             Some(0) => return self.padding(at).map(|()| None),
             Some(length) => length,
         };
-        let limit = self.limits.block_bytes + CID_BYTES as u64;
+        let limit = self.limits.block_bytes + cid_bytes;
         if length > limit {
             return Err(CarRejection::TooLarge { at, what: "section", got: length, limit }.into());
         }
+        Ok(Some(length))
+    }
+
+    /// The name and place of the next block, or nothing at the end. Data of the section before must have been read or
+    /// skipped.
+    pub fn next_section(&mut self) -> Result<Option<Section>, CarError> {
+        let at = self.at;
+        let Some(length) = self.section_length(CID_BYTES as u64)? else { return Ok(None) };
         if length < CID_BYTES as u64 {
             let reason = format!("a section of {length} bytes is too short for a CIDv1 with SHA-256");
             return Err(CarRejection::Cid { at, reason }.into());

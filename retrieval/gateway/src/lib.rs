@@ -26,6 +26,7 @@ pub mod path;
 pub mod range;
 mod server;
 mod source;
+mod tls;
 
 pub use fetch::{
     ClockPause, DatasetOutline, FetchError, FetchOptions, FetchRejection, FetchReport, FetchRequest, FetchedFile,
@@ -36,8 +37,9 @@ pub use hot_store::{data_entry, open as file_resource};
 pub use library::{Library, RemoteShelf};
 pub use server::{
     GatewayOptions, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection, RequestRejection,
-    ServedRequest, media_type, range_body, serve,
+    ServedRequest, listen, media_type, range_body, serve,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,
 };
+pub use tls::{TlsIdentity, TlsRejection, TlsTrust};

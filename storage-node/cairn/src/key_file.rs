@@ -9,8 +9,8 @@
 //! grade and sign for such networks alone.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -20,6 +20,8 @@ use cairn_rpc::wire::NetworkGrade;
 use ed25519_consensus::SigningKey;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+
+use crate::secret_file::{self, Readers};
 
 const FORMAT: u32 = 1;
 const WHAT: &str = "cairn signing key";
@@ -80,13 +82,8 @@ impl KeyFile {
     /// A file that is none, or that others than its owner may read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("key file {}", path.display());
-        let file = File::open(path).with_context(|| format!("cannot open the {}", place()))?;
-        let metadata = file.metadata().with_context(place)?;
-        let others = metadata.mode() & 0o077;
-        ensure!(others == 0, "{}: others may read it: expected mode 600, got {:o}", place(), metadata.mode() & 0o777);
-        let mut text = String::new();
-        file.take(BYTES_MAX + 1).read_to_string(&mut text).with_context(place)?;
-        ensure!(text.len() as u64 <= BYTES_MAX, "{}: expected at most {BYTES_MAX} bytes", place());
+        let bytes = secret_file::read(path, Readers::Owner, BYTES_MAX).context("key file")?;
+        let text = String::from_utf8(bytes).with_context(place)?;
         Self::parse(&text).with_context(place)
     }
 

@@ -24,27 +24,14 @@ use ark_ff::{BigInt, Fp, MontFp, PrimeField, Zero};
 use super::lanes::{Lanes, Pair, PairAdder, Point, Scratch, add_pairs, pairs_multiple};
 use super::portable::BaseField;
 use super::{Fq, Fq2};
+use crate::ifma::{
+    Ifma, LIMB_BITS, LIMB_MASK, add, minus, multiple, multiply_high, multiply_low, negative_inverse, splat, transposed,
+    zero,
+};
 use crate::unrolled::unrolled;
 
 /// Limbs of an element.
 const LIMBS: usize = 8;
-/// Bits of a limb.
-const LIMB_BITS: usize = 52;
-const LIMB_MASK: u64 = (1 << LIMB_BITS) - 1;
-
-/// Proof that the processor has the instructions of this module. Only [`Ifma::detect`] makes one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ifma(());
-
-impl Ifma {
-    /// Asks the processor.
-    pub fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512ifma");
-        all.then_some(Self(()))
-    }
-}
 
 /// Splits six limbs of 64 bits into eight of 52.
 const fn split(limbs: [u64; 6]) -> [u64; LIMBS] {
@@ -62,39 +49,12 @@ const fn split(limbs: [u64; 6]) -> [u64; LIMBS] {
     out
 }
 
-/// `factor · p` in limbs.
-const fn modulus_times(factor: u64) -> [u64; LIMBS] {
-    let limbs = split(Fq::MODULUS.0);
-    let mut out = [0; LIMBS];
-    let mut carry = 0;
-    let mut index = 0;
-    while index < LIMBS {
-        let value = limbs[index] * factor + carry;
-        out[index] = value & LIMB_MASK;
-        carry = value >> LIMB_BITS;
-        index += 1;
-    }
-    out
-}
-
-/// `-1/p` modulo 2^52, by Newton's iteration.
-const fn negative_inverse() -> u64 {
-    let modulus = Fq::MODULUS.0[0];
-    let mut inverse = 1u64;
-    let mut round = 0;
-    while round < 6 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(modulus.wrapping_mul(inverse)));
-        round += 1;
-    }
-    inverse.wrapping_neg() & LIMB_MASK
-}
-
-const MODULUS: [u64; LIMBS] = modulus_times(1);
-const MODULUS_2: [u64; LIMBS] = modulus_times(2);
-const MODULUS_3: [u64; LIMBS] = modulus_times(3);
-const MODULUS_4: [u64; LIMBS] = modulus_times(4);
-const MODULUS_8: [u64; LIMBS] = modulus_times(8);
-const NEGATIVE_INVERSE: u64 = negative_inverse();
+const MODULUS: [u64; LIMBS] = multiple(split(Fq::MODULUS.0), 1);
+const MODULUS_2: [u64; LIMBS] = multiple(split(Fq::MODULUS.0), 2);
+const MODULUS_3: [u64; LIMBS] = multiple(split(Fq::MODULUS.0), 3);
+const MODULUS_4: [u64; LIMBS] = multiple(split(Fq::MODULUS.0), 4);
+const MODULUS_8: [u64; LIMBS] = multiple(split(Fq::MODULUS.0), 8);
+const NEGATIVE_INVERSE: u64 = negative_inverse(MODULUS[0]);
 /// arkworks' form is times 2^384; that of 2^32 is therefore one in ours.
 const TWO_32: Fq = MontFp!("4294967296");
 const ONE: [u64; LIMBS] = split(TWO_32.0.0);
@@ -150,36 +110,6 @@ pub(crate) struct EightPairs {
 // be called with an `Ifma` at hand, which exists only after the processor was asked. The intrinsics that touch memory
 // say so themselves.
 
-#[inline(always)]
-fn splat(value: u64) -> __m512i {
-    unsafe { _mm512_set1_epi64(value as i64) }
-}
-
-#[inline(always)]
-fn zero() -> __m512i {
-    unsafe { _mm512_setzero_si512() }
-}
-
-#[inline(always)]
-fn add(a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_add_epi64(a, b) }
-}
-
-#[inline(always)]
-fn minus(a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_sub_epi64(a, b) }
-}
-
-#[inline(always)]
-fn multiply_low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_madd52lo_epu64(sum, a, b) }
-}
-
-#[inline(always)]
-fn multiply_high(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_madd52hi_epu64(sum, a, b) }
-}
-
 /// One pass of signed carries: limbs below 2^52 after it, if the value is not negative.
 #[inline(always)]
 fn carried(mut limbs: [__m512i; LIMBS]) -> [__m512i; LIMBS] {
@@ -214,30 +144,6 @@ fn nearly_reduced<const WIDE: bool>(mut limbs: [__m512i; LIMBS]) -> Eight {
     subtract_where_larger(&mut limbs, &mut top, &MODULUS_2);
     subtract_where_larger(&mut limbs, &mut top, &MODULUS);
     Eight(carried(limbs))
-}
-
-/// Transposes an eight by eight matrix of 64-bit words.
-#[inline(always)]
-fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
-    unsafe {
-        let mut pairs = rows;
-        for index in 0..4 {
-            pairs[2 * index] = _mm512_unpacklo_epi64(rows[2 * index], rows[2 * index + 1]);
-            pairs[2 * index + 1] = _mm512_unpackhi_epi64(rows[2 * index], rows[2 * index + 1]);
-        }
-        let mut out = rows;
-        for odd in 0..2 {
-            let low = _mm512_shuffle_i64x2::<0x88>(pairs[odd], pairs[2 + odd]);
-            let high = _mm512_shuffle_i64x2::<0xdd>(pairs[odd], pairs[2 + odd]);
-            let low_2 = _mm512_shuffle_i64x2::<0x88>(pairs[4 + odd], pairs[6 + odd]);
-            let high_2 = _mm512_shuffle_i64x2::<0xdd>(pairs[4 + odd], pairs[6 + odd]);
-            out[odd] = _mm512_shuffle_i64x2::<0x88>(low, low_2);
-            out[4 + odd] = _mm512_shuffle_i64x2::<0xdd>(low, low_2);
-            out[2 + odd] = _mm512_shuffle_i64x2::<0x88>(high, high_2);
-            out[6 + odd] = _mm512_shuffle_i64x2::<0xdd>(high, high_2);
-        }
-        out
-    }
 }
 
 impl Eight {

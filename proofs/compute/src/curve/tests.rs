@@ -53,7 +53,8 @@ fn portable_additions_equal_those_of_arkworks() {
 fn vector_additions_equal_those_of_arkworks() {
     use std::io::Write;
 
-    use super::ifma::{Ifma, IfmaAdder};
+    use super::ifma::IfmaAdder;
+    use crate::ifma::Ifma;
 
     let Some(processor) = Ifma::detect() else {
         // Not the macro, whose output a passing test swallows: CI counts this line.

@@ -13,12 +13,14 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, RANGE, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::error::SourceFault;
 use super::url::SourceUrl;
+use crate::tls::TlsTrust;
 
 /// Most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -68,6 +70,7 @@ pub(crate) async fn get(
     url: &SourceUrl,
     path: &str,
     part: Part,
+    trust: &TlsTrust,
     stall: Duration,
 ) -> Result<Reply, SourceFault> {
     if let Some(link) = link {
@@ -76,14 +79,24 @@ pub(crate) async fn get(
             other => return other,
         }
     }
-    send(connect(url, stall).await?, url, path, part, stall).await
+    send(connect(url, trust, stall).await?, url, path, part, stall).await
 }
 
-async fn connect(url: &SourceUrl, stall: Duration) -> Result<Link, SourceFault> {
+async fn connect(url: &SourceUrl, trust: &TlsTrust, stall: Duration) -> Result<Link, SourceFault> {
     let opened =
         timeout(stall, TcpStream::connect(url.address())).await.map_err(|_| SourceFault::Stalled { after: stall })?;
     let stream = opened.map_err(|error| SourceFault::Unreachable { reason: error.to_string() })?;
     let _ = stream.set_nodelay(true);
+    if !url.is_tls() {
+        return speak(stream).await;
+    }
+    let (host, _) = url.address();
+    let agreed =
+        timeout(stall, trust.connect(host, stream)).await.map_err(|_| SourceFault::Stalled { after: stall })?;
+    speak(agreed.map_err(|error| SourceFault::Unreachable { reason: format!("no TLS: {error}") })?).await
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Link, SourceFault> {
     let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX.max(512 << 10)).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(broken)?;
     let driver = tokio::spawn(async move {

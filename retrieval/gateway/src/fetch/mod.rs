@@ -52,6 +52,7 @@ use self::pool::SourcePool;
 pub use self::range::{DatasetOutline, VerifiedRange};
 use self::target::{Existing, Target};
 pub use self::url::{SourceUrl, SourceUrlRejection};
+use crate::tls::TlsTrust;
 
 /// How far a fetch is, in verified bytes. What was there before counts from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub struct FetchOptions {
     pub backoff_max: Duration,
     /// A source that sends nothing for this long is given up for the attempt. Default 30 s.
     pub stall: Duration,
+    /// Whom to believe about the names of sources with `https`. Default: the authorities that browsers believe.
+    pub trust: TlsTrust,
     /// Most bytes that a fetch may bring. Default: no limit.
     pub bytes_max: u64,
     /// How to wait.
@@ -118,6 +121,7 @@ impl Default for FetchOptions {
             backoff: Duration::from_millis(250),
             backoff_max: Duration::from_secs(10),
             stall: Duration::from_secs(30),
+            trust: TlsTrust::default(),
             bytes_max: u64::MAX,
             pause: Arc::new(ClockPause),
         }

@@ -132,7 +132,7 @@ impl SourcePool {
     pub(crate) async fn get(&self, index: usize, path: &str, part: Part) -> Result<Reply, SourceFault> {
         let entry = &self.entries[index];
         let link = entry.idle.lock().expect("no panic under this lock").pop();
-        let mut reply = http::get(link, &entry.url, path, part, self.options.stall).await?;
+        let mut reply = http::get(link, &entry.url, path, part, &self.options.trust, self.options.stall).await?;
         reply.check_status(path).await?;
         Ok(reply)
     }

@@ -19,6 +19,7 @@ use super::pool::SourcePool;
 use super::url::SourceUrl;
 use super::walk;
 use super::{FetchOptions, FetchRequest};
+use crate::tls::TlsTrust;
 
 /// What a root CID names: files, and the names of their leaves.
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ impl DatasetOutline {
         let (first, last) = (file.leaf(leaves.start).offset, file.leaf(leaves.end - 1).end() - 1);
         let path = request_path(&format!("/data/{}", self.root), &file.path);
         let asked = Instant::now();
-        let mut reply = http::get(None, source, &path, Part::Closed(first, last), stall).await?;
+        let mut reply = http::get(None, source, &path, Part::Closed(first, last), &TlsTrust::default(), stall).await?;
         let first_byte = asked.elapsed();
         reply.check_status(&path).await?;
         check_part(&reply, &path, first, last, file.bytes)?;

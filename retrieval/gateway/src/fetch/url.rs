@@ -1,4 +1,4 @@
-//! Where a source is: `http://host[:port][/prefix]`.
+//! Where a source is: `http://host[:port][/prefix]`, or `https`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,11 @@ use hyper::Uri;
 
 /// Base address of a gateway.
 ///
-/// Only plain HTTP: every block and piece is verified against its own name, so a transport can delay bytes but not change
-/// them. `https` is refused rather than silently downgraded.
+/// Plain HTTP is enough for integrity: every block and piece is verified against its own name, so a transport can delay
+/// bytes but not change them. `https` hides from others what is fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SourceUrl {
+    tls: bool,
     /// Host and port as they stand in `Host`.
     authority: String,
     host: String,
@@ -21,7 +22,7 @@ pub struct SourceUrl {
 
 /// Why a text is no source address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{url:?} is no source address: expected http://host[:port][/prefix], {problem}")]
+#[error("{url:?} is no source address: expected http[s]://host[:port][/prefix], {problem}")]
 pub struct SourceUrlRejection {
     /// The text.
     pub url: String,
@@ -38,6 +39,10 @@ impl SourceUrl {
         (&self.host, self.port)
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// The request target for a path that starts with a slash.
     pub(crate) fn target(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
@@ -46,7 +51,7 @@ impl SourceUrl {
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.prefix)
     }
 }
 
@@ -57,11 +62,12 @@ impl FromStr for SourceUrl {
         let reject =
             |problem: &str| SourceUrlRejection { url: text.chars().take(200).collect(), problem: problem.into() };
         let uri = Uri::from_str(text).map_err(|error| reject(&error.to_string()))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(_) => return Err(reject("another scheme than http")),
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) => return Err(reject("another scheme")),
             None => return Err(reject("no scheme")),
-        }
+        };
         let authority = uri.authority().ok_or_else(|| reject("no host"))?;
         if authority.as_str().contains('@') {
             return Err(reject("user names are not sent"));
@@ -75,10 +81,11 @@ impl FromStr for SourceUrl {
         }
         let port = match authority.port() {
             Some(_) => authority.port_u16().filter(|&port| port != 0).ok_or_else(|| reject("a bad port"))?,
+            None if tls => 443,
             None => 80,
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { authority: authority.as_str().to_owned(), host, port, prefix })
+        Ok(Self { tls, authority: authority.as_str().to_owned(), host, port, prefix })
     }
 }
 
@@ -93,6 +100,8 @@ mod tests {
         let url: SourceUrl = "http://127.0.0.1:8080/a/".parse().unwrap();
         assert_eq!((url.address(), url.target("/x")), (("127.0.0.1", 8080), "/a/x".to_owned()));
         assert_eq!(url.to_string(), "http://127.0.0.1:8080/a");
+        let url: SourceUrl = "https://x/a".parse().unwrap();
+        assert_eq!((url.address(), url.is_tls(), url.to_string().as_str()), (("x", 443), true, "https://x/a"));
         let url: SourceUrl = "http://[::1]".parse().unwrap();
         assert_eq!((url.address(), url.authority()), (("::1", 80), "[::1]"));
     }
@@ -100,7 +109,7 @@ mod tests {
     #[test]
     fn refusals_say_why() {
         let bad = [
-            ("https://x", "scheme"),
+            ("ftp://x", "scheme"),
             ("x:80", "scheme"),
             ("http://u@x", "user"),
             ("http://x?y", "query"),

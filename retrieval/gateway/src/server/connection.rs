@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use hyper::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::Observer;
@@ -34,7 +33,7 @@ pub struct ServedRequest {
     pub status: StatusCode,
     /// Body bytes that the answer promised.
     pub bytes_promised: u64,
-    /// Body bytes that the socket accepted.
+    /// Body bytes that the socket accepted; over TLS, that the session took: some 64 KiB may lie between the two.
     pub bytes_sent: u64,
     /// From the end of the request head to the end of the answer.
     pub elapsed: Duration,
@@ -119,8 +118,8 @@ pub(crate) fn head_bytes(status: StatusCode, headers: &HeaderMap) -> u64 {
 }
 
 /// A socket that gives up when its peer takes nothing for too long, and counts what it took.
-pub(crate) struct MeteredStream {
-    inner: TcpStream,
+pub(crate) struct MeteredStream<S> {
+    inner: S,
     /// What was read before, and is to be read first.
     unread: Vec<u8>,
     meter: Arc<Meter>,
@@ -128,36 +127,35 @@ pub(crate) struct MeteredStream {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl MeteredStream {
+impl<S> MeteredStream<S> {
     /// A socket of which `unread` was read already.
-    pub(crate) fn new(inner: TcpStream, unread: Vec<u8>, meter: Arc<Meter>, write_stall: Duration) -> Self {
+    pub(crate) fn new(inner: S, unread: Vec<u8>, meter: Arc<Meter>, write_stall: Duration) -> Self {
         Self { inner, unread, meter, write_stall, stalled: None }
     }
 
     fn after_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Ok(count)) => {
-                self.meter.add_written(count as u64);
-                self.stalled = None;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                let stall = self.write_stall;
-                let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-                match timer.as_mut().poll(cx) {
-                    Poll::Pending => Poll::Pending,
-                    Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("the peer took no byte for {} s", stall.as_secs()),
-                    ))),
-                }
-            }
+        if let Poll::Ready(Ok(count)) = written {
+            self.meter.add_written(count as u64);
         }
+        self.patiently(cx, written)
+    }
+
+    /// What the socket did, or an error if it has done nothing for too long.
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.stalled = None;
+            return done;
+        }
+        let stall = self.write_stall;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        timer.as_mut().poll(cx).map(|()| {
+            let text = format!("the peer took no byte for {} s", stall.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
     }
 }
 
-impl AsyncRead for MeteredStream {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.unread.is_empty() {
             let count = self.unread.len().min(buffer.remaining());
@@ -172,7 +170,7 @@ impl AsyncRead for MeteredStream {
     }
 }
 
-impl AsyncWrite for MeteredStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.after_write(cx, written)
@@ -192,11 +190,13 @@ impl AsyncWrite for MeteredStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.patiently(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.patiently(cx, shut)
     }
 }
 

@@ -56,9 +56,10 @@ pub(crate) async fn run(
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<Left> {
     let mut unread = Vec::new();
+    let mut patience = gateway.options.head_timeout;
     loop {
         let head = tokio::select! {
-            read = read_head(gateway, &stream, &mut unread) => read?,
+            read = read_head(gateway, &stream, &mut unread, patience) => read?,
             () = async { _ = stopping.wait_for(|stop| *stop).await }, if unread.is_empty() => return Ok(Left::Ended),
         };
         let mut head = match head {
@@ -74,6 +75,7 @@ pub(crate) async fn run(
         if close {
             return Ok(Left::Ended);
         }
+        patience = gateway.options.idle_timeout;
         unread.drain(..bytes);
         if unread.is_empty() {
             unread = Vec::new();
@@ -81,29 +83,46 @@ pub(crate) async fn run(
     }
 }
 
-/// Reads until there is a head; nothing if the peer is gone or too slow.
-async fn read_head(gateway: &Gateway, stream: &TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Head>> {
+/// Reads until there is a head; nothing if the peer is gone, or says nothing for `patience`, or then is too slow.
+async fn read_head(
+    gateway: &Gateway,
+    stream: &TcpStream,
+    unread: &mut Vec<u8>,
+    patience: Duration,
+) -> io::Result<Option<Head>> {
     let options = &gateway.options;
+    if unread.is_empty() && !matches!(timeout(patience, read_some(stream, unread)).await, Ok(Ok(1..))) {
+        return Ok(None);
+    }
     let reading = async {
         loop {
-            if !unread.is_empty() {
-                match parse(unread) {
-                    Head::Partial if unread.len() <= options.head_bytes_max => {}
-                    Head::Partial => return Ok(Some(Head::Foreign)),
-                    head => return Ok(Some(head)),
-                }
+            match parse(unread) {
+                Head::Partial if unread.len() <= options.head_bytes_max => {}
+                Head::Partial => return Ok(Some(Head::Foreign)),
+                head => return Ok(Some(head)),
             }
-            stream.readable().await?;
-            let mut buffer = [0; READ_BYTES];
-            match stream.try_read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(count) => unread.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            if read_some(stream, unread).await? == 0 {
+                return Ok(None);
             }
         }
     };
     timeout(options.head_timeout, reading).await.unwrap_or(Ok(None))
+}
+
+/// Waits for bytes and appends them; says how many, 0 at the end.
+async fn read_some(stream: &TcpStream, unread: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        let mut buffer = [0; READ_BYTES];
+        match stream.try_read(&mut buffer) {
+            Ok(count) => {
+                unread.extend_from_slice(&buffer[..count]);
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Whether the loop may prepare the answer: an object's path, of a format that is never made while it is sent.

@@ -22,6 +22,7 @@ mod trustless;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -46,6 +48,7 @@ use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
 use crate::source::{ContentSource, SourceError};
+use crate::tls::TlsIdentity;
 
 /// Called once for every finished request, with what it moved. Metrics and payment hang here; it must be quick.
 pub type Observer = Arc<dyn Fn(&ServedRequest) + Send + Sync>;
@@ -57,8 +60,11 @@ pub struct GatewayOptions {
     pub connections_max: usize,
     /// Transfers at a time; each costs three chunks of memory and at times one thread. Default 256.
     pub transfers_max: usize,
-    /// Longest wait for a complete request head, also between requests of one connection. Default 30 s.
+    /// Longest wait for a complete request head. Default 30 s.
     pub head_timeout: Duration,
+    /// Longest wait for the next request of a connection that has had answers; once the library serves a connection,
+    /// [`Self::head_timeout`] counts instead. Default 120 s.
+    pub idle_timeout: Duration,
     /// Most bytes of a request head; more gives 431. At least 8 KiB. Default 16 KiB.
     pub head_bytes_max: usize,
     /// Most header lines of a request; more gives 431. Default 64.
@@ -75,6 +81,9 @@ pub struct GatewayOptions {
     pub retry_after: Duration,
     /// Whether the loop in front of the HTTP library answers plain requests for plain files, by `sendfile`. Default yes.
     pub sendfile: bool,
+    /// Speak TLS with this certificate, and nothing else. Files are then encrypted in this process, not sent by the system
+    /// alone. Default none.
+    pub tls: Option<TlsIdentity>,
     /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
     pub mounts: Vec<Mount>,
     /// Sees every finished request.
@@ -87,6 +96,7 @@ impl Default for GatewayOptions {
             connections_max: 1024,
             transfers_max: 256,
             head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
             head_bytes_max: 16 << 10,
             headers_max: 64,
             target_bytes_max: 8 << 10,
@@ -95,6 +105,7 @@ impl Default for GatewayOptions {
             shutdown_grace: Duration::from_secs(30),
             retry_after: Duration::from_secs(2),
             sendfile: true,
+            tls: None,
             mounts: Vec::new(),
             observer: None,
         }
@@ -145,6 +156,20 @@ struct Gateway {
     turned_away: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     started: Instant,
+}
+
+/// Connections that the system keeps until they are accepted: thousands of workers may begin at once.
+const BACKLOG: u32 = 4096;
+
+/// Listens on `address`, with room for many connections that begin at once.
+///
+/// # Errors
+/// The address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `source` on `listener` until `shutdown` completes, then lets running transfers end within the grace time.
@@ -228,6 +253,15 @@ impl Gateway {
         // Delays small answers otherwise; failing to set it costs nothing else.
         let _ = stream.set_nodelay(true);
         let meter = Meter::new(self.options.observer.clone(), peer);
+        if let Some(tls) = &self.options.tls {
+            return match tokio::time::timeout(self.options.head_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    Box::pin(self.clone().run_library(stream, Vec::new(), peer, meter, welcome, stopping)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS was not agreed on"),
+                Err(_) => tracing::debug!(%peer, "TLS was not agreed on in time"),
+            };
+        }
         if !welcome || !self.options.sendfile {
             return self.run_library(stream, Vec::new(), peer, meter, welcome, stopping).await;
         }
@@ -243,9 +277,9 @@ impl Gateway {
     }
 
     /// Serves a connection by the HTTP library; it begins with bytes that were read before.
-    async fn run_library(
+    async fn run_library<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: S,
         unread: Vec<u8>,
         peer: SocketAddr,
         meter: Arc<Meter>,

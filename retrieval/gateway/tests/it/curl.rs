@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::common::*;
 
-fn curl(arguments: &[&str]) -> Option<std::process::Output> {
+pub fn curl(arguments: &[&str]) -> Option<std::process::Output> {
     match Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(arguments).output() {
         Ok(output) => Some(output),
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use cairn_gateway::GatewayOptions;
 
@@ -131,4 +132,24 @@ fn a_stop_ends_connections_that_wait() {
     server.ask_to_stop();
     let mut rest = Vec::new();
     assert_eq!(idle.read_to_end(&mut rest).unwrap(), 0);
+}
+
+#[test]
+fn a_connection_may_rest_longer_than_a_head_may_take() {
+    let fixture = Fixture::new();
+    let options = GatewayOptions { head_timeout: Duration::from_millis(300), ..GatewayOptions::default() };
+    let server = TestServer::start(fixture.store.clone(), options);
+    let mut resting = connect(server.addr);
+    for _ in 0..2 {
+        let request = format!("GET /data/demo/{BIG} HTTP/1.1\r\nHost: h\r\nRange: bytes=0-9\r\n\r\n");
+        resting.write_all(request.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut resting, false).unwrap().status, 206);
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    // One that has asked nothing yet, or stops in the middle of a head, may not.
+    for begun in ["", "GET /data/demo/empty.txt HTTP/1.1\r\n"] {
+        let mut slow = connect(server.addr);
+        slow.write_all(begun.as_bytes()).unwrap();
+        assert_eq!(slow.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
 }

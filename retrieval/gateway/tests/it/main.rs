@@ -15,4 +15,5 @@ mod pieces;
 mod proofs;
 mod proxy;
 mod serving;
+mod tls;
 mod trustless;

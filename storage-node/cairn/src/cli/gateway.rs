@@ -12,6 +12,7 @@ use clap::Args;
   cairn gateway --listen 0.0.0.0:8480 --car archive.car --car another.car
   cairn gateway --listen 127.0.0.1:0 --data photos --json
   cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
+  cairn gateway --data photos --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
 lies; a file that changes afterwards is refused, not served. One line for each thing that is served says its root CID and its
@@ -39,6 +40,12 @@ pub struct GatewayArguments {
     /// Region that S3's signatures must name
     #[arg(long, value_name = "NAME", default_value = "us-east-1", requires = "s3")]
     pub s3_region: String,
+    /// Certificates in PEM form, the server's own first: speak TLS alone, on every listener
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM form; nobody else may be able to read the file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Most connections at a time; each needs a file descriptor
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub connections: usize,

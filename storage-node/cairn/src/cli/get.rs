@@ -19,6 +19,9 @@ pub struct GetArguments {
     /// Gateway to fetch from; repeat for more, which then share the work
     #[arg(long = "from", value_name = "URL", required = true)]
     pub sources: Vec<String>,
+    /// Authorities to believe about the names of https gateways, in PEM form [default: those that browsers believe]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Where to put it: the folder or file to make
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,

@@ -26,7 +26,7 @@ pub enum ValidatorCommand {
     /// Write a genesis from addresses
     Genesis(ValidatorGenesisArguments),
     /// Run one validator until it is told to stop
-    Run(ValidatorRunArguments),
+    Run(Box<ValidatorRunArguments>),
 }
 
 /// Money of somebody at the start.
@@ -203,9 +203,10 @@ pub struct ValidatorRunArguments {
     /// Recorded rounds of drand, as JSON, instead of a relay
     #[arg(long, value_name = "FILE")]
     pub drand_rounds: Option<PathBuf>,
-    /// Milliseconds between blocks; validators should agree on it
-    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
-    pub block_ms: u64,
+    /// Milliseconds between blocks, on a development network alone; validators should agree on it [default: as the genesis
+    /// says: 100 for development, 30 000 for production]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub block_ms: Option<u64>,
     /// Blocks to keep, beside the state
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub history_blocks: u64,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
-use cairn_gateway::{GatewayOptions, Library, Mount, OptionsRejection, serve};
+use cairn_gateway::{GatewayOptions, Library, Mount, OptionsRejection, TlsIdentity, listen, serve};
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -20,6 +20,10 @@ use tokio::net::TcpListener;
 use crate::cli::GatewayArguments;
 use crate::devnet::ended_by_signal;
 use crate::progress::Stage;
+use crate::secret_file::{self, Readers};
+
+/// Most bytes of a file with a private key.
+const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// One line of what is served.
 #[derive(Debug, Serialize)]
@@ -147,9 +151,19 @@ fn s3_handler(arguments: &GatewayArguments, library: &Arc<Library>, prefix: &str
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, String)> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))?;
-    let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+/// Certificate and key, if TLS was asked for.
+fn tls_identity(arguments: &GatewayArguments) -> anyhow::Result<Option<TlsIdentity>> {
+    let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else { return Ok(None) };
+    let named = || format!("--tls-cert {}, --tls-key {}", chain.display(), key.display());
+    let chain = std::fs::read(chain).with_context(named)?;
+    let key = secret_file::read(key, Readers::Group, TLS_KEY_BYTES_MAX).context("--tls-key")?;
+    TlsIdentity::from_pem(&chain, &key).with_context(named).map(Some)
+}
+
+fn bind(address: SocketAddr, flag: &str, tls: bool) -> anyhow::Result<(TcpListener, String)> {
+    let listener = listen(address).with_context(|| format!("{flag} {address}"))?;
+    let scheme = if tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().context("the listener has no address")?);
     Ok((listener, url))
 }
 
@@ -159,6 +173,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
+        tls: tls_identity(&arguments)?,
         ..GatewayOptions::default()
     };
     let mut s3_options = options.clone();
@@ -167,13 +182,14 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
         s3_options.mounts.push(s3_handler(&arguments, &library, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let tls = options.tls.is_some();
     runtime.block_on(async {
-        let (listener, url) = bind(arguments.listen, "--listen").await?;
+        let (listener, url) = bind(arguments.listen, "--listen", tls)?;
         let mut lines = lines(&library, url);
         let s3 = match arguments.s3 {
             None => None,
             Some(address) => {
-                let (listener, url) = bind(address, "--s3").await?;
+                let (listener, url) = bind(address, "--s3", tls)?;
                 lines.insert(1, Line::S3 { url });
                 Some(listener)
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use cairn_gateway::TlsTrust;
 use cairn_gateway::fetch::{FetchOptions, FetchReport, FetchRequest, SourceUrl, fetch_blocking};
 use cid::Cid;
 use serde::Serialize;
@@ -103,7 +104,15 @@ pub fn run(arguments: GetArguments) -> anyhow::Result<()> {
     let sources: Vec<SourceUrl> =
         arguments.sources.iter().map(|url| url.parse()).collect::<Result<_, _>>().context("--from")?;
     let defaults = FetchOptions::default();
+    let trust = match &arguments.ca {
+        None => defaults.trust.clone(),
+        Some(path) => {
+            let named = || format!("--ca {}", path.display());
+            TlsTrust::from_pem(&std::fs::read(path).with_context(named)?).with_context(named)?
+        }
+    };
     let options = FetchOptions {
+        trust,
         parallel: arguments.parallel.unwrap_or(defaults.parallel),
         retries: arguments.retries.unwrap_or(defaults.retries),
         overwrite: arguments.replace,

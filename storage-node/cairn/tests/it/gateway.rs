@@ -1,7 +1,9 @@
 //! `cairn gateway` through the real binary: what it says, what it serves, how it stops.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -111,4 +113,36 @@ fn what_cannot_be_served_is_named_before_anything_is() {
     std::fs::write(&path, "hello").unwrap();
     let wrong = cairn(["gateway", "--listen", "127.0.0.1:0", "--car", &text(&path)]);
     assert!(wrong.failure().contains("no.car"), "{}", wrong.stderr);
+}
+
+#[test]
+fn tls_serves_whoever_believes_the_certificate_and_keys_are_kept_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("letters");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("a.txt"), "one letter").unwrap();
+    std::fs::write(data.join("b.txt"), "another").unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let (chain, key) = (text(&dir.path().join("chain.pem")), text(&dir.path().join("key.pem")));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.key_pair.serialize_pem()).unwrap();
+    let arguments = ["--data", &text(&data), "--tls-cert", &chain, "--tls-key", &key];
+
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let open = cairn(["gateway", "--listen", "127.0.0.1:0"].into_iter().chain(arguments));
+    assert!(open.failure().contains("others may read it: expected mode 600 or 640, got 644"), "{}", open.stderr);
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let swapped =
+        cairn(["gateway", "--listen", "127.0.0.1:0", "--data", &text(&data), "--tls-cert", &key, "--tls-key", &key]);
+    assert!(swapped.failure().contains("expected at least one certificate"), "{}", swapped.stderr);
+
+    let running = Running::start(&arguments, 2);
+    assert!(running.url().starts_with("https://"));
+    let root = running.lines[1]["root"].as_str().unwrap();
+    let out = text(&dir.path().join("out"));
+    let get = ["get", root, "--from", running.url(), "--retries", "0", "--out", &out];
+    assert!(cairn(get).failure().contains("no TLS"));
+    assert_eq!(cairn(get.into_iter().chain(["--ca", &chain])).code, Some(0));
+    assert_eq!(std::fs::read(dir.path().join("out/a.txt")).unwrap(), b"one letter");
+    running.stop();
 }

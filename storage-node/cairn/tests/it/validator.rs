@@ -174,4 +174,6 @@ fn development_keys_stay_in_development_networks() {
     assert!(cairn(["validator", "key", "--dir", &own]).failure().contains("it is not replaced"));
     let run = cairn(["validator", "run", "--dir", &own, "--genesis", &genesis]);
     assert!(run.failure().contains("its genesis is not complete"), "{}", run.stderr);
+    let run = cairn(["validator", "run", "--dir", &own, "--genesis", &genesis, "--block-ms", "1000"]);
+    assert!(run.failure().contains("are 30000 ms apart, as its genesis says"), "{}", run.stderr);
 }

@@ -68,14 +68,14 @@ pub struct CpuMsm {
 enum Arithmetic {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Ifma(crate::curve::ifma::Ifma),
+    Ifma(crate::ifma::Ifma),
 }
 
 impl CpuMsm {
     /// With the fastest arithmetic that this processor has.
     pub fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(processor) = crate::curve::ifma::Ifma::detect() {
+        if let Some(processor) = crate::ifma::Ifma::detect() {
             return Self { arithmetic: Arithmetic::Ifma(processor) };
         }
         Self::portable()

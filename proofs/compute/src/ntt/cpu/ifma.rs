@@ -16,11 +16,10 @@ use super::super::Domain;
 use super::kernel::{FrLanes, Kernel, TILE, join_eighths, last_factors, split_eighths};
 use super::plan::Plan;
 use crate::Fr;
+use crate::ifma::{Ifma, LIMB_MASK, add, minus, multiple, negative_inverse, splat, transposed};
 use crate::unrolled::unrolled;
 
 const LIMBS: usize = 5;
-const LIMB_BITS: usize = 52;
-const LIMB_MASK: u64 = (1 << LIMB_BITS) - 1;
 /// Values of a vector.
 const LANES: usize = 8;
 
@@ -38,49 +37,22 @@ const fn split(limbs: [u64; 4]) -> [u64; LIMBS] {
     ]
 }
 
-const fn modulus_times(factor: u64) -> [u64; LIMBS] {
-    let limbs = split(Fr::MODULUS.0);
-    let mut out = [0; LIMBS];
-    let (mut carry, mut index) = (0, 0);
-    while index < LIMBS {
-        let value = limbs[index] * factor + carry;
-        out[index] = value & LIMB_MASK;
-        carry = value >> LIMB_BITS;
-        index += 1;
-    }
-    out
-}
-
-/// `-1/r` modulo 2^52, by Newton's iteration.
-const fn negative_inverse() -> u64 {
-    let modulus = Fr::MODULUS.0[0];
-    let (mut inverse, mut round) = (1u64, 0);
-    while round < 6 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(modulus.wrapping_mul(inverse)));
-        round += 1;
-    }
-    inverse.wrapping_neg() & LIMB_MASK
-}
-
-const MODULUS: [u64; LIMBS] = modulus_times(1);
-const MODULUS_2: [u64; LIMBS] = modulus_times(2);
-const MODULUS_4: [u64; LIMBS] = modulus_times(4);
-const MODULUS_8: [u64; LIMBS] = modulus_times(8);
-const NEGATIVE_INVERSE: u64 = negative_inverse();
+const MODULUS: [u64; LIMBS] = multiple(split(Fr::MODULUS.0), 1);
+const MODULUS_2: [u64; LIMBS] = multiple(split(Fr::MODULUS.0), 2);
+const MODULUS_4: [u64; LIMBS] = multiple(split(Fr::MODULUS.0), 4);
+const MODULUS_8: [u64; LIMBS] = multiple(split(Fr::MODULUS.0), 8);
+const NEGATIVE_INVERSE: u64 = negative_inverse(MODULUS[0]);
 
 const _: () = assert!(MODULUS[0].wrapping_mul(NEGATIVE_INVERSE) & LIMB_MASK == LIMB_MASK);
 
-/// The kernel; exists only where the processor has the instructions, since only [`IfmaKernel::detect`] makes one.
+/// The kernel; exists only where the processor has the instructions.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct IfmaKernel(());
+pub(super) struct IfmaKernel(Ifma);
 
 impl IfmaKernel {
     /// Asks the processor.
     pub fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512ifma");
-        all.then_some(Self(()))
+        Ifma::detect().map(Self)
     }
 }
 
@@ -91,21 +63,6 @@ struct Eight([__m512i; LIMBS]);
 // SAFETY of all blocks below up to the kernel: the intrinsics need AVX-512 F, DQ and IFMA. `Eight` is reachable only
 // through the kernel's methods, whose bodies ask for those features, and a kernel exists only after the processor was
 // asked. The intrinsics that touch memory say so themselves.
-
-#[inline(always)]
-fn splat(value: u64) -> __m512i {
-    unsafe { _mm512_set1_epi64(value as i64) }
-}
-
-#[inline(always)]
-fn add(a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_add_epi64(a, b) }
-}
-
-#[inline(always)]
-fn minus(a: __m512i, b: __m512i) -> __m512i {
-    unsafe { _mm512_sub_epi64(a, b) }
-}
 
 impl Eight {
     #[inline(always)]
@@ -249,30 +206,6 @@ fn rows_from_words(words: [__m512i; 4]) -> [__m512i; 4] {
             _mm512_permutex2var_epi64(second, even, fourth),
             _mm512_permutex2var_epi64(second, odd, fourth),
         ]
-    }
-}
-
-/// Transposes an eight by eight matrix of 64-bit words.
-#[inline(always)]
-fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
-    unsafe {
-        let mut pairs = rows;
-        for index in 0..4 {
-            pairs[2 * index] = _mm512_unpacklo_epi64(rows[2 * index], rows[2 * index + 1]);
-            pairs[2 * index + 1] = _mm512_unpackhi_epi64(rows[2 * index], rows[2 * index + 1]);
-        }
-        let mut out = rows;
-        for odd in 0..2 {
-            let low = _mm512_shuffle_i64x2::<0x88>(pairs[odd], pairs[2 + odd]);
-            let high = _mm512_shuffle_i64x2::<0xdd>(pairs[odd], pairs[2 + odd]);
-            let low_2 = _mm512_shuffle_i64x2::<0x88>(pairs[4 + odd], pairs[6 + odd]);
-            let high_2 = _mm512_shuffle_i64x2::<0xdd>(pairs[4 + odd], pairs[6 + odd]);
-            out[odd] = _mm512_shuffle_i64x2::<0x88>(low, low_2);
-            out[4 + odd] = _mm512_shuffle_i64x2::<0xdd>(low, low_2);
-            out[2 + odd] = _mm512_shuffle_i64x2::<0x88>(high, high_2);
-            out[6 + odd] = _mm512_shuffle_i64x2::<0xdd>(high, high_2);
-        }
-        out
     }
 }
 

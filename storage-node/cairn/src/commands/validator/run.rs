@@ -37,6 +37,11 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How often a store that somebody still reads from is opened again.
 const REOPENINGS_MAX: u32 = 20;
 
+/// What a round waits for its proposer, at least and at most: nodes begin a height within a second of each other, and a dead
+/// proposer should not cost an epoch of 30 s.
+const PROPOSE_MIN: Duration = Duration::from_millis(1_500);
+const PROPOSE_MAX: Duration = Duration::from_secs(5);
+
 type Service = JoinHandle<anyhow::Result<()>>;
 
 /// Runs the command.
@@ -192,12 +197,12 @@ fn options(
     genesis: &Genesis,
 ) -> anyhow::Result<NodeOptions> {
     let validator = if arguments.observe { None } else { Some(folder.key(genesis.network)?) };
-    let block_interval = Duration::from_millis(arguments.block_ms);
+    let block_interval = block_interval(arguments, genesis)?;
     Ok(NodeOptions {
         block_interval,
         validator,
         network: NetworkOptions { listen: settings.listen, peers: settings.peers.clone() },
-        timeouts: Timeouts { propose: block_interval.max(Duration::from_millis(1_500)), ..Timeouts::default() },
+        timeouts: Timeouts { propose: block_interval.clamp(PROPOSE_MIN, PROPOSE_MAX), ..Timeouts::default() },
         history: History {
             blocks: arguments.history_blocks,
             bytes: arguments.history_mib << 20,
@@ -205,6 +210,18 @@ fn options(
         },
         ..NodeOptions::default()
     })
+}
+
+/// How far apart blocks are. All durations of the ledger are counted in epochs, so a production network that ran at another
+/// pace than its genesis says would unlock stake and end deals at other times than people were told.
+fn block_interval(arguments: &ValidatorRunArguments, genesis: &Genesis) -> anyhow::Result<Duration> {
+    let epoch_ms = genesis.params.epoch_ms;
+    match arguments.block_ms {
+        Some(got) if genesis.network == Network::Production && got != epoch_ms => {
+            bail!("--block-ms {got}: blocks of this production network are {epoch_ms} ms apart, as its genesis says")
+        }
+        given => Ok(Duration::from_millis(given.unwrap_or(epoch_ms))),
+    }
 }
 
 /// Where this node has its rounds of drand from, if the network uses them.
