@@ -177,6 +177,10 @@ impl Dataset {
 
     fn index_bytes(&self, path: &Path) -> Vec<u8> {
         let base = (self.base() != beside(path)).then(|| ByteBuf::from(self.base().as_os_str().as_bytes()));
+        self.index_with(base)
+    }
+
+    fn index_with(&self, base: Option<ByteBuf>) -> Vec<u8> {
         let files = self.files().iter().map(|file| FileRecord {
             path: file.path.clone(),
             size: file.size,
@@ -193,6 +197,20 @@ impl Dataset {
             files: files.collect(),
         };
         envelope::encode(MAGIC, VERSION, &record)
+    }
+
+    /// The index for others: as [`Dataset::save`] writes it, without saying where the plain files are on this machine.
+    pub fn published_index(&self) -> Vec<u8> {
+        self.index_with(None)
+    }
+
+    /// Reads an index whose plain files are wherever the reader knows. The base is the empty path, whatever the index says.
+    ///
+    /// # Errors
+    /// [`IndexRejection`] if it is no index, or its root does not follow from it.
+    pub fn from_published_index(bytes: &[u8]) -> Result<Dataset, IndexRejection> {
+        let record: Record = envelope::decode(MAGIC, VERSION, bytes)?;
+        dataset(Record { base: None, ..record }, Path::new(""))
     }
 
     /// Reads an index and rebuilds the graph. The plain files are not touched: a file that is missing or has changed is

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use cairn_content::{ByteSource, Dataset, FileSlice, HotStore, PieceGroups, ReadError, StoreError};
+use cairn_content::{ByteSource, Dataset, FileEntry, FileSlice, HotStore, PieceGroups, ReadError, StoreError};
 use cairn_protocol::CommP;
 use cid::Cid;
 
@@ -76,12 +76,24 @@ fn list(dataset: &Dataset, folder: &str) -> Option<Vec<FolderEntry>> {
     exists.then(|| names.into_iter().map(|(name, file)| FolderEntry { name, file }).collect())
 }
 
-/// What a path in a dataset leads to.
+/// What a path in a dataset leads to, if it stands where its index says.
 pub(crate) fn dataset_entry(dataset: &Dataset, path: &[String]) -> Result<Option<DataEntry>, SourceError> {
+    data_entry(dataset, path, |file| open(&dataset.slice(file)))
+}
+
+/// What a path in a dataset leads to; `open` opens a file, wherever it stands.
+///
+/// # Errors
+/// Those of `open`.
+pub fn data_entry(
+    dataset: &Dataset,
+    path: &[String],
+    open: impl FnOnce(&FileEntry) -> Result<Resource, SourceError>,
+) -> Result<Option<DataEntry>, SourceError> {
     let path = path.join("/");
     if let Some(file) = dataset.file(&path) {
         let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let resource = open(&dataset.slice(file))?;
+        let resource = open(file)?;
         return Ok(Some(DataEntry::File { name, cid: file.cid, resource }));
     }
     Ok(list(dataset, &path).map(DataEntry::Folder))

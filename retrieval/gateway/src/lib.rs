@@ -35,8 +35,8 @@ pub use fetch::{
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
 pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
-pub use hot_store::open as file_resource;
-pub use library::Library;
+pub use hot_store::{data_entry, open as file_resource};
+pub use library::{Library, RemoteShelf};
 pub use server::{
     AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
     Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,

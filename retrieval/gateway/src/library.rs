@@ -6,12 +6,27 @@
 
 use std::sync::Arc;
 
-use cairn_content::{CarArchive, Dataset, HotStore, PieceGroups};
+use cairn_content::{CarArchive, Dataset, FileEntry, HotStore, PieceGroups};
 use cairn_protocol::CommP;
 use cid::Cid;
 
 use crate::hot_store::{block_resource, dataset_entry, open};
 use crate::source::{ContentSource, DataEntry, PieceResource, Resource, SourceCounts, SourceError};
+
+/// Datasets whose files stand elsewhere, in an origin that gateways share.
+pub trait RemoteShelf: ContentSource + std::fmt::Debug {
+    /// All of them.
+    fn datasets(&self) -> Vec<Arc<Dataset>>;
+
+    /// The one with this root CID, in text, or with this name.
+    fn find(&self, root_or_name: &str) -> Option<Arc<Dataset>>;
+
+    /// Opens a file of one of them.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it cannot be opened.
+    fn open_file(&self, dataset: &Arc<Dataset>, file: &FileEntry) -> Result<Resource, SourceError>;
+}
 
 /// Everything that one gateway serves.
 #[derive(Debug, Default)]
@@ -19,6 +34,7 @@ pub struct Library {
     store: Option<Arc<HotStore>>,
     datasets: Vec<Arc<Dataset>>,
     archives: Vec<CarArchive>,
+    origins: Vec<Arc<dyn RemoteShelf>>,
 }
 
 impl Library {
@@ -39,10 +55,31 @@ impl Library {
         self.archives.push(archive);
     }
 
-    /// Datasets of the store and of the folders.
+    /// The datasets of an origin. It is asked last.
+    pub fn add_origin(&mut self, origin: Arc<dyn RemoteShelf>) {
+        self.origins.push(origin);
+    }
+
+    /// Datasets of the store, of the folders and of the origins.
     pub fn datasets(&self) -> Vec<Arc<Dataset>> {
         let stored = self.store.iter().flat_map(|store| store.datasets());
-        stored.chain(self.datasets.iter().cloned()).collect()
+        let remote = self.origins.iter().flat_map(|origin| origin.datasets());
+        stored.chain(self.datasets.iter().cloned()).chain(remote).collect()
+    }
+
+    /// Opens a file of a dataset, wherever it stands.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it cannot be opened.
+    pub fn open_file(&self, dataset: &Arc<Dataset>, file: &FileEntry) -> Result<Resource, SourceError> {
+        // A dataset of an origin is the very one that the origin gave; the same files may stand here too.
+        let root = dataset.root().to_string();
+        let is_its =
+            |origin: &&Arc<dyn RemoteShelf>| origin.find(&root).is_some_and(|remote| Arc::ptr_eq(&remote, dataset));
+        match self.origins.iter().find(is_its) {
+            Some(origin) => origin.open_file(dataset, file),
+            None => open(&dataset.slice(file)),
+        }
     }
 
     /// The dataset with this root CID, in text, or with this name.
@@ -51,7 +88,8 @@ impl Library {
         let is_it = |dataset: &&Arc<Dataset>| {
             dataset.name() == root_or_name || root_or_name.parse().is_ok_and(|root: Cid| root == dataset.root())
         };
-        stored.or_else(|| self.datasets.iter().find(is_it).cloned())
+        let local = stored.or_else(|| self.datasets.iter().find(is_it).cloned());
+        local.or_else(|| self.origins.iter().find_map(|origin| origin.find(root_or_name)))
     }
 
     /// The archives.
@@ -69,13 +107,18 @@ impl ContentSource for Library {
         if let Some(root) = self.store.as_ref().map(|store| store.dataset_by_name(name)).transpose()?.flatten() {
             return Ok(Some(root));
         }
-        Ok(self.datasets.iter().find(|dataset| dataset.name() == name).map(|dataset| dataset.root()))
+        let local = self.datasets.iter().find(|dataset| dataset.name() == name).cloned();
+        let found = local.or_else(|| self.origins.iter().find_map(|origin| origin.find(name)));
+        Ok(found.map(|dataset| dataset.root()))
     }
 
     fn data(&self, root: &Cid, path: &[String]) -> Result<Option<DataEntry>, SourceError> {
         let stored = self.store.as_ref().and_then(|store| store.get(root));
         let dataset = stored.or_else(|| self.datasets.iter().find(|dataset| dataset.root() == *root).cloned());
-        dataset.map_or(Ok(None), |dataset| dataset_entry(&dataset, path))
+        if let Some(dataset) = dataset {
+            return dataset_entry(&dataset, path);
+        }
+        self.origins.iter().find_map(|origin| origin.data(root, path).transpose()).transpose()
     }
 
     fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError> {
@@ -84,7 +127,10 @@ impl ContentSource for Library {
         if let Some(block) = block {
             return block_resource(block).map(Some);
         }
-        self.archives.iter().find_map(|archive| archive.block(cid)).map(|slice| open(&slice)).transpose()
+        if let Some(slice) = self.archives.iter().find_map(|archive| archive.block(cid)) {
+            return open(&slice).map(Some);
+        }
+        self.origins.iter().find_map(|origin| origin.block(cid).transpose()).transpose()
     }
 
     fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
@@ -98,6 +144,7 @@ impl ContentSource for Library {
 
     fn counts(&self) -> SourceCounts {
         let stored = self.store.as_ref().map(|store| ContentSource::counts(store.as_ref())).unwrap_or_default();
-        SourceCounts { datasets: stored.datasets + self.datasets.len() as u64, ..stored }
+        let remote: u64 = self.origins.iter().map(|origin| origin.counts().datasets).sum();
+        SourceCounts { datasets: stored.datasets + self.datasets.len() as u64 + remote, ..stored }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use cairn_content::PieceGroups;
@@ -28,6 +29,10 @@ pub trait RangeReader: Send {
     fn plain_file(&self) -> Option<(File, u64)> {
         None
     }
+
+    /// Says which bytes will be asked for, in order, so that a reader that fetches from afar asks neither in small bits nor for
+    /// more than is wanted. A hint; other bytes may be read all the same.
+    fn expect(&mut self, _bytes: Range<u64>) {}
 }
 
 /// A [`RangeReader`] over anything that can seek and read. It seeks only when the reads are not consecutive.
@@ -137,6 +142,28 @@ pub enum SourceError {
     /// Held, and served to nobody.
     #[error(transparent)]
     Refused(Refusal),
+    /// What the bytes come from is busy or away. Retrying helps.
+    #[error("not to be had at the moment: {detail}")]
+    Unavailable {
+        /// What happened.
+        detail: String,
+        /// Seconds to wait.
+        retry_after_seconds: u64,
+    },
+    /// What the bytes come from gave other bytes than those asked for. Retrying helps once it is repaired.
+    #[error("{detail}")]
+    Upstream {
+        /// Which object; expected and got.
+        detail: String,
+    },
+}
+
+impl SourceError {
+    /// The failure of a [`RangeReader`]: the one that it carries, or else damage of `what`.
+    pub fn of_read(error: io::Error, what: impl Into<String>) -> Self {
+        let damaged = |error: io::Error| Self::Damaged { what: what.into(), detail: error.to_string() };
+        error.downcast::<Self>().unwrap_or_else(damaged)
+    }
 }
 
 /// A content store as the gateway sees it. Every method may touch the disk and is called on the blocking pool.

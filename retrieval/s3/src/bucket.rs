@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_content::{Dataset, FileEntry, HotStore};
-use cairn_gateway::Library;
+use cairn_gateway::{Library, Resource, SourceError, file_resource};
 
 use crate::listing::{Listed, SortedKeys};
 
@@ -24,6 +24,14 @@ pub trait Shelf: Send + Sync + 'static {
 
     /// All of them.
     fn datasets(&self) -> Vec<Arc<Dataset>>;
+
+    /// Opens a file of one of them.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it cannot be opened.
+    fn open_file(&self, dataset: &Arc<Dataset>, file: &FileEntry) -> Result<Resource, SourceError> {
+        file_resource(&dataset.slice(file))
+    }
 }
 
 impl Shelf for HotStore {
@@ -43,6 +51,10 @@ impl Shelf for Library {
 
     fn datasets(&self) -> Vec<Arc<Dataset>> {
         Library::datasets(self)
+    }
+
+    fn open_file(&self, dataset: &Arc<Dataset>, file: &FileEntry) -> Result<Resource, SourceError> {
+        Library::open_file(self, dataset, file)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything that may block (finding, sorting, opening) runs on the blocking pool; bodies of objects stream from there in
 //! chunks. Every answer carries `x-amz-request-id`; a refusal is XML with the code of S3, without a body for HEAD.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -10,8 +11,8 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use cairn_content::Dataset;
-use cairn_gateway::{MountedAnswer, MountedBody, MountedHandler, file_resource, media_type, range_body};
+use cairn_content::{Dataset, FileEntry};
+use cairn_gateway::{MountedAnswer, MountedBody, MountedHandler, Resource, SourceError, media_type, range_body};
 use cid::Cid;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -158,10 +159,28 @@ impl Inner {
         xml::buckets(named.iter().map(|(name, dataset)| (name.as_str(), dataset.as_ref())), prefix, next)
     }
 
+    /// Opens a file. Bytes that come from afar are tried before the status line goes out.
+    fn open(&self, dataset: &Arc<Dataset>, file: &FileEntry, bytes: Range<u64>) -> Result<Resource, S3Rejection> {
+        let opened = self.shelf.open_file(dataset, file).and_then(|mut resource| {
+            if resource.reader.plain_file().is_none() {
+                let first = bytes.start;
+                resource.reader.expect(bytes);
+                let tried = resource.reader.read_at(first, &mut [0]);
+                tried.map_err(|error| SourceError::of_read(error, "a file of a dataset"))?;
+            }
+            Ok(resource)
+        });
+        opened.map_err(|error| {
+            tracing::error!(%error, "the store failed");
+            let busy = matches!(error, SourceError::Unavailable { .. });
+            if busy { ErrorCode::SlowDown.into() } else { ErrorCode::InternalError.into() }
+        })
+    }
+
     fn object(
         &self,
         head: &RequestHead,
-        dataset: &Dataset,
+        dataset: &Arc<Dataset>,
         bucket: &str,
         key: &str,
     ) -> Result<Response<MountedBody>, S3Rejection> {
@@ -179,10 +198,7 @@ impl Inner {
         let body = match answer.range.filter(|_| head.method == Method::GET) {
             None => empty(),
             Some(range) => {
-                let resource = file_resource(&dataset.slice(file)).map_err(|error| {
-                    tracing::error!(%error, "the store failed");
-                    ErrorCode::InternalError
-                })?;
+                let resource = self.open(dataset, file, range.first..range.first + range.len())?;
                 range_body(resource.reader, range.first, range.len(), self.options.chunk_bytes)
             }
         };

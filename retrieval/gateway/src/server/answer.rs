@@ -257,7 +257,7 @@ fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Res
 fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
     let first = source.next_chunk().map_err(|error| match refusal_in(&error) {
         Some(refusal) => RequestRejection::Refused(refusal),
-        None => SourceError::Damaged { what: "an object of the store".into(), detail: error.to_string() }.into(),
+        None => SourceError::of_read(error, "an object of the store").into(),
     })?;
     Ok(Payload::Stream { length, first, source })
 }
@@ -302,7 +302,8 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
             prepared.headers.insert(ETAG, value(etag));
         }
         RequestRejection::Refused(refusal) => prepared.headers.extend(refusal.headers.iter().cloned()),
-        RequestRejection::Busy { retry_after_seconds, .. } => {
+        RequestRejection::Busy { retry_after_seconds, .. }
+        | RequestRejection::Store(SourceError::Unavailable { retry_after_seconds, .. }) => {
             prepared.headers.insert(RETRY_AFTER, (*retry_after_seconds).into());
         }
         _ => {}

@@ -62,7 +62,8 @@ pub(crate) struct RangeChunks {
 }
 
 impl RangeChunks {
-    pub(crate) fn new(reader: Box<dyn RangeReader>, range: ByteRange, chunk_bytes: usize) -> Self {
+    pub(crate) fn new(mut reader: Box<dyn RangeReader>, range: ByteRange, chunk_bytes: usize) -> Self {
+        reader.expect(range.first..range.first + range.len());
         Self { reader, offset: range.first, left: range.len(), chunk_bytes }
     }
 }

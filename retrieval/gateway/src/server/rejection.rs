@@ -141,6 +141,8 @@ impl RequestRejection {
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(refusal) => refusal.status,
+            Self::Store(SourceError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(SourceError::Upstream { .. }) => StatusCode::BAD_GATEWAY,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -165,6 +167,8 @@ impl RequestRejection {
             Self::Range { .. } => "range_not_satisfiable",
             Self::Busy { .. } => "busy",
             Self::Refused(refusal) => refusal.code,
+            Self::Store(SourceError::Unavailable { .. }) => "origin_unavailable",
+            Self::Store(SourceError::Upstream { .. }) => "origin_damaged",
             Self::Store(_) => "storage_failed",
         }
     }

@@ -402,7 +402,7 @@ fn refuse(head: &RequestHead, error: GraphError) -> RequestRejection {
         GraphError::NoSuchName { .. } => RequestRejection::NotFound { kind: "path" },
         GraphError::Read { cid, error } => match refusal_in(&error) {
             Some(refusal) => RequestRejection::Refused(refusal),
-            None => SourceError::Damaged { what: format!("block {cid}"), detail: error.to_string() }.into(),
+            None => RequestRejection::Store(SourceError::of_read(error, format!("block {cid}"))),
         },
         other => RequestRejection::Graph { reason: other.to_string() },
     }
