@@ -3,7 +3,6 @@ use cairn_protocol::{CommD, CommR, ProviderId, SealProof, SectorNumber, SectorSi
 use super::*;
 use crate::jobs::{SectorJob, TierRule};
 use crate::proof::{PorepStatement, ProofStatement, WindowPostStatement};
-use crate::sector_rules::SectorCommand;
 use crate::testing::{FUNDS, HashVerifier, Network};
 use crate::work::PROOF_WEIGHT;
 use crate::{Command, LedgerParams, Outcome, TransactionId};
@@ -330,9 +329,10 @@ fn sectors_named_by_number_are_completed_once_and_paid_whatever_becomes_of_them(
     let provider = network.register(POSTER);
     network.seal(POSTER, provider, 1, &[]);
     network.seal(POSTER, provider, 2, &[]);
-    let full = JobTerms { prove_epochs: 150, ..about(&network, window(provider, &[1, 2])) };
+    let full = about(&network, window(provider, &[1, 2]));
     let asked = SectorJob::of(provider, full.clone()).unwrap();
-    let post = Command::Job(JobCommand::PostSectors(Box::new(asked)));
+    let again = JobCommand::PostSectors(Box::new(asked));
+    let post = Command::Job(again.clone());
     let weight =
         |network: &Network, n, command: &Command| network.state.weight_of(&network.transaction(n, 0, command.clone()));
     assert_eq!(weight(&network, POSTER, &post), 2);
@@ -342,13 +342,9 @@ fn sectors_named_by_number_are_completed_once_and_paid_whatever_becomes_of_them(
     assert_eq!(weight(&network, WORKER, &bid(WORKER, job, 5).1), 2);
     assign(&mut network, job, &[(WORKER, 5)]);
 
-    // One of the sectors ends while the worker proves: that is the poster's affair.
-    let sectors = vec![SectorNumber(2)];
-    let end = Command::Sector(SectorCommand::Terminate { provider, sectors });
-    // It waits while its deadline is challenged.
-    while network.try_command(POSTER, end.clone()).outcome != Outcome::Applied {
-        assert!(matches!(network.state.job(job).unwrap().status, JobStatus::Assigned { .. }));
-    }
+    // One of the sectors is another while the worker proves: that is the poster's affair.
+    network.state.sectors.update(&(provider, SectorNumber(2)), |sector| sector.comm_r = CommR([9; 32])).unwrap();
+    assert_eq!(refused(&mut network, POSTER, again), JobRejection::StatementChanged { provider });
     let hand_in = submit(job, HashVerifier::proof_of(&window(provider, &[1, 2])));
     assert_eq!(weight(&network, WORKER, &hand_in), PROOF_WEIGHT + 2);
     network.command(WORKER, hand_in);
