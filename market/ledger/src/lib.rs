@@ -65,7 +65,7 @@ pub use economy::{CheckCommand, EconomyParams, RailCommand, RailEvent, RailTarge
 pub use event::Event;
 pub use ids::{Address, Beacon, ChainId, Commitment, DealId, OrderId, Salt, StateRoot, TransactionId};
 pub use invariants::InvariantViolation;
-pub use jobs::{Job, JobCommand, JobEvent, JobId, JobParams, JobRejection, JobStatus, JobTerms};
+pub use jobs::{Job, JobCommand, JobEvent, JobId, JobParams, JobRejection, JobStatus, JobTerms, SectorJob};
 pub use market::{Attestation, Attributes, MarketCommand, MarketEvent, MarketRejection, RegionRule, Requirements};
 pub use order::{Bid, BidStatus, Deal, DealStatus, Order, OrderPiece, OrderStatus, OrderTerms, Replaced, SealedBid};
 pub use params::{LedgerParams, ParamsRejection};

@@ -72,6 +72,16 @@ pub enum ProofStatement {
     SectorUpdate(SectorUpdateStatement),
 }
 
+impl ProofStatement {
+    /// How many sectors it lists with their commitments; what its job weighs, beyond the proof, whenever it is written.
+    pub fn listed_sectors(&self) -> u64 {
+        match self {
+            Self::WindowPost(statement) => statement.sectors.len() as u64,
+            Self::Porep(_) | Self::SectorUpdate(_) => 0,
+        }
+    }
+}
+
 /// A proof that arrived, with what it must show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofClaim<'a> {

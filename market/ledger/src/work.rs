@@ -4,7 +4,7 @@
 //! reference to many sectors, each of which is looked up, changed and hashed again. Both are counted in sectors:
 //!
 //! ```text
-//! weight = PROOF_WEIGHT x Groth16 proofs to verify + sectors that are proven, declared, prolonged or ended
+//! weight = PROOF_WEIGHT x Groth16 proofs to verify + sectors that are proven, declared, prolonged, ended, or in a proof job
 //! ```
 //!
 //! A block holds at most [`crate::LedgerParams::block_weight_max`] of it, by the state before the block. A proposer leaves
@@ -26,7 +26,8 @@ use cairn_protocol::{SealProof, SectorParams, SectorSize};
 
 use crate::command::{Command, DECLARED_SECTORS_MAX};
 use crate::economy::CheckCommand;
-use crate::jobs::{JobCommand, circuit_of};
+use crate::jobs::{JobCommand, JobId, circuit_of};
+use crate::proof::ProofStatement;
 use crate::sector::SectorStatus;
 use crate::sector_rules::SectorCommand;
 use crate::state::State;
@@ -67,11 +68,24 @@ impl State {
             }
             Command::Sector(SectorCommand::Update(_)) => UPDATE_PROOFS_MAX * PROOF_WEIGHT,
             Command::Check(CheckCommand::Open { receipts }) => receipts.len() as u64 * RECEIPT_WEIGHT,
-            Command::Job(JobCommand::Submit { job, .. }) => {
-                let circuit = self.job(*job).filter(|job| job.is_live()).map(|job| circuit_of(&job.terms.statement));
-                circuit.and_then(Result::ok).map_or(0, |(_, _, proofs)| proofs * PROOF_WEIGHT)
-            }
+            Command::Job(command) => self.weight_of_job(command),
             _ => 0,
+        }
+    }
+
+    /// A job's record is written with all the sectors that its statement lists.
+    fn weight_of_job(&self, command: &JobCommand) -> u64 {
+        let live = |job: &JobId| self.job(*job).filter(|job| job.is_live()).map(|job| &job.terms.statement);
+        match command {
+            JobCommand::Post(terms) => terms.statement.listed_sectors().min(HEAVIEST),
+            JobCommand::PostSectors(job) => (job.sectors.len() as u64).min(HEAVIEST),
+            JobCommand::Bid { job, .. } | JobCommand::Cancel { job } | JobCommand::GiveUp { job } => {
+                live(job).map_or(0, ProofStatement::listed_sectors)
+            }
+            JobCommand::Submit { job, .. } => live(job).map_or(0, |statement| {
+                let proofs = circuit_of(statement).map_or(0, |(_, _, proofs)| proofs);
+                proofs * PROOF_WEIGHT + statement.listed_sectors()
+            }),
         }
     }
 }

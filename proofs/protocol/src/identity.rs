@@ -21,6 +21,13 @@ impl ProviderId {
         bytes[..encoded.len()].copy_from_slice(encoded);
         ProverId(bytes)
     }
+
+    /// The provider that `prover` stands for, if it stands for one.
+    pub fn of_prover(prover: &ProverId) -> Option<Self> {
+        let (number, _) = unsigned_varint::decode::u64(&prover.0).ok()?;
+        let provider = Self(number);
+        (provider.prover_id() == *prover).then_some(provider)
+    }
 }
 
 impl fmt::Display for ProviderId {
@@ -74,5 +81,19 @@ mod tests {
     fn prover_id_is_leb128_left_aligned() {
         assert!(ProviderId(1000).prover_id().to_string().starts_with("e80700"));
         assert!(ProviderId(7749).prover_id().to_string().starts_with("c53c00"));
+    }
+
+    #[test]
+    fn a_prover_id_stands_for_one_provider_or_none() {
+        for number in [0, 1, 127, 128, 1000, u64::MAX] {
+            let prover = ProviderId(number).prover_id();
+            assert_eq!(ProviderId::of_prover(&prover), Some(ProviderId(number)));
+            for at in [10, 31] {
+                let mut longer = prover;
+                longer.0[at] = 1;
+                assert_eq!(ProviderId::of_prover(&longer), None);
+            }
+        }
+        assert_eq!(ProviderId::of_prover(&ProverId([0xff; 32])), None);
     }
 }

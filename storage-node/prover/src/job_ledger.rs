@@ -127,13 +127,7 @@ impl<P: LedgerPort> JobLedger for AccountJobs<P> {
     }
 
     fn send(&self, command: JobCommand) -> Result<TransactionId, LedgerClientError> {
-        let what = match command {
-            JobCommand::Post(_) => "proof job",
-            JobCommand::Cancel { .. } => "cancellation of a proof job",
-            JobCommand::Bid { .. } => "bid on a proof job",
-            JobCommand::Submit { .. } => "proof of a job",
-            JobCommand::GiveUp { .. } => "giving up of a proof job",
-        };
+        let what = command.what();
         self.port.submit_command(&self.key, Command::Job(command)).map_err(|rejection| match rejection {
             PortRejection::Busy(detail) => LedgerClientError::Unavailable { detail },
             other => LedgerClientError::Refused { what, reason: other.to_string() },

@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_compute::Workers;
 use cairn_ledger::{
-    CloseReason, Job, JobCommand, JobId, JobStatus, JobTerms, PorepStatement, ProofStatement, TransactionId,
+    CloseReason, Job, JobCommand, JobId, JobStatus, JobTerms, PorepStatement, ProofStatement, SectorJob, TransactionId,
     WindowPostStatement, codec,
 };
-use cairn_protocol::{Amount, Epoch};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use cairn_sealing::{LedgerClientError, SnarkError, SnarkProver, SubmissionStatus};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{PostProof, PostStatement};
@@ -42,6 +42,9 @@ pub struct MarketOptions {
     pub life_epochs: u64,
     /// Least tier of a worker.
     pub tier_min: u8,
+    /// Most sectors of a window proof that a posting lists with their commitments; more are named by number, which only
+    /// their owner's account may do. A thousand take 40 kB of a transaction.
+    pub listed_sectors_max: usize,
     /// Epochs between two looks at a job.
     pub look_epochs: u64,
     /// Epochs without an answer after which a posting counts as lost and is sent again.
@@ -57,6 +60,7 @@ impl Default for MarketOptions {
             prove_epochs: 1_000,
             life_epochs: 6_000,
             tier_min: 0,
+            listed_sectors_max: 1_000,
             look_epochs: 5,
             submission_patience: 30,
         }
@@ -178,10 +182,26 @@ impl MarketSnarks {
             deadline: Epoch(head.0.saturating_add(options.life_epochs)),
             tier_min: options.tier_min,
         };
-        let transaction = self.ledger.send(JobCommand::Post(Box::new(terms))).map_err(unavailable)?;
+        let command = posting(terms, options.listed_sectors_max);
+        let transaction = self.ledger.send(command).map_err(unavailable)?;
         tracing::info!(%transaction, price = price.0, round, "posted a proof job");
         self.sent().insert(codec::encode(statement), (transaction, head));
         Ok(())
+    }
+}
+
+/// How these terms are posted: with all they are about, or, where that is too long, with sectors by number.
+fn posting(terms: JobTerms, listed_sectors_max: usize) -> JobCommand {
+    let provider = match &terms.statement {
+        ProofStatement::WindowPost(statement) if statement.sectors.len() > listed_sectors_max => {
+            ProviderId::of_prover(&statement.prover_id)
+        }
+        _ => None,
+    };
+    let by_number = provider.and_then(|provider| SectorJob::of(provider, terms.clone()));
+    match by_number {
+        Some(job) => JobCommand::PostSectors(Box::new(job)),
+        None => JobCommand::Post(Box::new(terms)),
     }
 }
 
@@ -290,6 +310,35 @@ impl SnarkProver for SplitSnarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lists_of_sectors_are_posted_by_number() {
+        let provider = ProviderId(1_000);
+        let sectors = (0..3).map(|n| (cairn_protocol::SectorNumber(n), cairn_protocol::CommR([1; 32]))).collect();
+        let mut statement = WindowPostStatement {
+            sector_size: cairn_protocol::SectorSize::KIB2,
+            prover_id: provider.prover_id(),
+            randomness: Default::default(),
+            sectors,
+        };
+        let posted = |statement: &WindowPostStatement, listed_sectors_max| {
+            let terms = JobTerms {
+                statement: ProofStatement::WindowPost(statement.clone()),
+                witness: TransactionId([5; 32]).cid(),
+                witness_bytes: 1,
+                source_url: "http://poster.test/".to_owned(),
+                price_per_million_max: Amount(1),
+                prove_epochs: 1,
+                deadline: Epoch(1),
+                tier_min: 0,
+            };
+            posting(terms, listed_sectors_max)
+        };
+        assert!(matches!(posted(&statement, 3), JobCommand::Post(_)));
+        assert!(matches!(posted(&statement, 2), JobCommand::PostSectors(job) if job.provider == provider));
+        statement.prover_id.0 = [0xff; 32];
+        assert!(matches!(posted(&statement, 2), JobCommand::Post(_)), "no provider that the ledger could ask");
+    }
 
     #[test]
     fn each_round_offers_more_and_never_overflows() {

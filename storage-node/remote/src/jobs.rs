@@ -83,13 +83,7 @@ impl JobLedger for JobSeat {
     }
 
     fn send(&self, command: JobCommand) -> Result<TransactionId, LedgerClientError> {
-        let what = match command {
-            JobCommand::Post(_) => "proof job",
-            JobCommand::Cancel { .. } => "cancellation of a proof job",
-            JobCommand::Bid { .. } => "bid on a proof job",
-            JobCommand::Submit { .. } => "proof of a job",
-            JobCommand::GiveUp { .. } => "giving up of a proof job",
-        };
+        let what = command.what();
         self.0.send(what, &Command::Job(command))
     }
 

@@ -28,6 +28,11 @@ impl Step<'_> {
     pub(super) fn carry_out_job(&mut self, command: &JobCommand) -> Result<(), Rejection> {
         match command {
             JobCommand::Post(terms) => self.post_job(terms),
+            JobCommand::PostSectors(job) => {
+                self.owned_provider(job.provider)?;
+                let terms = self.state.complete_job(job)?;
+                self.post_job(&terms)
+            }
             JobCommand::Cancel { job } => self.cancel_job(*job),
             JobCommand::Bid { job, price_per_million } => self.bid_on_job(*job, *price_per_million),
             JobCommand::Submit { job, proof } => self.submit_job_proof(*job, proof),
@@ -153,6 +158,10 @@ impl Step<'_> {
     /// Does what is due for a job; returns its weight.
     pub(super) fn process_job_due(&mut self, due_at: Epoch, due: JobDue, job: JobId) -> u64 {
         let Some(record) = self.state.job(job).cloned() else { return 1 };
+        record.terms.statement.listed_sectors() + self.carry_out_job_due(due_at, due, job, record)
+    }
+
+    fn carry_out_job_due(&mut self, due_at: Epoch, due: JobDue, job: JobId, record: Job) -> u64 {
         match (due, &record.status) {
             (JobDue::Assign, JobStatus::Open { bids_close_at: Some(close) }) if *close == due_at => {
                 self.assign_job(job, record)

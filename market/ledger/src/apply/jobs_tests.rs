@@ -1,9 +1,10 @@
 use cairn_protocol::{CommD, CommR, ProviderId, SealProof, SectorNumber, SectorSize, Seed, Ticket};
 
 use super::*;
-use crate::jobs::TierRule;
-use crate::proof::{PorepStatement, ProofStatement};
+use crate::jobs::{SectorJob, TierRule};
+use crate::proof::{PorepStatement, ProofStatement, WindowPostStatement};
 use crate::testing::{FUNDS, HashVerifier, Network};
+use crate::work::PROOF_WEIGHT;
 use crate::{Command, LedgerParams, Outcome, TransactionId};
 
 const POSTER: u8 = 1;
@@ -306,4 +307,91 @@ fn equal_bids_are_drawn_by_the_beacon() {
         winners.insert(assign(&mut network, job, &[(WORKER, 5), (OTHER, 5)]));
     }
     assert_eq!(winners.len(), 2);
+}
+
+/// A window proof of these sectors, sealed by [`Network::seal`].
+fn window(provider: ProviderId, sectors: &[u64]) -> WindowPostStatement {
+    WindowPostStatement {
+        sector_size: SectorSize::KIB2,
+        prover_id: provider.prover_id(),
+        randomness: Default::default(),
+        sectors: sectors.iter().map(|&number| (SectorNumber(number), CommR([number as u8; 32]))).collect(),
+    }
+}
+
+fn about(network: &Network, statement: WindowPostStatement) -> JobTerms {
+    JobTerms { statement: ProofStatement::WindowPost(statement), ..terms(network) }
+}
+
+#[test]
+fn sectors_named_by_number_are_completed_once_and_paid_whatever_becomes_of_them() {
+    let mut network = Network::new(params(), 3);
+    let provider = network.register(POSTER);
+    network.seal(POSTER, provider, 1, &[]);
+    network.seal(POSTER, provider, 2, &[]);
+    let full = about(&network, window(provider, &[1, 2]));
+    let asked = SectorJob::of(provider, full.clone()).unwrap();
+    let again = JobCommand::PostSectors(Box::new(asked));
+    let post = Command::Job(again.clone());
+    let weight =
+        |network: &Network, n, command: &Command| network.state.weight_of(&network.transaction(n, 0, command.clone()));
+    assert_eq!(weight(&network, POSTER, &post), 2);
+    let events = network.command(POSTER, post);
+    let [Event::Job(JobEvent::Posted { job, .. })] = events[..] else { panic!("{events:?}") };
+    assert_eq!(network.state.job(job).unwrap().terms, full, "the statement stands in the job");
+    assert_eq!(weight(&network, WORKER, &bid(WORKER, job, 5).1), 2);
+    assign(&mut network, job, &[(WORKER, 5)]);
+
+    // One of the sectors is another while the worker proves: that is the poster's affair.
+    network.state.sectors.update(&(provider, SectorNumber(2)), |sector| sector.comm_r = CommR([9; 32])).unwrap();
+    assert_eq!(refused(&mut network, POSTER, again), JobRejection::StatementChanged { provider });
+    let hand_in = submit(job, HashVerifier::proof_of(&window(provider, &[1, 2])));
+    assert_eq!(weight(&network, WORKER, &hand_in), PROOF_WEIGHT + 2);
+    network.command(WORKER, hand_in);
+    assert!(matches!(network.state.job(job).unwrap().status, JobStatus::Proven { .. }));
+}
+
+#[test]
+fn sectors_that_are_not_what_was_signed_for_are_refused() {
+    let mut network = Network::new(params(), 3);
+    let provider = network.register(POSTER);
+    network.seal(POSTER, provider, 1, &[]);
+    network.seal(POSTER, provider, 2, &[]);
+    let job_of = |terms: JobTerms| SectorJob::of(provider, terms).unwrap();
+    let of = |network: &Network, sectors: &[u64]| job_of(about(network, window(provider, sectors)));
+    let post = |job: SectorJob| JobCommand::PostSectors(Box::new(job));
+    let good = of(&network, &[1, 2]);
+
+    let stranger = network.rejection(OTHER, Command::Job(post(good.clone())));
+    assert!(matches!(stranger, Rejection::NotOwner { .. }), "{stranger:?}");
+    let mut other_replica = window(provider, &[1, 2]);
+    other_replica.sectors[1].1 = CommR([9; 32]);
+    let changed = job_of(about(&network, other_replica));
+    assert_eq!(refused(&mut network, POSTER, post(changed)), JobRejection::StatementChanged { provider });
+
+    for sectors in [&[1, 7][..], &[1, 1], &[2, 1], &[1, 2, 3], &[]] {
+        let job = of(&network, sectors);
+        let why = refused(&mut network, POSTER, post(job));
+        assert!(matches!(why, JobRejection::Statement { .. }), "{sectors:?}: {why:?}");
+    }
+    let twice = SectorJob { terms: about(&network, window(provider, &[1])), ..good.clone() };
+    assert!(matches!(refused(&mut network, POSTER, post(twice)), JobRejection::Statement { .. }));
+    let porep = SectorJob { terms: terms(&network), ..good.clone() };
+    assert!(matches!(refused(&mut network, POSTER, post(porep)), JobRejection::Statement { .. }));
+    assert_eq!(network.state.treasury().job_escrow, Amount::ZERO);
+    assert!(SectorJob::of(ProviderId(1), about(&network, window(provider, &[1]))).is_none(), "another's");
+    assert!(SectorJob::of(provider, terms(&network)).is_none(), "no window proof");
+}
+
+#[test]
+fn a_full_partition_fits_a_transaction_by_number_alone() {
+    let network = Network::new(params(), 1);
+    let (provider, limit) = (ProviderId(1_000), network.state.params().transaction_bytes_max);
+    let sectors = (0..2_349).map(|number| (SectorNumber(u64::MAX - 2_349 + number), CommR([number as u8; 32])));
+    let statement =
+        WindowPostStatement { sector_size: SectorSize::GIB32, sectors: sectors.collect(), ..window(provider, &[]) };
+    let terms = about(&network, statement);
+    let bytes = |command| network.transaction(POSTER, 0, Command::Job(command)).encode().len() as u64;
+    assert!(bytes(JobCommand::PostSectors(Box::new(SectorJob::of(provider, terms.clone()).unwrap()))) < limit / 2);
+    assert!(bytes(JobCommand::Post(Box::new(terms))) > limit);
 }

@@ -18,6 +18,12 @@
 //!    the plain proof gains nothing, and a worker who looks at it before bidding risks nothing. The job is open again, for
 //!    everybody else, until its attempts are used up.
 //!
+//! A window proof of a full partition is about 2,349 sectors, whose commitments do not fit a transaction. Its job names the
+//! sectors by number ([`JobCommand::PostSectors`]) and the ledger, which knows their commitments, completes the statement
+//! when the job is posted. From then on the statement stands in the job and does not follow the sectors: a worker proves
+//! and is paid for what it bid on, whatever becomes of the partition. If the sectors are not what the poster believed when
+//! it signed, by a digest of the whole statement, the job is refused before anything is locked.
+//!
 //! Money: `escrow = price cap x work + a fee for each partition to verify`. The fee is burnt with the proof that holds; one
 //! that does not hold is paid for by the bond. Whatever is not spent returns by itself.
 //!
@@ -29,13 +35,15 @@ pub mod params;
 
 use std::fmt;
 
-use cairn_protocol::{Amount, Epoch, SectorParams, SectorSize};
+use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber, SectorParams, SectorSize};
 use cid::Cid;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::close::Closure;
+use crate::codec;
 use crate::ids::Address;
-use crate::proof::ProofStatement;
+use crate::proof::{ProofStatement, WindowPostStatement};
 use crate::state::State;
 pub use params::{CircuitWork, JobParams, TierRule};
 
@@ -56,6 +64,8 @@ impl fmt::Display for JobId {
 pub enum JobCommand {
     /// Asks for a proof. The job's number is in [`JobEvent::Posted`].
     Post(Box<JobTerms>),
+    /// Asks for a window proof of sectors that the ledger knows. By their owner.
+    PostSectors(Box<SectorJob>),
     /// Takes back a job that nobody works on. By its poster.
     Cancel {
         /// Which.
@@ -81,6 +91,51 @@ pub enum JobCommand {
         /// Which.
         job: JobId,
     },
+}
+
+impl JobCommand {
+    /// What the command is, for people.
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Post(_) | Self::PostSectors(_) => "proof job",
+            Self::Cancel { .. } => "cancellation of a proof job",
+            Self::Bid { .. } => "bid on a proof job",
+            Self::Submit { .. } => "proof of a job",
+            Self::GiveUp { .. } => "giving up of a proof job",
+        }
+    }
+}
+
+/// A window proof job that leaves the commitments of its sectors to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SectorJob {
+    /// Whose sectors.
+    pub provider: ProviderId,
+    /// Which, ascending.
+    pub sectors: Vec<SectorNumber>,
+    /// [`statement_digest`] of the statement with all its sectors, as the poster knows them.
+    pub digest: [u8; 32],
+    /// Everything else; the statement is about no sector yet.
+    pub terms: JobTerms,
+}
+
+impl SectorJob {
+    /// The job that [`JobCommand::Post`] would ask for with these terms, if they are about a window proof of `provider`.
+    pub fn of(provider: ProviderId, mut terms: JobTerms) -> Option<Self> {
+        let digest = statement_digest(&terms.statement);
+        let ProofStatement::WindowPost(statement) = &mut terms.statement else { return None };
+        if statement.prover_id != provider.prover_id() {
+            return None;
+        }
+        let sectors = std::mem::take(&mut statement.sectors).into_iter().map(|(number, _)| number).collect();
+        Some(Self { provider, sectors, digest, terms })
+    }
+}
+
+/// SHA-256 of a statement's encoding.
+pub fn statement_digest(statement: &ProofStatement) -> [u8; 32] {
+    Sha256::digest(codec::encode(statement)).into()
 }
 
 /// What a poster asks for.
@@ -273,6 +328,9 @@ pub enum JobRejection {
     /// A statement that no circuit proves.
     #[error("the statement cannot be proven: {reason}")]
     Statement { reason: String },
+    /// The sectors are not what the poster believed.
+    #[error("the sectors of {provider} are not those that the job was signed for")]
+    StatementChanged { provider: ProviderId },
     /// The network has no circuit of this kind and size.
     #[error("the network names no work for {circuit} of {sector_size}")]
     NoCircuit { circuit: JobCircuit, sector_size: SectorSize },
@@ -341,6 +399,11 @@ impl fmt::Display for JobCircuit {
     }
 }
 
+/// Most sectors that one window proof is about.
+fn sectors_most(size: SectorSize) -> usize {
+    SectorParams::new(size, cairn_protocol::SealProof::V1_1).window_sectors_per_partition
+}
+
 /// Which circuit proves a statement, of which size, and how often.
 ///
 /// # Errors
@@ -354,7 +417,7 @@ pub fn circuit_of(statement: &ProofStatement) -> Result<(JobCircuit, SectorSize,
         }
         ProofStatement::WindowPost(statement) => {
             let size = statement.sector_size;
-            let most = SectorParams::new(size, cairn_protocol::SealProof::V1_1).window_sectors_per_partition;
+            let most = sectors_most(size);
             match statement.sectors.len() {
                 0 => refused("a window proof is about a sector at least"),
                 count if count > most => refused(&format!("{count} sectors, a partition holds {most}")),
@@ -404,6 +467,35 @@ impl State {
     /// What somebody did for others; zeros at first.
     pub fn worker(&self, worker: Address) -> Worker {
         self.workers.get(&worker).copied().unwrap_or_default()
+    }
+
+    /// The terms of a job whose sectors were named by number, with their commitments as they are now. No more sectors are
+    /// looked up than a proof may be about.
+    pub(crate) fn complete_job(&self, job: &SectorJob) -> Result<JobTerms, JobRejection> {
+        let refused = |reason: String| Err(JobRejection::Statement { reason });
+        let ProofStatement::WindowPost(statement) = &job.terms.statement else {
+            return refused("sectors are named for window proofs alone".to_owned());
+        };
+        if !statement.sectors.is_empty() {
+            return refused("sectors are named by number or with commitments, not both".to_owned());
+        }
+        let (most, count) = (sectors_most(statement.sector_size), job.sectors.len());
+        if count > most {
+            return refused(format!("{count} sectors, a partition holds {most}"));
+        }
+        let mut sectors = Vec::with_capacity(count);
+        for &number in &job.sectors {
+            match self.sector(job.provider, number) {
+                Some(sector) => sectors.push((number, sector.comm_r)),
+                None => return refused(format!("{} has no sector {number}", job.provider)),
+            }
+        }
+        let completed = WindowPostStatement { sectors, ..statement.clone() };
+        let terms = JobTerms { statement: ProofStatement::WindowPost(completed), ..job.terms.clone() };
+        if statement_digest(&terms.statement) != job.digest {
+            return Err(JobRejection::StatementChanged { provider: job.provider });
+        }
+        Ok(terms)
     }
 
     /// Constraints that a statement takes, and the fee for verifying it.

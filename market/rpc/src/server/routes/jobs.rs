@@ -36,12 +36,13 @@ pub async fn jobs(State(api): State<Api>, FromQuery(query): FromQuery<JobsQuery>
     let part = Part::of(&api, "jobs", 0, query.limit, query.cursor.as_deref())?;
     let state = api.ledger.state();
     let pick = |id: &u64, job: &cairn_ledger::Job| {
-        query.poster.is_none_or(|poster| poster == job.poster).then(|| Job::of(JobId(*id), job))
+        let asked = query.poster.is_none_or(|poster| poster == job.poster);
+        asked.then(|| (Job::of(JobId(*id), job), job.terms.statement.listed_sectors()))
     };
     let first = JobId(part.first);
     Ok(Json(match query.live.unwrap_or(false) {
-        true => part.page(state.epoch(), state.live_jobs_from(first).map(|(id, job)| (id.0, job)), pick),
-        false => part.page(state.epoch(), state.jobs_from(first).map(|(id, job)| (id.0, job)), pick),
+        true => part.page_of_parts(state.epoch(), state.live_jobs_from(first).map(|(id, job)| (id.0, job)), pick),
+        false => part.page_of_parts(state.epoch(), state.jobs_from(first).map(|(id, job)| (id.0, job)), pick),
     }))
 }
 

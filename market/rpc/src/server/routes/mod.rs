@@ -148,6 +148,9 @@ pub struct PageQuery {
     pub cursor: Option<String>,
 }
 
+/// Most parts of the items of a page together: sectors of proof jobs, 200 bytes each.
+const PARTS_MAX: u64 = 10_000;
+
 /// How much of a list a request takes.
 struct Part<K> {
     list: &'static str,
@@ -187,12 +190,28 @@ impl<K: std::fmt::Display> Part<K> {
         entries: impl Iterator<Item = (K, V)>,
         mut pick: impl FnMut(&K, V) -> Option<T>,
     ) -> Page<T> {
-        let mut items = Vec::new();
+        self.page_of_parts(height, entries, |key, value| pick(key, value).map(|item| (item, 0)))
+    }
+
+    /// The same of items that are long lists: `pick` says how many parts each has, and a page of more than one item has
+    /// at most [`PARTS_MAX`].
+    fn page_of_parts<V, T>(
+        &self,
+        height: Epoch,
+        entries: impl Iterator<Item = (K, V)>,
+        mut pick: impl FnMut(&K, V) -> Option<(T, u64)>,
+    ) -> Page<T> {
+        let (mut items, mut parts) = (Vec::new(), 0u64);
         for (seen, (key, value)) in entries.enumerate() {
             if items.len() >= self.limit || seen >= self.scan_max {
                 return Page { height, items, next: Some(cursor(self.list, key)) };
             }
-            items.extend(pick(&key, value));
+            let Some((item, more)) = pick(&key, value) else { continue };
+            parts += more;
+            if parts > PARTS_MAX && !items.is_empty() {
+                return Page { height, items, next: Some(cursor(self.list, key)) };
+            }
+            items.push(item);
         }
         Page { height, items, next: None }
     }
