@@ -19,9 +19,12 @@
 
 pub mod access;
 pub mod bucket;
+pub mod checksum;
+pub mod chunked;
 pub mod encoding;
 pub mod error;
 mod handler;
+pub mod ingest;
 pub mod listing;
 pub mod object;
 pub mod request;
