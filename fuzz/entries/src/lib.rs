@@ -35,7 +35,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 17] = [
+pub const ENTRIES: [Entry; 18] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -52,6 +52,7 @@ pub const ENTRIES: [Entry; 17] = [
     ("rpc_stream", rpc_stream),
     ("range_proof", range_proof),
     ("s3_request", s3_request),
+    ("s3_upload", s3_upload),
     ("access_request", access_request),
 ];
 
@@ -251,6 +252,24 @@ pub fn range_proof(bytes: &[u8]) {
         assert!(range.start <= range.end);
         let _ = proof.verify(&CommP([0; 32]));
     }
+}
+
+/// The body of an upload by S3: in one piece as in many, and the list that completes an upload.
+pub fn s3_upload(bytes: &[u8]) {
+    let decode = |step: usize| {
+        let (mut decoder, mut data) = (cairn_s3::chunked::Decoder::default(), Vec::new());
+        let fed = bytes.chunks(step.max(1)).try_for_each(|part| {
+            decoder.feed(part, &mut |piece| {
+                if let cairn_s3::chunked::Piece::Data(bytes) = piece {
+                    data.extend_from_slice(bytes);
+                }
+                Ok(())
+            })
+        });
+        fed.is_ok().then_some((data, decoder.is_complete()))
+    };
+    assert_eq!(decode(bytes.len()), decode(1));
+    let _ = cairn_s3::xml::parts(bytes);
 }
 
 /// A request of S3: three lines that are its path, its query and its `Authorization`.

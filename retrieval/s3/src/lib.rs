@@ -35,3 +35,4 @@ pub mod xml;
 pub use access::{AccessKeys, KeysRejection};
 pub use error::{ErrorCode, S3Rejection};
 pub use handler::{Clock, S3Handler, S3Options};
+pub use ingest::{IngestError, IngestFolder};
