@@ -343,6 +343,7 @@ mod tests {
             b"/b/a%20c\nlist-type=2&max-keys=7\nAWS4-HMAC-SHA256 Credential=a/20130524/us-east-1/s3/aws4_request, \
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),
+            b"5;chunk-signature=ab\r\nhello\r\n0;chunk-signature=cd\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n".to_vec(),
             br#"{"jti":"07070707070707070707070707070707","path":"a/b","bytes":9,"exp":"2030-01-01T00:00:00Z"}"#
                 .to_vec(),
             b"/ipfs/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a/b* http=451".to_vec(),
