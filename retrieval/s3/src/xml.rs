@@ -165,12 +165,12 @@ pub fn parts(text: &[u8]) -> Result<Vec<(u32, String)>, S3Rejection> {
     loop {
         match reader.read_event().map_err(|_| malformed())? {
             Event::Start(_) => value.clear(),
-            Event::Text(text) => value.push_str(&String::from_utf8_lossy(&text)),
-            Event::GeneralRef(name) if name.as_ref() == b"quot" || name.as_ref() == b"#34" => {}
+            Event::Text(text) => value.push_str(&text),
+            Event::GeneralRef(name) if matches!(name.as_ref(), "quot" | "#34") => {}
             Event::End(end) => match end.local_name().as_ref() {
-                b"PartNumber" => number = value.trim().parse().ok(),
-                b"ETag" => etag = Some(value.trim().trim_matches('"').to_owned()),
-                b"Part" => parts.push(number.take().zip(etag.take()).ok_or_else(malformed)?),
+                "PartNumber" => number = value.trim().parse().ok(),
+                "ETag" => etag = Some(value.trim().trim_matches('"').to_owned()),
+                "Part" => parts.push(number.take().zip(etag.take()).ok_or_else(malformed)?),
                 _ => {}
             },
             Event::Eof => return Ok(parts),
