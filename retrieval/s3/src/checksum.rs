@@ -12,7 +12,7 @@ use crate::request::RequestHead;
 const HEADER: &str = "x-amz-checksum-";
 
 enum Hasher {
-    Crc(Crc, usize),
+    Crc(Box<Crc>, usize),
     Sha256(Box<Sha256>),
     Md5(Box<Md5>),
 }
@@ -21,9 +21,9 @@ impl Hasher {
     /// By the end of the header's name.
     fn new(name: &str) -> Option<Self> {
         Some(match name {
-            "crc32" => Self::Crc(Crc::new(CrcAlgorithm::Crc32IsoHdlc), 4),
-            "crc32c" => Self::Crc(Crc::new(CrcAlgorithm::Crc32Iscsi), 4),
-            "crc64nvme" => Self::Crc(Crc::new(CrcAlgorithm::Crc64Nvme), 8),
+            "crc32" => Self::Crc(Box::new(Crc::new(CrcAlgorithm::Crc32IsoHdlc)), 4),
+            "crc32c" => Self::Crc(Box::new(Crc::new(CrcAlgorithm::Crc32Iscsi)), 4),
+            "crc64nvme" => Self::Crc(Box::new(Crc::new(CrcAlgorithm::Crc64Nvme)), 8),
             "sha256" => Self::Sha256(Box::default()),
             _ => return None,
         })

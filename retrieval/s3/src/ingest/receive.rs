@@ -104,10 +104,10 @@ impl Receiver<'_> {
                 return Err(ErrorCode::SignatureDoesNotMatch.into());
             }
         }
-        if let Some((hash, expected)) = self.whole.take() {
-            if <[u8; 32]>::from(hash.finalize()) != expected {
-                return Err(ErrorCode::XAmzContentSHA256Mismatch.into());
-            }
+        if let Some((hash, expected)) = self.whole.take()
+            && <[u8; 32]>::from(hash.finalize()) != expected
+        {
+            return Err(ErrorCode::XAmzContentSHA256Mismatch.into());
         }
         self.checksums.check()?;
         Ok(self.taken)
