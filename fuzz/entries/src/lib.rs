@@ -53,6 +53,7 @@ pub const ENTRIES: [Entry; 18] = [
     ("rpc_stream", rpc_stream),
     ("range_proof", range_proof),
     ("s3_request", s3_request),
+    ("s3_upload", s3_upload),
     ("access_request", access_request),
     ("encrypted_file", encrypted_file),
 ];
@@ -260,6 +261,24 @@ pub fn range_proof(bytes: &[u8]) {
     }
 }
 
+/// The body of an upload by S3: in one piece as in many, and the list that completes an upload.
+pub fn s3_upload(bytes: &[u8]) {
+    let decode = |step: usize| {
+        let (mut decoder, mut data) = (cairn_s3::chunked::Decoder::default(), Vec::new());
+        let fed = bytes.chunks(step.max(1)).try_for_each(|part| {
+            decoder.feed(part, &mut |piece| {
+                if let cairn_s3::chunked::Piece::Data(bytes) = piece {
+                    data.extend_from_slice(bytes);
+                }
+                Ok(())
+            })
+        });
+        fed.is_ok().then_some((data, decoder.is_complete()))
+    };
+    assert_eq!(decode(bytes.len()), decode(1));
+    let _ = cairn_s3::xml::parts(bytes);
+}
+
 /// A request of S3: three lines that are its path, its query and its `Authorization`.
 pub fn s3_request(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
@@ -349,6 +368,7 @@ mod tests {
             b"/b/a%20c\nlist-type=2&max-keys=7\nAWS4-HMAC-SHA256 Credential=a/20130524/us-east-1/s3/aws4_request, \
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),
+            b"5;chunk-signature=ab\r\nhello\r\n0;chunk-signature=cd\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n".to_vec(),
             br#"{"jti":"07070707070707070707070707070707","path":"a/b","bytes":9,"exp":"2030-01-01T00:00:00Z"}"#
                 .to_vec(),
             b"/ipfs/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a/b* http=451".to_vec(),

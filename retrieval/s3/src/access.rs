@@ -1,6 +1,6 @@
 //! Who may do what: keys from a file, and whether the nameless may read.
 //!
-//! The file has one key a line: access key, secret key, and `read`, separated by blanks; lines that begin with `#` do not
+//! The file has one key a line: access key, secret key, and `read` or `write` (which reads too), separated by blanks; lines that begin with `#` do not
 //! count. A line `anonymous read` lets requests without a signature read. With no file at all everybody may read, signed or
 //! not, since there is nothing to check a signature with.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{ErrorCode, S3Rejection};
 use crate::request::RequestHead;
-use crate::sigv4::{Authorization, SecretKey};
+use crate::sigv4::{Authorization, SecretKey, Verified};
 
 /// Most keys of a file.
 const KEYS_MAX: usize = 10_000;
@@ -16,7 +16,8 @@ const KEYS_MAX: usize = 10_000;
 /// Keys, and what they open.
 #[derive(Debug, Clone, Default)]
 pub struct AccessKeys {
-    secrets: BTreeMap<String, SecretKey>,
+    /// The secret, and whether the key may write.
+    secrets: BTreeMap<String, (SecretKey, bool)>,
     anonymous_read: bool,
     open: bool,
 }
@@ -50,13 +51,13 @@ impl AccessKeys {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
                 ["anonymous", "read"] => keys.anonymous_read = true,
-                [access, secret, "read"] => {
+                [access, secret, right @ ("read" | "write")] => {
                     let secret = SecretKey::new((*secret).to_owned());
-                    if keys.secrets.insert((*access).to_owned(), secret).is_some() {
+                    if keys.secrets.insert((*access).to_owned(), (secret, *right == "write")).is_some() {
                         return Err(refused("this access key is there already"));
                     }
                 }
-                _ => return Err(refused("expected: ACCESS-KEY SECRET-KEY read, or: anonymous read")),
+                _ => return Err(refused("expected: ACCESS-KEY SECRET-KEY read (or write), or: anonymous read")),
             }
             if keys.secrets.len() > KEYS_MAX {
                 return Err(refused("more than 10000 keys"));
@@ -80,10 +81,29 @@ impl AccessKeys {
             None if self.anonymous_read => Ok(()),
             None => Err(S3Rejection::new(ErrorCode::AccessDenied, "this gateway takes signed requests only")),
             Some(claim) => {
-                let secret = self.secrets.get(&claim.access_key).ok_or(ErrorCode::InvalidAccessKeyId)?;
+                let (secret, _) = self.secrets.get(&claim.access_key).ok_or(ErrorCode::InvalidAccessKeyId)?;
                 claim.verify(head, secret, region, now).map(drop)
             }
         }
+    }
+}
+
+impl AccessKeys {
+    /// Whether some key may write.
+    pub fn can_write(&self) -> bool {
+        self.secrets.values().any(|(_, writes)| *writes)
+    }
+
+    /// Lets a request pass that writes, or that reads what is being written: never without a signature.
+    ///
+    /// # Errors
+    /// No signature, a wrong one, or that of a key that may only read.
+    pub fn check_write(&self, head: &RequestHead, region: &str, now: u64) -> Result<Verified, S3Rejection> {
+        let refused = || S3Rejection::new(ErrorCode::AccessDenied, "this needs the signature of a key that may write");
+        let claim = Authorization::read(head)?.ok_or_else(refused)?;
+        let (secret, writes) = self.secrets.get(&claim.access_key).ok_or(ErrorCode::InvalidAccessKeyId)?;
+        let verified = claim.verify(head, secret, region, now)?;
+        if *writes { Ok(verified) } else { Err(refused()) }
     }
 }
 

@@ -43,12 +43,16 @@ codes! {
     BadDigest, BAD_REQUEST, "the body does not have the checksum that the request names";
     /// The bucket is there already.
     BucketAlreadyExists, CONFLICT, "a bucket of this name exists";
+    /// The bucket holds objects or open uploads.
+    BucketNotEmpty, CONFLICT, "the bucket holds objects or open uploads";
     /// The upload is larger than what is taken.
     EntityTooLarge, BAD_REQUEST, "the upload is larger than this gateway takes";
     /// A part that is not the last is too small.
     EntityTooSmall, BAD_REQUEST, "a part that is not the last has less than 5 MiB";
     /// The body ended early.
     IncompleteBody, BAD_REQUEST, "the body ended before its announced length";
+    /// The disk is full.
+    InsufficientStorage, INSUFFICIENT_STORAGE, "the disk of this gateway is full; nothing of the upload was kept";
     /// The gateway failed.
     InternalError, INTERNAL_SERVER_ERROR, "the object is held here but cannot be read at the moment";
     /// The access key is not known.
@@ -87,6 +91,8 @@ codes! {
     NotImplemented, NOT_IMPLEMENTED, "this part of S3 is not implemented";
     /// A condition did not hold.
     PreconditionFailed, PRECONDITION_FAILED, "a condition of the request does not hold";
+    /// The body stopped coming.
+    RequestTimeout, BAD_REQUEST, "the body stopped coming";
     /// The clock of the client is wrong, or somebody sends an old request again.
     RequestTimeTooSkewed, FORBIDDEN, "the time of the request differs from the time here by more than 15 minutes";
     /// The signature is not the one of this request.

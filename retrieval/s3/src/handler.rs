@@ -3,26 +3,35 @@
 //! Everything that may block (finding, sorting, opening) runs on the blocking pool; bodies of objects stream from there in
 //! chunks. Every answer carries `x-amz-request-id`; a refusal is XML with the code of S3, without a body for HEAD.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cairn_content::{Dataset, FileEntry};
-use cairn_gateway::{MountedAnswer, MountedBody, MountedHandler, Resource, SourceError, media_type, range_body};
+use cairn_gateway::{
+    MountedAnswer, MountedBody, MountedHandler, RangeReader, Resource, SourceError, file_resource, media_type, range_body,
+};
 use cid::Cid;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::access::AccessKeys;
 use crate::bucket::{self, IndexCache, Shelf};
 use crate::error::{ErrorCode, S3Rejection};
+use crate::ingest::folder::Keys;
+use crate::ingest::receive::BodyReader;
+use crate::ingest::{IngestFolder, WriteAction};
 use crate::object::{self, ObjectInfo};
 use crate::request::{self, Action, RequestHead, Target};
 use crate::{listing, time, xml};
@@ -50,6 +59,8 @@ pub struct S3Options {
     pub keys: AccessKeys,
     /// Bytes of a read from the disk. Default 256 KiB.
     pub chunk_bytes: usize,
+    /// Where buckets are written, if they may be.
+    pub ingest: Option<Arc<IngestFolder>>,
     /// The time.
     pub clock: Clock,
 }
@@ -61,6 +72,7 @@ impl Default for S3Options {
             region: "us-east-1".into(),
             keys: AccessKeys::open(),
             chunk_bytes: 256 << 10,
+            ingest: None,
             clock: Arc::new(SystemTime::now),
         }
     }
@@ -97,13 +109,21 @@ impl MountedHandler for S3Handler {
     fn answer(&self, request: Request<Incoming>) -> MountedAnswer<'_> {
         let request_id = format!("{:016x}", self.next_request.fetch_add(1, Ordering::Relaxed));
         Box::pin(async move {
-            let (parts, _) = request.into_parts();
+            let (parts, body) = request.into_parts();
+            let (go, gone) = oneshot::channel();
+            let (frames, reader) = mpsc::channel(4);
+            let mut reader = BodyReader::new(go, reader);
             let inner = Arc::clone(&self.inner);
             let span = tracing::Span::current();
             let answering = tokio::task::spawn_blocking(move || {
                 let _entered = span.entered();
-                inner.respond(parts, &request_id)
+                inner.respond(parts, &mut reader, &request_id)
             });
+            // The word comes when the head was accepted; else the answer is on its way, and the body is left alone.
+            if gone.await.is_ok() {
+                forward(body, &frames).await;
+            }
+            drop(frames);
             answering.await.unwrap_or_else(|lost| {
                 tracing::error!(%lost, "an answer was lost");
                 let mut response = Response::new(empty());
@@ -116,17 +136,20 @@ impl MountedHandler for S3Handler {
 
 impl Inner {
     /// Never fails: a refusal is an answer too.
-    fn respond(&self, parts: Parts, request_id: &str) -> Response<MountedBody> {
+    fn respond(&self, parts: Parts, body: &mut BodyReader, request_id: &str) -> Response<MountedBody> {
         let (path, method) = (parts.uri.path().to_owned(), parts.method.clone());
         let head = RequestHead::new(parts.method, &path, parts.uri.query(), parts.headers);
-        let answered = head.and_then(|head| self.answer(&head));
+        let answered = head.and_then(|head| self.answer(&head, body));
         let mut response = answered.unwrap_or_else(|rejection| refused(&rejection, &method, &path, request_id));
         response.headers_mut().insert(X_AMZ_REQUEST_ID, text_value(request_id));
         response
     }
 
-    fn answer(&self, head: &RequestHead) -> Result<Response<MountedBody>, S3Rejection> {
+    fn answer(&self, head: &RequestHead, body: &mut BodyReader) -> Result<Response<MountedBody>, S3Rejection> {
         let options = &self.options;
+        if let Some(answer) = self.ingest(head, body)? {
+            return Ok(answer);
+        }
         options.keys.check_read(head, &options.region, time::seconds((options.clock)()))?;
         let Target { bucket, key, action } = request::target(head, &options.prefix)?;
         if let Action::ListBuckets { prefix, after, max_buckets } = &action {
@@ -144,6 +167,75 @@ impl Inner {
                 Ok(document(head, xml::objects(&bucket, &query, &page), &about))
             }
             Action::GetObject | Action::HeadObject => self.object(head, &dataset, &bucket, &key),
+        }
+    }
+
+    /// Answers what has to do with buckets that are being written; nothing if the request is about something else.
+    fn ingest(&self, head: &RequestHead, body: &mut BodyReader) -> Result<Option<Response<MountedBody>>, S3Rejection> {
+        let options = &self.options;
+        let Some(folder) = &options.ingest else { return Ok(None) };
+        let (bucket, key) = request::place(head, &options.prefix)?;
+        let action = WriteAction::read(head, key)?;
+        if bucket.is_empty() || (action.is_none() && !folder.has(bucket)) {
+            return Ok(None);
+        }
+        let now = (options.clock)();
+        let verified = options.keys.check_write(head, &options.region, time::seconds(now))?;
+        let Some(action) = action else { return self.written(head, folder).map(Some) };
+        if !folder.has(bucket) && self.shelf.dataset(bucket).is_some() {
+            return Err(S3Rejection::new(
+                ErrorCode::BucketAlreadyExists,
+                "a dataset has this name; datasets never change",
+            ));
+        }
+        let seed = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let written = folder.write(action, (bucket, key), (head, &verified), body, seed)?;
+        let mut response = document(head, written.text, &[]);
+        if written.no_content {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if let Some(etag) = written.etag {
+            response.headers_mut().insert(ETAG, text_value(&format!("\"{etag}\"")));
+        }
+        Ok(Some(response))
+    }
+
+    /// Reads from a bucket that is being written.
+    fn written(&self, head: &RequestHead, folder: &IngestFolder) -> Result<Response<MountedBody>, S3Rejection> {
+        let Target { bucket, key, action } = request::target(head, &self.options.prefix)?;
+        match action {
+            Action::ListBuckets { .. } | Action::HeadBucket => Ok(document(head, String::new(), &[])),
+            Action::GetBucketLocation => Ok(document(head, xml::location(&self.options.region), &[])),
+            Action::GetBucketVersioning => Ok(document(head, xml::versioning(), &[])),
+            Action::ListObjects(query) => {
+                let state = folder.state();
+                let page = listing::page(&Keys(state.objects(&bucket)?), &query)?;
+                Ok(document(head, xml::objects(&bucket, &query, &page), &[]))
+            }
+            Action::GetObject | Action::HeadObject => {
+                let (file, stored) = folder.read(&bucket, &key)?;
+                let info = ObjectInfo {
+                    size: stored.size,
+                    cid: stored.etag,
+                    modified: stored.modified,
+                    content_type: media_type(&key),
+                    cache_control: "no-store",
+                    sha256_base64: None,
+                };
+                let mut answer = object::answer(head, &info)?;
+                answer.headers.remove("x-content-cid");
+                let body = match answer.range.filter(|_| head.method == Method::GET) {
+                    None => empty(),
+                    Some(range) => {
+                        range_body(Box::new(Opened(file)), range.first, range.len(), self.options.chunk_bytes)
+                    }
+                };
+                let mut response = Response::new(body);
+                *response.status_mut() = answer.status;
+                *response.headers_mut() = answer.headers;
+                Ok(response)
+            }
         }
     }
 
@@ -206,6 +298,37 @@ impl Inner {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         Ok(response)
+    }
+}
+
+/// An object that was opened: a later upload of the same key does not change it.
+struct Opened(File);
+
+impl RangeReader for Opened {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(&self.0, buffer, offset)
+    }
+}
+
+/// How long a body may rest between two frames.
+const BODY_STALL: Duration = Duration::from_secs(60);
+
+/// Hands on the frames of a body and, at last, its end.
+async fn forward(mut body: Incoming, frames: &mpsc::Sender<Result<Option<Bytes>, S3Rejection>>) {
+    loop {
+        let next = match tokio::time::timeout(BODY_STALL, body.frame()).await {
+            Err(_) => Err(ErrorCode::RequestTimeout.into()),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(_))) => Err(ErrorCode::IncompleteBody.into()),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(_) => continue,
+            },
+        };
+        let last = !matches!(next, Ok(Some(_)));
+        if frames.send(next).await.is_err() || last {
+            return;
+        }
     }
 }
 

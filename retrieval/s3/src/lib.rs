@@ -19,9 +19,12 @@
 
 pub mod access;
 pub mod bucket;
+pub mod checksum;
+pub mod chunked;
 pub mod encoding;
 pub mod error;
 mod handler;
+pub mod ingest;
 pub mod listing;
 pub mod object;
 pub mod request;
@@ -32,3 +35,4 @@ pub mod xml;
 pub use access::{AccessKeys, KeysRejection};
 pub use error::{ErrorCode, S3Rejection};
 pub use handler::{Clock, S3Handler, S3Options};
+pub use ingest::{IngestError, IngestFolder};

@@ -154,17 +154,23 @@ const ABSENT: [&str; 30] = [
     "website",
 ];
 
+/// Bucket and key of a path, either of them perhaps empty.
+///
+/// # Errors
+/// A path that is not below the prefix, or a key that is too long.
+pub fn place<'a>(head: &'a RequestHead, prefix: &str) -> Result<(&'a str, &'a str), S3Rejection> {
+    let path = head.path.strip_prefix(prefix).ok_or(ErrorCode::InvalidURI)?;
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    if key.len() > KEY_BYTES_MAX { Err(ErrorCode::KeyTooLongError.into()) } else { Ok((bucket, key)) }
+}
+
 /// Reads what a request asks for. `prefix` is where the interface is mounted, without a slash at its end.
 ///
 /// # Errors
 /// The refusal to answer with.
 pub fn target(head: &RequestHead, prefix: &str) -> Result<Target, S3Rejection> {
-    let path = head.path.strip_prefix(prefix).ok_or(ErrorCode::InvalidURI)?;
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    if key.len() > KEY_BYTES_MAX {
-        return Err(ErrorCode::KeyTooLongError.into());
-    }
+    let (bucket, key) = place(head, prefix)?;
     let action = match (bucket, key) {
         ("", "") => service(head),
         ("", _) => Err(ErrorCode::InvalidBucketName.into()),

@@ -5,10 +5,11 @@
 
 use cairn_content::Dataset;
 use quick_xml::escape::escape;
+use quick_xml::events::Event;
 
 use crate::bucket;
 use crate::encoding::encode_path;
-use crate::error::S3Rejection;
+use crate::error::{ErrorCode, S3Rejection};
 use crate::listing::{self, Page};
 use crate::request::{ListQuery, ListVersion};
 use crate::time;
@@ -137,10 +138,53 @@ pub fn objects(bucket: &str, query: &ListQuery, page: &Page) -> String {
     document.finish()
 }
 
+/// CreateMultipartUpload.
+pub fn upload_created(bucket: &str, key: &str, upload: &str) -> String {
+    let mut document = Document::new("InitiateMultipartUploadResult");
+    document.field("Bucket", bucket).field("Key", key).field("UploadId", upload);
+    document.finish()
+}
+
+/// CompleteMultipartUpload.
+pub fn upload_completed(bucket: &str, key: &str, etag: &str) -> String {
+    let mut document = Document::new("CompleteMultipartUploadResult");
+    document.field("Location", format!("/{bucket}/{key}")).field("Bucket", bucket).field("Key", key);
+    document.field("ETag", format!("\"{etag}\""));
+    document.finish()
+}
+
+/// The list of parts that completes an upload: numbers and entity tags without quotes.
+///
+/// # Errors
+/// `MalformedXML`.
+pub fn parts(text: &[u8]) -> Result<Vec<(u32, String)>, S3Rejection> {
+    let malformed = || S3Rejection::from(ErrorCode::MalformedXML);
+    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let (mut parts, mut number, mut etag, mut value) = (Vec::new(), None, None, String::new());
+    loop {
+        match reader.read_event().map_err(|_| malformed())? {
+            Event::Start(_) => value.clear(),
+            Event::Text(text) => value.push_str(&text),
+            Event::GeneralRef(name) if matches!(name.as_ref(), "quot" | "#34") => {}
+            Event::End(end) => match end.local_name().as_ref() {
+                "PartNumber" => number = value.trim().parse().ok(),
+                "ETag" => etag = Some(value.trim().trim_matches('"').to_owned()),
+                "Part" => parts.push(number.take().zip(etag.take()).ok_or_else(malformed)?),
+                _ => {}
+            },
+            Event::Eof => return Ok(parts),
+            _ => {}
+        }
+        if parts.len() > crate::ingest::PARTS_MAX as usize {
+            return Err(malformed());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
     use crate::listing::Listed;
 
     #[test]

@@ -42,10 +42,14 @@ pub struct GatewayArguments {
     /// Serve the read side of S3 here too (path style): a dataset is a bucket, by name or root CID; also at /s3 of the gateway
     #[arg(long, value_name = "ADDR:PORT")]
     pub s3: Option<SocketAddr>,
-    /// Keys of the S3 interface, one a line: ACCESS-KEY SECRET-KEY read; a line `anonymous read` lets the nameless read.
+    /// Keys of the S3 interface, one a line: ACCESS-KEY SECRET-KEY read (or write); a line `anonymous read` lets the nameless read.
     /// Without a file everybody may read
     #[arg(long, value_name = "FILE", requires = "s3")]
     pub s3_key: Option<PathBuf>,
+    /// Take uploads by S3 (PutObject, multipart) into this folder: a bucket is a folder in it, and `cairn data import` or
+    /// `cairn order` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
+    #[arg(long, value_name = "FOLDER", requires = "s3_key")]
+    pub s3_ingest: Option<PathBuf>,
     /// Region that S3's signatures must name
     #[arg(long, value_name = "NAME", default_value = "us-east-1", requires = "s3")]
     pub s3_region: String,

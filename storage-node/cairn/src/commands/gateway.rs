@@ -17,7 +17,7 @@ use cairn_gateway::{
     AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
     serve, serve_metrics,
 };
-use cairn_s3::{AccessKeys, S3Handler, S3Options};
+use cairn_s3::{AccessKeys, IngestFolder, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -80,8 +80,8 @@ fn import(path: &Path) -> anyhow::Result<Dataset> {
 fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
     let GatewayArguments { cars, data, store, .. } = arguments;
     ensure!(
-        !(cars.is_empty() && data.is_empty() && store.is_none()),
-        "nothing to serve: give --data, --car or --store"
+        !(cars.is_empty() && data.is_empty() && store.is_none() && arguments.s3_ingest.is_none()),
+        "nothing to serve: give --data, --car, --store or --s3-ingest"
     );
     let mut library = Library::default();
     if let Some(dir) = store {
@@ -143,7 +143,12 @@ fn print(lines: &[Line], json: bool) -> anyhow::Result<()> {
 }
 
 /// The interface of S3 as it was asked for.
-fn s3_handler(arguments: &GatewayArguments, library: &Arc<Library>, prefix: &str) -> anyhow::Result<Mount> {
+fn s3_handler(
+    arguments: &GatewayArguments,
+    library: &Arc<Library>,
+    ingest: Option<Arc<IngestFolder>>,
+    prefix: &str,
+) -> anyhow::Result<Mount> {
     let keys = match &arguments.s3_key {
         None => AccessKeys::open(),
         Some(path) => {
@@ -152,8 +157,9 @@ fn s3_handler(arguments: &GatewayArguments, library: &Arc<Library>, prefix: &str
             AccessKeys::parse(&text).with_context(named)?
         }
     };
-    let options =
-        S3Options { prefix: prefix.into(), region: arguments.s3_region.clone(), keys, ..S3Options::default() };
+    ensure!(ingest.is_none() || keys.can_write(), "--s3-ingest: --s3-key has no key that may write");
+    let region = arguments.s3_region.clone();
+    let options = S3Options { prefix: prefix.into(), region, keys, ingest, ..S3Options::default() };
     let handler = Arc::new(S3Handler::new(library.clone(), options));
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
 }
@@ -209,10 +215,12 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     };
     let reporter = options.reporter.clone();
     let mut s3_options = options.clone();
+    let ingest =
+        arguments.s3_ingest.as_deref().map(IngestFolder::open).transpose().context("--s3-ingest")?.map(Arc::new);
     if arguments.s3.is_some() {
-        options.mounts.push(s3_handler(&arguments, &library, "/s3")?);
+        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "/s3")?);
         s3_options.reporter = reporter.clone().map(|reporter| Reporter { surface: Some("s3"), ..reporter });
-        s3_options.mounts.push(s3_handler(&arguments, &library, "")?);
+        s3_options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let tls = options.tls.is_some();
