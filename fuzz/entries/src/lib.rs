@@ -36,7 +36,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 18] = [
+pub const ENTRIES: [Entry; 19] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),

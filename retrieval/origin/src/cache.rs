@@ -267,8 +267,8 @@ impl SliceCache {
         let slice_end = (wanted.start / SLICE_LEAVES + 1) * SLICE_LEAVES;
         let first_byte = wanted.start as u64 * LEAF_BYTES;
         let mut run = Run { object: file_path(&file.cid), bytes: first_byte..first_byte, leaves: Vec::new() };
-        for number in wanted.start..wanted.end.min(slice_end).min(digests.len()) {
-            let digest = digests[number];
+        let wanted_here = wanted.start..wanted.end.min(slice_end).min(digests.len());
+        for (number, &digest) in wanted_here.clone().zip(&digests[wanted_here]) {
             let on_disk = || self.disk.as_ref().is_some_and(|disk| disk.contains(&digest));
             let first = number == wanted.start;
             if !first && (inside.memory.contains(&digest) || inside.flights.contains_key(&digest) || on_disk()) {

@@ -18,7 +18,7 @@
 //!
 //! Why not a cache of some library: the names here are digests of what they name. So a folder of files needs no journal and no
 //! checksums of its own, and a torn file is found when it is read; what is left is a list in order of use. `foyer`, which was
-//! weighed, brings a block device, an engine and 40 crates for what is then two short files.
+//! weighed, brings a block device and an engine for what is then two short files.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err)]

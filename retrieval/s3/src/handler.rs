@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cairn_content::{Dataset, FileEntry};
 use cairn_gateway::{
-    MountedAnswer, MountedBody, MountedHandler, RangeReader, Resource, SourceError, file_resource, media_type, range_body,
+    MountedAnswer, MountedBody, MountedHandler, RangeReader, Resource, SourceError, media_type, range_body,
 };
 use cid::Cid;
 use http_body_util::{BodyExt, Empty, Full};
