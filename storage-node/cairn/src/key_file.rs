@@ -82,7 +82,7 @@ impl KeyFile {
     /// A file that is none, or that others than its owner may read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("key file {}", path.display());
-        let bytes = secret_file::read(path, Readers::Owner, BYTES_MAX).context("key file")?;
+        let bytes = secret_file::read(path, Readers::Owner, BYTES_MAX)?;
         let text = String::from_utf8(bytes).with_context(place)?;
         Self::parse(&text).with_context(place)
     }

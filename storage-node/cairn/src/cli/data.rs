@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cairn_encryption::Recipient;
 use clap::{Args, Subcommand};
 
+use super::OriginArguments;
+
 /// Commands about datasets before and after the network has them.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
@@ -20,6 +22,15 @@ lengths of files are not hidden. cairn-keys.json, at the top of the new folder, 
     Encrypt(DataEncryptArguments),
     /// Decrypt an encrypted folder, or one file of it
     Decrypt(DataDecryptArguments),
+    /// Copy a dataset into an origin, from where any number of gateways serve it
+    #[command(before_long_help = "Examples:
+  cairn data publish photos --origin file:///srv/datasets
+  cairn data publish photos --origin s3://datasets/ml --origin-settings origin.txt
+  cairn gateway --origin s3://datasets/ml --origin-settings origin.txt
+
+Every MiB is checked on its way. Interrupted, the same command goes on with the first file that is missing; gateways see the
+dataset when all of it is there.")]
+    Publish(DataPublishArguments),
     /// Add recipients to a key file; without another encryption, and for ever
     Grant(DataGrantArguments),
 }
@@ -59,6 +70,22 @@ pub struct DataDecryptArguments {
     /// Key file [default: cairn-keys.json in the folder]
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cairn data publish`.
+#[derive(Debug, Args)]
+pub struct DataPublishArguments {
+    /// File or folder to publish
+    pub source: PathBuf,
+    /// Where to.
+    #[command(flatten)]
+    pub origin: OriginArguments,
+    /// Read back and compare what is there already
+    #[arg(long)]
+    pub recheck: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

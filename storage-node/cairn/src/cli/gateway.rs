@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::OriginArguments;
+
 /// What `cairn gateway` takes.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -13,6 +15,7 @@ use clap::Args;
   cairn gateway --listen 127.0.0.1:0 --data photos --json
   cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
   cairn gateway --data photos --access policy.json --metrics 127.0.0.1:8482 --access-log requests.log
+  cairn gateway --origin s3://datasets --origin-settings origin.txt --cache-dir cache --cache-mib 100000
   cairn gateway --data photos --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
@@ -39,6 +42,18 @@ pub struct GatewayArguments {
     /// A hot store, as a provider keeps it; nobody else may have it open
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Datasets that `cairn data publish` brought there; every leaf is checked before it is served.
+    #[command(flatten)]
+    pub origin: OriginArguments,
+    /// Mebibytes of an origin's leaves to keep in memory
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub cache_memory_mib: u64,
+    /// Folder for more of them; the gateway's own
+    #[arg(long, value_name = "DIR", requires = "origin")]
+    pub cache_dir: Option<PathBuf>,
+    /// Mebibytes of leaves in that folder
+    #[arg(long, value_name = "MIB", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub cache_mib: u64,
     /// Serve the read side of S3 here too (path style): a dataset is a bucket, by name or root CID; also at /s3 of the gateway
     #[arg(long, value_name = "ADDR:PORT")]
     pub s3: Option<SocketAddr>,
@@ -46,7 +61,7 @@ pub struct GatewayArguments {
     /// Without a file everybody may read
     #[arg(long, value_name = "FILE", requires = "s3")]
     pub s3_key: Option<PathBuf>,
-    /// Take uploads by S3 (PutObject, multipart) into this folder: a bucket is a folder in it, and `cairn data import` or
+    /// Take uploads by S3 (PutObject, multipart) into this folder: a bucket is a folder in it, and `cairn data publish` or
     /// `cairn order` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
     #[arg(long, value_name = "FOLDER", requires = "s3_key")]
     pub s3_ingest: Option<PathBuf>,

@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod market;
 mod order;
+mod origin;
 mod params;
 mod piece;
 mod post;
@@ -32,7 +33,10 @@ pub use chain::{
 };
 pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
-pub use data::{DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments};
+pub use data::{
+    DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments,
+    DataPublishArguments,
+};
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;
 pub use get::GetArguments;
@@ -44,6 +48,7 @@ pub use market::{DealCommand, DealListArguments, ProviderAttributesArguments, Pr
 pub use order::{
     OrderCommand, OrderListArguments, OrderPlaceArguments, OrderQuoteArguments, OrderShowArguments, TermsArguments,
 };
+pub use origin::OriginArguments;
 pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArguments, ParamsVerifyArguments};
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};

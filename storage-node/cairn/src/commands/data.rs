@@ -16,7 +16,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::files;
-use crate::cli::{DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments};
+use super::gateway::{import, open_origin};
+use crate::cli::{
+    DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments,
+    DataPublishArguments,
+};
 use crate::output::Output;
 
 const IDENTITY_BYTES_MAX: usize = 64 << 10;
@@ -60,7 +64,39 @@ pub fn run(command: DataCommand) -> anyhow::Result<()> {
         DataCommand::Encrypt(arguments) => encrypt(&arguments),
         DataCommand::Decrypt(arguments) => decrypt(&arguments),
         DataCommand::Grant(arguments) => grant(&arguments),
+        DataCommand::Publish(arguments) => publish(&arguments),
     }
+}
+
+/// What publishing did.
+#[derive(Debug, Serialize)]
+struct PublishReport {
+    root: String,
+    origin: String,
+    copied_files: usize,
+    copied_bytes: u64,
+    kept_files: usize,
+}
+
+impl fmt::Display for PublishReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { root, origin, copied_files, copied_bytes, kept_files } = self;
+        writeln!(f, "{root}  {origin}: {copied_files} files copied, {copied_bytes} bytes; {kept_files} were there")
+    }
+}
+
+fn publish(arguments: &DataPublishArguments) -> anyhow::Result<()> {
+    let origin = open_origin(&arguments.origin)?.context("--origin: expected where to publish")?;
+    let dataset = import(&arguments.source, "")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let done = runtime.block_on(origin.publish(&dataset, arguments.recheck))?;
+    Output::from_flag(arguments.json).print(&PublishReport {
+        root: dataset.root().to_string(),
+        origin: origin.address().to_owned(),
+        copied_files: done.copied,
+        copied_bytes: done.copied_bytes,
+        kept_files: done.kept,
+    })
 }
 
 fn identity(arguments: &DataIdentityArguments) -> anyhow::Result<()> {

@@ -17,11 +17,12 @@ use cairn_gateway::{
     AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
     serve, serve_metrics,
 };
+use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
 use cairn_s3::{AccessKeys, IngestFolder, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::cli::GatewayArguments;
+use crate::cli::{GatewayArguments, OriginArguments};
 use crate::devnet::ended_by_signal;
 use crate::key_file::KeyFile;
 use crate::progress::Stage;
@@ -29,6 +30,8 @@ use crate::secret_file::{self, Readers};
 
 /// Most bytes of a file with a private key.
 const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
+/// Most bytes of a file with the settings of an origin.
+const ORIGIN_SETTINGS_BYTES_MAX: u64 = 16 << 10;
 
 /// One line of what is served.
 #[derive(Debug, Serialize)]
@@ -62,14 +65,15 @@ impl fmt::Display for Line {
     }
 }
 
-fn import(path: &Path) -> anyhow::Result<Dataset> {
+/// Hashes a file or folder; `what` is what it is called in an error.
+pub(super) fn import(path: &Path, what: &str) -> anyhow::Result<Dataset> {
     let stage = Stage::begin("hash");
     let options = ImportOptions {
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         progress: &|done, total| stage.report(done, total),
         ..ImportOptions::default()
     };
-    let dataset = Dataset::import(path, &options).with_context(|| format!("--data {}", path.display()))?;
+    let dataset = Dataset::import(path, &options).with_context(|| format!("{what}{}", path.display()))?;
     drop(stage);
     for skipped in dataset.skipped() {
         eprintln!("cairn: note: {} is left out: {:?}", path.join(&skipped.path).display(), skipped.reason);
@@ -80,8 +84,12 @@ fn import(path: &Path) -> anyhow::Result<Dataset> {
 fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
     let GatewayArguments { cars, data, store, .. } = arguments;
     ensure!(
-        !(cars.is_empty() && data.is_empty() && store.is_none() && arguments.s3_ingest.is_none()),
-        "nothing to serve: give --data, --car, --store or --s3-ingest"
+        !(cars.is_empty()
+            && data.is_empty()
+            && store.is_none()
+            && arguments.s3_ingest.is_none()
+            && arguments.origin.origin.is_none()),
+        "nothing to serve: give --data, --car, --store, --origin or --s3-ingest"
     );
     let mut library = Library::default();
     if let Some(dir) = store {
@@ -93,12 +101,38 @@ fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
         library = library.with_store(Arc::new(store));
     }
     for path in data {
-        library.add_dataset(Arc::new(import(path)?));
+        library.add_dataset(Arc::new(import(path, "--data ")?));
     }
     for path in cars {
         library.add_archive(CarArchive::open(path).context("--car")?);
     }
+    if let Some(source) = origin_source(arguments)? {
+        library.add_origin(Arc::new(source));
+    }
     Ok(library)
+}
+
+/// The origin that was asked for, behind its cache.
+fn origin_source(arguments: &GatewayArguments) -> anyhow::Result<Option<OriginSource>> {
+    let Some(origin) = open_origin(&arguments.origin)? else { return Ok(None) };
+    let disk = arguments.cache_dir.clone().map(|dir| DiskOptions { dir, bytes_max: arguments.cache_mib << 20 });
+    let cache = CacheOptions { memory_bytes: arguments.cache_memory_mib << 20, disk, ..CacheOptions::default() };
+    Ok(Some(OriginSource::start(origin, &OriginOptions { cache, ..OriginOptions::default() })?))
+}
+
+/// The origin of some arguments, if they name one.
+pub(super) fn open_origin(arguments: &OriginArguments) -> anyhow::Result<Option<Origin>> {
+    let Some(address) = &arguments.origin else { return Ok(None) };
+    let settings = match &arguments.origin_settings {
+        None => S3Settings::default(),
+        Some(path) => {
+            let named = || format!("--origin-settings {}", path.display());
+            let bytes =
+                secret_file::read(path, Readers::Owner, ORIGIN_SETTINGS_BYTES_MAX).context("--origin-settings")?;
+            S3Settings::parse(&String::from_utf8(bytes).with_context(named)?).with_context(named)?
+        }
+    };
+    Ok(Some(Origin::open(address, &settings).context("--origin")?))
 }
 
 /// What is served, for a gateway at `url`.

@@ -185,3 +185,54 @@ fn a_policy_asks_for_tokens_that_grant_issue_makes_and_what_was_sent_is_kept() {
     assert!(again.get(url).0.starts_with("HTTP/1.1 403"));
     again.stop();
 }
+
+/// Publishes a folder, serves it by two gateways that have nothing of their own, and fetches it from both.
+fn publish_and_fetch(dir: &Path, origin: &[&str]) {
+    let data = dir.join("letters");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("a.bin"), vec![7; 9 << 20]).unwrap();
+    std::fs::write(data.join("b.txt"), "another").unwrap();
+    let data = text(&data);
+    let publish = ["data", "publish", &data, "--json"];
+    let first = cairn(publish.iter().chain(origin)).json();
+    assert_eq!((&first["copied_files"], &first["kept_files"]), (&2.into(), &0.into()));
+    let again = cairn(publish.iter().chain(&["--recheck"]).chain(origin)).json();
+    assert_eq!((&again["copied_files"], &again["kept_files"]), (&0.into(), &2.into()));
+    let root = first["root"].as_str().unwrap();
+    for name in ["one", "two"] {
+        let cache = text(&dir.join(name).join("cache"));
+        std::fs::create_dir(dir.join(name)).unwrap();
+        let running = Running::start(&[origin, &["--cache-dir", &cache, "--cache-mib", "64"]].concat(), 2);
+        assert_eq!(running.lines[1]["root"], root);
+        let out = dir.join(name).join("out");
+        let fetched = cairn(["get", root, "--from", running.url(), "--out", &text(&out)]);
+        assert_eq!(fetched.code, Some(0), "{}", fetched.stderr);
+        assert!(std::fs::read(out.join("a.bin")).unwrap() == vec![7; 9 << 20]);
+        assert_eq!(std::fs::read(out.join("b.txt")).unwrap(), b"another");
+        running.stop();
+    }
+}
+
+#[test]
+fn gateways_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("origin")).unwrap();
+    publish_and_fetch(dir.path(), &["--origin", &format!("file://{}", dir.path().join("origin").display())]);
+}
+
+#[test]
+fn gateways_share_a_bucket_of_our_own_s3() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("ingest/shared")).unwrap();
+    let (keys, ingest) = (text(&dir.path().join("keys.txt")), text(&dir.path().join("ingest")));
+    std::fs::write(&keys, "AKIDEXAMPLE wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY write\n").unwrap();
+    let s3 = Running::start(&["--s3", "127.0.0.1:0", "--s3-key", &keys, "--s3-ingest", &ingest], 2);
+    let settings = text(&dir.path().join("origin.txt"));
+    let endpoint = s3.lines[1]["url"].as_str().unwrap();
+    let lines =
+        format!("endpoint {endpoint}\naccess-key AKIDEXAMPLE\nsecret-key wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY\n");
+    std::fs::write(&settings, lines).unwrap();
+    std::fs::set_permissions(&settings, Permissions::from_mode(0o600)).unwrap();
+    publish_and_fetch(dir.path(), &["--origin", "s3://shared/ml", "--origin-settings", &settings]);
+    s3.stop();
+}
