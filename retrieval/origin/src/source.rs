@@ -235,6 +235,10 @@ impl ContentSource for OriginSource {
         })
     }
 
+    fn holds(&self, root: &Cid, block: &Cid) -> bool {
+        self.get(root).is_some_and(|dataset| dataset.block(block).is_some())
+    }
+
     fn counts(&self) -> SourceCounts {
         let datasets = self.inner.datasets.read().expect("no panic holds the list").len() as u64;
         SourceCounts { datasets, pieces: 0 }

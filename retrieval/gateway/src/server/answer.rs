@@ -8,6 +8,8 @@
 //! 3. `Range`, for GET alone and only if `If-Range` agrees; other methods ignore it (RFC 9110 14.2);
 //! 4. leave of the gatekeeper for the bytes that this comes to, before anything of 2 and 3 is told;
 //! 5. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
+//!
+//! Where nothing is read, since reading may wait for a network, an object that is no plain file is left alone after 3.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +27,7 @@ use super::rejection::RequestRejection;
 use crate::conditional::{self, ETag, Precondition};
 use crate::gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 use crate::range::{self, ByteRange, Selection};
-use crate::source::{ContentSource, RangeReader, Resource, SourceError};
+use crate::source::{ContentSource, Resource, SourceError};
 
 /// For names that always mean the same bytes.
 pub(crate) const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
@@ -64,13 +66,23 @@ pub(crate) enum Content {
     Stream(Box<dyn ChunkSource>),
 }
 
-/// How bodies leave: what is read from the source, or also what the system reads by itself.
+impl Content {
+    /// See [`crate::source::RangeReader::plain_file`].
+    fn plain_file(&self) -> Option<(File, u64)> {
+        match self {
+            Self::Bytes(resource) => resource.reader.plain_file(),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// How bodies leave: what is read from the source, or what the system reads by itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Sending {
     /// All bytes are read, in chunks of so many.
     Chunks(usize),
-    /// Ranges of plain files are left to the system; everything else comes in chunks.
-    Files(usize),
+    /// Nothing is read: ranges of plain files are left to the system, and everything else to somebody who may wait.
+    Files,
 }
 
 /// Where the body of an answer comes from.
@@ -89,6 +101,9 @@ pub(crate) enum Payload {
         file: File,
         offset: u64,
     },
+    /// Bytes that have to be read, where nothing is read ([`Sending::Files`]). Nobody was asked for leave: the request is to be
+    /// prepared once more by who reads.
+    Unread,
 }
 
 /// An answer before it is tied to a connection.
@@ -151,6 +166,14 @@ pub(crate) fn object(
         (Precondition::Proceed, Some((Selection::Part(range), _))) => Some(range.len()),
         _ => Some(0),
     };
+    let sends = head.method == Method::GET && bytes != Some(0);
+    let plain = match sending {
+        Sending::Files if sends => match found.content.plain_file() {
+            Some(plain) => Some(plain),
+            None => return Ok(unread()),
+        },
+        _ => None,
+    };
     let leave = leave(head, &found.subject, bytes, source, gate)?;
     let mut headers = common_headers();
     headers.insert(ETAG, value(&found.etag.to_string()));
@@ -191,8 +214,11 @@ pub(crate) fn object(
         }
     };
     headers.insert(CONTENT_LENGTH, range.map_or(0, |range| range.len()).into());
-    let payload = match range {
-        Some(range) if head.method == Method::GET => send(range, resource.reader, sending)?,
+    let payload = match (range, plain, sending) {
+        (Some(range), Some((file, offset)), _) => Payload::File { range, file, offset: offset + range.first },
+        (Some(range), None, Sending::Chunks(bytes)) if head.method == Method::GET => {
+            start_stream(Some(range.len()), Box::new(RangeChunks::new(resource.reader, range, bytes)))?
+        }
         _ => Payload::None,
     };
     Ok(Prepared { status, headers, payload, account })
@@ -243,23 +269,17 @@ fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
     }
 }
 
-fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Result<Payload, RequestRejection> {
-    let chunk_bytes = match sending {
-        Sending::Chunks(bytes) => bytes,
-        Sending::Files(bytes) => match reader.plain_file() {
-            Some((file, offset)) => return Ok(Payload::File { range, file, offset: offset + range.first }),
-            None => bytes,
-        },
-    };
-    start_stream(Some(range.len()), Box::new(RangeChunks::new(reader, range, chunk_bytes)))
-}
-
 fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
     let first = source.next_chunk().map_err(|error| match refusal_in(&error) {
         Some(refusal) => RequestRejection::Refused(refusal),
         None => SourceError::of_read(error, "an object of the store").into(),
     })?;
     Ok(Payload::Stream { length, first, source })
+}
+
+/// What there is to say where nothing is read.
+fn unread() -> Prepared {
+    Prepared { status: StatusCode::OK, headers: HeaderMap::new(), payload: Payload::Unread, account: None }
 }
 
 /// Answers with another place to ask.

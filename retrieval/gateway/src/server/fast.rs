@@ -4,7 +4,8 @@
 //! 2. A head that came is looked at ([`crate::head`]). Anything but a plain GET or HEAD of an object is handed over: the
 //!    library gets the socket and every byte that was read, and keeps the connection until it ends.
 //! 3. The answer is prepared by the same functions as for the library (`routes`, `answer`): one place decides what a request
-//!    means. If its body is not a range of a plain file, and no short text, the request is handed over, too.
+//!    means. If its body is not a range of a plain file, and no short text, the request is handed over, too, before a byte of
+//!    it is read: a read may wait for a network, and this thread has other connections.
 //! 4. The head is written, then the system moves the file's bytes to the socket. What came behind the request (pipelining)
 //!    waits until the answer is out.
 //!
@@ -150,13 +151,12 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     let PlainHead { method, path, query, headers, close, .. } = plain;
     let head = RequestHead { method, path, query, headers };
     let prepared = span.in_scope(|| {
-        let sending = Sending::Files(gateway.options.chunk_bytes);
-        routes::prepare(&gateway.source, &head, sending, gateway.options.gatekeeper.as_deref())
+        routes::prepare(&gateway.source, &head, Sending::Files, gateway.options.gatekeeper.as_deref())
             .unwrap_or_else(|rejection| answer::refused(&head, &rejection))
     });
     let Prepared { status, mut headers, payload, account } = prepared;
     let (text, range) = match payload {
-        Payload::Stream { .. } => return Ok(false),
+        Payload::Stream { .. } | Payload::Unread => return Ok(false),
         Payload::None => (None, None),
         Payload::Text(text) => (Some(text), None),
         Payload::File { range, file, offset } => (None, Some((file, offset, range.len()))),
