@@ -199,6 +199,11 @@ impl Access {
         self.denylist.read().unwrap_or_else(PoisonError::into_inner).denies(cid, "")
     }
 
+    /// The vouchers, where payments are taken.
+    pub fn vouchers(&self) -> Option<&VoucherBook> {
+        self.vouchers.as_ref()
+    }
+
     /// Where the bytes are counted.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter

@@ -38,8 +38,8 @@ pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 pub use hot_store::{data_entry, open as file_resource};
 pub use library::{Library, RemoteShelf};
 pub use server::{
-    AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
-    Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
+    AccessLog, Collector, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer,
+    OptionsRejection, Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
 };
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,

@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
@@ -36,6 +37,13 @@ pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
 /// For what must be asked anew every time.
 pub(crate) const CACHE_NEVER: &str = "no-store";
 
+/// What the routes answer to.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+/// Headers that a page of another origin may send; credentials are in one of them, never in a cookie.
+const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, If-Match, If-None-Match, If-Range, Payment-Signature, \
+                               Range, Traceparent";
+/// A day: what may be asked never changes while a gateway runs.
+const PREFLIGHT_SECONDS: u64 = 86_400;
 const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Payment-Required, Payment-Response, Retry-After, \
                        X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes";
 
@@ -291,6 +299,16 @@ pub(crate) fn moved(location: &str) -> Prepared {
     Prepared { status: StatusCode::MOVED_PERMANENTLY, headers, payload: Payload::None, account: None }
 }
 
+/// Tells a browser what a page of another origin may ask (a CORS preflight); it is the same for every path.
+pub(crate) fn preflight() -> Prepared {
+    let mut headers = common_headers();
+    headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_HEADERS));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS.into());
+    Prepared { status: StatusCode::NO_CONTENT, headers, payload: Payload::None, account: None }
+}
+
 /// Answers with JSON that is made at this moment.
 pub(crate) fn json(head: &RequestHead, status: StatusCode, body: &serde_json::Value) -> Prepared {
     let text = Bytes::from(body.to_string());
@@ -312,7 +330,7 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
     let mut prepared = json(head, rejection.status(), &body);
     match rejection {
         RequestRejection::Method => {
-            prepared.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            prepared.headers.insert(ALLOW, HeaderValue::from_static(METHODS));
         }
         RequestRejection::Range { bytes } => {
             prepared.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -12,7 +12,7 @@ use cairn_access::vouchers::ChannelSource;
 use cairn_access::x402::Price;
 use cairn_access::{AccessGate, ChannelTerms, Grant, GrantId, PolicyFile, UnixSeconds, VoucherBook};
 use cairn_gateway::{Asked, Gatekeeper, GatewayOptions, Leave, Refusal};
-use cairn_ledger::payments::{Channel, ChannelId, Voucher};
+use cairn_ledger::payments::{Channel, ChannelId, ChannelView, Voucher};
 use cairn_ledger::{Address, ChainId};
 use cairn_protocol::Amount;
 use ed25519_consensus::{SigningKey, VerificationKey};
@@ -38,8 +38,8 @@ fn address(number: u8) -> Address {
 struct OneChannel(Mutex<Channel>);
 
 impl ChannelSource for OneChannel {
-    fn channel(&self, id: ChannelId) -> Result<Option<Channel>, String> {
-        Ok((id == CHANNEL).then(|| self.0.lock().unwrap().clone()))
+    fn channel(&self, id: ChannelId) -> Result<Option<ChannelView>, String> {
+        Ok((id == CHANNEL).then(|| self.0.lock().unwrap().view()))
     }
 }
 

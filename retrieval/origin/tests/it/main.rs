@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_content::{Dataset, ImportOptions};
-use cairn_gateway::{ContentSource, GatewayOptions, Library, Mount};
+use cairn_gateway::{ContentSource, GatewayOptions, Library, Metrics, Mount};
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginAddress, OriginOptions, OriginSource, S3Settings};
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use common::{MIB, TestServer, noise};
@@ -189,6 +189,16 @@ fn many_readers_of_one_file_cost_one_request_a_slice() {
     });
     let counts = source.counts();
     assert_eq!((counts.origin_requests, counts.origin_bytes), (3, BIG_BYTES as u64));
+    let metrics = Metrics::with(vec![source.collector()]).text();
+    for line in [
+        "gateway_origin_requests_total 3".to_owned(),
+        format!("gateway_origin_bytes_total {BIG_BYTES}"),
+        format!("gateway_origin_leaves_total{{from=\"memory\"}} {}", counts.memory_hits),
+        format!("gateway_origin_held_bytes{{tier=\"memory\"}} {}", counts.memory_bytes),
+        "gateway_origin_datasets 1".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|text| text == line), "{line}: {metrics}");
+    }
     println!(
         "8 readers, 18 MiB: {} origin requests, {:.3} a client request, {:.1} % of leaves without one of their own",
         counts.origin_requests,
