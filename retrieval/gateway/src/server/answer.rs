@@ -11,7 +11,6 @@
 //!
 //! Where nothing is read, since reading may wait for a network, an object that is no plain file is left alone after 3.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ use super::rejection::RequestRejection;
 use crate::conditional::{self, ETag, Precondition};
 use crate::gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 use crate::range::{self, ByteRange, Selection};
-use crate::source::{ContentSource, Resource, SourceError};
+use crate::source::{ContentSource, RangeReader, Resource, SourceError};
 
 /// For names that always mean the same bytes.
 pub(crate) const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
@@ -76,10 +75,10 @@ pub(crate) enum Content {
 
 impl Content {
     /// See [`crate::source::RangeReader::plain_file`].
-    fn plain_file(&self) -> Option<(File, u64)> {
+    fn is_plain_file(&self) -> bool {
         match self {
-            Self::Bytes(resource) => resource.reader.plain_file(),
-            Self::Stream(_) => None,
+            Self::Bytes(resource) => resource.reader.plain_file().is_some(),
+            Self::Stream(_) => false,
         }
     }
 }
@@ -103,11 +102,10 @@ pub(crate) enum Payload {
         first: Option<Bytes>,
         source: Box<dyn ChunkSource>,
     },
-    /// A range of a plain file.
+    /// A range of an object whose reader has a plain file.
     File {
         range: ByteRange,
-        file: File,
-        offset: u64,
+        reader: Box<dyn RangeReader>,
     },
     /// Bytes that have to be read, where nothing is read ([`Sending::Files`]). Nobody was asked for leave: the request is to be
     /// prepared once more by who reads.
@@ -175,13 +173,9 @@ pub(crate) fn object(
         _ => Some(0),
     };
     let sends = head.method == Method::GET && bytes != Some(0);
-    let plain = match sending {
-        Sending::Files if sends => match found.content.plain_file() {
-            Some(plain) => Some(plain),
-            None => return Ok(unread()),
-        },
-        _ => None,
-    };
+    if sends && matches!(sending, Sending::Files) && !found.content.is_plain_file() {
+        return Ok(unread());
+    }
     let leave = leave(head, &found.subject, bytes, source, gate)?;
     let mut headers = common_headers();
     headers.insert(ETAG, value(&found.etag.to_string()));
@@ -222,12 +216,12 @@ pub(crate) fn object(
         }
     };
     headers.insert(CONTENT_LENGTH, range.map_or(0, |range| range.len()).into());
-    let payload = match (range, plain, sending) {
-        (Some(range), Some((file, offset)), _) => Payload::File { range, file, offset: offset + range.first },
-        (Some(range), None, Sending::Chunks(bytes)) if head.method == Method::GET => {
+    let payload = match (range.filter(|_| head.method == Method::GET), sending) {
+        (None, _) => Payload::None,
+        (Some(range), Sending::Files) => Payload::File { range, reader: resource.reader },
+        (Some(range), Sending::Chunks(bytes)) => {
             start_stream(Some(range.len()), Box::new(RangeChunks::new(resource.reader, range, bytes)))?
         }
-        _ => Payload::None,
     };
     Ok(Prepared { status, headers, payload, account })
 }
