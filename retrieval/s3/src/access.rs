@@ -1,8 +1,8 @@
 //! Who may do what: keys from a file, and whether the nameless may read.
 //!
-//! The file has one key a line: access key, secret key, and `read` or `write` (which reads too), separated by blanks; lines that begin with `#` do not
-//! count. A line `anonymous read` lets requests without a signature read. With no file at all everybody may read, signed or
-//! not, since there is nothing to check a signature with.
+//! The file has one key a line: access key, secret key, and `read` or `write` (which reads too), separated by blanks; lines
+//! that begin with `#` do not count. A line `anonymous read` lets requests without a signature read. With no file at all
+//! everybody may read, signed or not, since there is nothing to check a signature with.
 
 use std::collections::BTreeMap;
 

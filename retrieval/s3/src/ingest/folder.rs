@@ -3,7 +3,7 @@
 //! Invariants
 //! 1. An object is there whole or not at all, and what was acknowledged survives a crash: bytes go to a file in
 //!    `FOLDER/.staging`, are synced and renamed, and the folder of the new name is synced.
-//! 2. Below a bucket there are objects alone; so the folder is what `cairn data import` and `cairn order` take.
+//! 2. Below a bucket there are objects alone; so the folder is what `cairn order place`, `cairn data publish` and `cairn gateway --data` take.
 //! 3. A key is a path: names without `.` at their beginning, no empty ones, none above 255 bytes, no control characters.
 //!    A key cannot be a file and a folder at once.
 //! 4. An entity tag is a hash of the file's inode, time and size: the same after a restart, never that of other bytes, and
@@ -67,13 +67,16 @@ pub struct Stored {
 
 impl Stored {
     fn of(path: &Path) -> io::Result<Self> {
-        let data = fs::symlink_metadata(path)?;
+        fs::symlink_metadata(path).map(|data| Self::of_metadata(&data))
+    }
+
+    fn of_metadata(data: &fs::Metadata) -> Self {
         let mut hash = Sha256::new();
         for number in [data.ino(), data.mtime() as u64, data.mtime_nsec() as u64, data.size()] {
             hash.update(number.to_be_bytes());
         }
         let etag = format!("{}-w", hex::encode(&hash.finalize()[..16]));
-        Ok(Self { size: data.size(), modified: u64::try_from(data.mtime()).unwrap_or_default(), etag })
+        Self { size: data.size(), modified: u64::try_from(data.mtime()).unwrap_or_default(), etag }
     }
 }
 
@@ -314,13 +317,11 @@ impl IngestFolder {
             return Err(ErrorCode::PreconditionFailed.into());
         }
         let path = self.make_folders(bucket, key).map_err(failed)?;
-        let put = || {
-            fs::rename(&temporary.path, &path)?;
-            sync(path.parent().unwrap_or(&self.root))?;
-            Stored::of(&path)
-        };
-        let stored = put().map_err(failed)?;
+        let stored = temporary.file.metadata().map(|data| Stored::of_metadata(&data)).map_err(failed)?;
+        fs::rename(&temporary.path, &path).map_err(failed)?;
+        // The file is there from here on, whatever becomes of the rest: the state follows the folder.
         state.buckets.get_mut(bucket).expect("looked up above").insert(key.to_owned(), stored.clone());
+        sync(path.parent().unwrap_or(&self.root)).map_err(failed)?;
         Ok(stored)
     }
 
@@ -359,13 +360,12 @@ impl IngestFolder {
         let base = self.root.join(bucket);
         let path = base.join(key);
         fs::remove_file(&path).map_err(failed)?;
+        state.buckets.get_mut(bucket).expect("looked up above").remove(key);
         let mut folder = path.parent().unwrap_or(&base).to_owned();
         while folder != base && fs::remove_dir(&folder).is_ok() {
             folder.pop();
         }
-        sync(&folder).map_err(failed)?;
-        state.buckets.get_mut(bucket).expect("looked up above").remove(key);
-        Ok(())
+        sync(&folder).map_err(failed)
     }
 
     /// Opens an object.

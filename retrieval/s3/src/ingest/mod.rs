@@ -2,8 +2,8 @@
 //!
 //! 1. [`WriteAction::read`]: what is asked for.
 //! 2. [`receive`](receive::receive): the body, checked, into a file.
-//! 3. [`folder`]: the file gets its name. The bucket is a plain folder; `cairn data import FOLDER/BUCKET` or
-//!    `cairn order` makes it a dataset.
+//! 3. [`folder`]: the file gets its name. The bucket is a plain folder; `cairn order place FOLDER/BUCKET`,
+//!    `cairn data publish` or `cairn gateway --data` makes a dataset of it.
 
 pub mod folder;
 pub mod receive;

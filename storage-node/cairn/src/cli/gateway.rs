@@ -62,7 +62,7 @@ pub struct GatewayArguments {
     #[arg(long, value_name = "FILE", requires = "s3")]
     pub s3_key: Option<PathBuf>,
     /// Take uploads by S3 (PutObject, multipart) into this folder: a bucket is a folder in it, and `cairn data publish` or
-    /// `cairn order` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
+    /// `cairn order place` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
     #[arg(long, value_name = "FOLDER", requires = "s3_key")]
     pub s3_ingest: Option<PathBuf>,
     /// Region that S3's signatures must name

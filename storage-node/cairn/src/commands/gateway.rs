@@ -33,6 +33,9 @@ const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 /// Most bytes of a file with the settings of an origin.
 const ORIGIN_SETTINGS_BYTES_MAX: u64 = 16 << 10;
 
+/// Most bytes of a file with keys of S3.
+const S3_KEYS_BYTES_MAX: u64 = 4 << 20;
+
 /// One line of what is served.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -187,8 +190,8 @@ fn s3_handler(
         None => AccessKeys::open(),
         Some(path) => {
             let named = || format!("--s3-key {}", path.display());
-            let text = std::fs::read_to_string(path).with_context(named)?;
-            AccessKeys::parse(&text).with_context(named)?
+            let bytes = secret_file::read(path, Readers::Owner, S3_KEYS_BYTES_MAX).context("--s3-key")?;
+            AccessKeys::parse(&String::from_utf8(bytes).with_context(named)?).with_context(named)?
         }
     };
     ensure!(ingest.is_none() || keys.can_write(), "--s3-ingest: --s3-key has no key that may write");
