@@ -18,7 +18,7 @@ use cairn_gateway::{
     serve, serve_metrics,
 };
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
-use cairn_s3::{AccessKeys, IngestFolder, S3Handler, S3Options};
+use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -184,6 +184,7 @@ fn s3_handler(
     arguments: &GatewayArguments,
     library: &Arc<Library>,
     ingest: Option<Arc<IngestFolder>>,
+    gatekeeper: Option<Arc<dyn Gatekeeper>>,
     prefix: &str,
 ) -> anyhow::Result<Mount> {
     let keys = match &arguments.s3_key {
@@ -195,10 +196,21 @@ fn s3_handler(
         }
     };
     ensure!(ingest.is_none() || keys.can_write(), "--s3-ingest: --s3-key has no key that may write");
+    ensure!(gatekeeper.is_some() || !keys.needs_count(), "--s3-key: bytes= needs --access, which keeps the count");
     let region = arguments.s3_region.clone();
-    let options = S3Options { prefix: prefix.into(), region, keys, ingest, ..S3Options::default() };
+    let options = S3Options { prefix: prefix.into(), region, keys, ingest, gatekeeper, ..S3Options::default() };
     let handler = Arc::new(S3Handler::new(library.clone(), options));
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
+}
+
+/// The folder that uploads go to, if they are taken.
+fn ingest(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<IngestFolder>>> {
+    let Some(folder) = &arguments.s3_ingest else { return Ok(None) };
+    let options = IngestOptions {
+        upload_idle_seconds: arguments.s3_upload_days * 24 * 3600,
+        staged_bytes_max: arguments.s3_upload_gib << 30,
+    };
+    Ok(Some(Arc::new(IngestFolder::open(folder, options).context("--s3-ingest")?)))
 }
 
 /// The policy of a file, opened.
@@ -252,12 +264,12 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     };
     let reporter = options.reporter.clone();
     let mut s3_options = options.clone();
-    let ingest =
-        arguments.s3_ingest.as_deref().map(IngestFolder::open).transpose().context("--s3-ingest")?.map(Arc::new);
+    let ingest = ingest(&arguments)?;
     if arguments.s3.is_some() {
-        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "/s3")?);
+        let gatekeeper = options.gatekeeper.clone();
+        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), gatekeeper.clone(), "/s3")?);
         s3_options.reporter = reporter.clone().map(|reporter| Reporter { surface: Some("s3"), ..reporter });
-        s3_options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "")?);
+        s3_options.mounts.push(s3_handler(&arguments, &library, ingest, gatekeeper, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let tls = options.tls.is_some();
