@@ -278,10 +278,12 @@ pub fn s3_upload(bytes: &[u8]) {
         fed.is_ok().then_some((data, decoder.is_complete()))
     };
     assert_eq!(decode(bytes.len()), decode(1));
-    let _ = cairn_s3::xml::parts(bytes);
+    let _ = cairn_s3::documents::parts(bytes);
+    let _ = cairn_s3::documents::deletions(bytes);
+    let _ = std::str::from_utf8(bytes).map(cairn_s3::AccessKeys::parse);
 }
 
-/// A request of S3: three lines that are its path, its query and its `Authorization`.
+/// A request of S3: three lines that are its path, its query and its `Authorization` (and the source of a copy).
 pub fn s3_request(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
     let mut text = || std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
@@ -297,6 +299,17 @@ pub fn s3_request(bytes: &[u8]) {
     if let Ok(Some(claim)) = Authorization::read(&head) {
         let verified = claim.verify(&head, &SecretKey::new("nobody has it".into()), "us-east-1", 1_369_353_600);
         assert!(verified.is_err(), "nobody has the key");
+    }
+    for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
+        let mut head = RequestHead { method, ..head.clone() };
+        for key in ["", "key"] {
+            let _ = cairn_s3::ingest::WriteAction::read(&head, key);
+        }
+        if let Ok(value) = HeaderValue::from_str(authorization) {
+            head.headers.insert("x-amz-copy-source", value.clone());
+            head.headers.insert("x-amz-copy-source-range", value);
+            let _ = cairn_s3::ingest::WriteAction::read(&head, "key");
+        }
     }
 }
 
@@ -395,6 +408,10 @@ mod tests {
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),
             b"5;chunk-signature=ab\r\nhello\r\n0;chunk-signature=cd\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n".to_vec(),
+            b"<Delete><Quiet>true</Quiet><Object><Key>a&amp;b</Key><ETag>&quot;t&quot;</ETag></Object></Delete>"
+                .to_vec(),
+            b"/b/k\npartNumber=1&uploadId=u\nb/a%20c?versionId=null".to_vec(),
+            b"AKID secret write bytes=7 photos/train other\nanonymous read".to_vec(),
             br#"{"jti":"07070707070707070707070707070707","path":"a/b","bytes":9,"exp":"2030-01-01T00:00:00Z"}"#
                 .to_vec(),
             b"/ipfs/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a/b* http=451".to_vec(),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cairn_gateway::{Account, Asked as AskedOverHttp, Gatekeeper, Leave, Refusal, Subject};
+use cairn_gateway::{Account, Asked as AskedOverHttp, AskedByKey, Gatekeeper, Leave, Refusal, Subject};
 use cairn_ledger::Address;
 use cairn_protocol::Amount;
 use cid::Cid;
@@ -27,7 +27,7 @@ use crate::UnixSeconds;
 use crate::denylist::{Denial, Denylist};
 use crate::grant::{Grant, TOKEN_BYTES_MAX};
 use crate::meter::{Meter, MeterError, Reservation};
-use crate::policy::{Access, AccessOptions, AccessRejection, Asked, Object};
+use crate::policy::{Access, AccessOptions, AccessRejection, Admission, Asked, Object};
 use crate::vouchers::{ChannelTerms, VoucherBook};
 use crate::x402::{PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE};
 
@@ -251,6 +251,19 @@ impl AccessGate {
         &self.access
     }
 
+    fn leave(&self, admission: Admission, headers: Vec<(HeaderName, HeaderValue)>, url: &str) -> Leave {
+        let private = admission.reservation.is_some();
+        let account = admission.reservation.map(|reservation| -> Arc<dyn Account> {
+            Arc::new(Counted {
+                access: self.access.clone(),
+                grant: admission.grant,
+                url: url.to_owned(),
+                reservation: Mutex::new(reservation),
+            })
+        });
+        Leave { headers, private, account }
+    }
+
     fn look(&self) {
         let Some(watched) = &self.denylist else { return };
         if let Some(list) = watched.lock().unwrap_or_else(PoisonError::into_inner).changed() {
@@ -286,16 +299,24 @@ impl Gatekeeper for AccessGate {
         if let Some(response) = &admission.payment_response {
             headers.extend(header(PAYMENT_RESPONSE, response));
         }
-        let private = admission.reservation.is_some();
-        let account = admission.reservation.map(|reservation| -> Arc<dyn Account> {
-            Arc::new(Counted {
-                access: self.access.clone(),
-                grant: admission.grant,
-                url: http.path.to_owned(),
-                reservation: Mutex::new(reservation),
-            })
-        });
-        Ok(Leave { headers, private, account })
+        Ok(self.leave(admission, headers, http.path))
+    }
+
+    fn admit_key(&self, by_key: &AskedByKey<'_>) -> Result<Leave, Refusal> {
+        self.look();
+        let asked = Asked {
+            dataset: Some(by_key.root),
+            cid: by_key.cid,
+            object: Object::Path(by_key.path),
+            bytes: by_key.bytes,
+            token: None,
+            payment: None,
+            url: by_key.path,
+            now: (self.clock)(),
+        };
+        let key = by_key.key.map(|key| (key.name, key.bytes_max));
+        let admission = self.access.admit_key(&asked, key).map_err(|rejection| refusal(&rejection))?;
+        Ok(self.leave(admission, Vec::new(), by_key.path))
     }
 
     fn denies(&self, cid: &Cid) -> Option<Refusal> {

@@ -34,7 +34,7 @@ pub use fetch::{
     Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
     VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
 };
-pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
+pub use gate::{Account, Asked, AskedByKey, Gatekeeper, KeyGrant, Leave, Refusal, Subject};
 pub use hot_store::{data_entry, open as file_resource};
 pub use library::{Library, RemoteShelf};
 pub use server::{

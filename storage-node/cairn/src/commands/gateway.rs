@@ -18,7 +18,7 @@ use cairn_gateway::{
     listen, serve, serve_metrics,
 };
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
-use cairn_s3::{AccessKeys, IngestFolder, S3Handler, S3Options};
+use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -33,6 +33,9 @@ use crate::secret_file::{self, Readers};
 const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 /// Most bytes of a file with the settings of an origin.
 const ORIGIN_SETTINGS_BYTES_MAX: u64 = 16 << 10;
+
+/// Most bytes of a file with keys of S3.
+const S3_KEYS_BYTES_MAX: u64 = 4 << 20;
 
 /// One line of what is served.
 #[derive(Debug, Serialize)]
@@ -185,21 +188,33 @@ fn s3_handler(
     arguments: &GatewayArguments,
     library: &Arc<Library>,
     ingest: Option<Arc<IngestFolder>>,
+    gatekeeper: Option<Arc<dyn Gatekeeper>>,
     prefix: &str,
 ) -> anyhow::Result<Mount> {
     let keys = match &arguments.s3_key {
         None => AccessKeys::open(),
         Some(path) => {
             let named = || format!("--s3-key {}", path.display());
-            let text = std::fs::read_to_string(path).with_context(named)?;
-            AccessKeys::parse(&text).with_context(named)?
+            let bytes = secret_file::read(path, Readers::Owner, S3_KEYS_BYTES_MAX).context("--s3-key")?;
+            AccessKeys::parse(&String::from_utf8(bytes).with_context(named)?).with_context(named)?
         }
     };
     ensure!(ingest.is_none() || keys.can_write(), "--s3-ingest: --s3-key has no key that may write");
+    ensure!(gatekeeper.is_some() || !keys.needs_count(), "--s3-key: bytes= needs --access, which keeps the count");
     let region = arguments.s3_region.clone();
-    let options = S3Options { prefix: prefix.into(), region, keys, ingest, ..S3Options::default() };
+    let options = S3Options { prefix: prefix.into(), region, keys, ingest, gatekeeper, ..S3Options::default() };
     let handler = Arc::new(S3Handler::new(library.clone(), options));
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
+}
+
+/// The folder that uploads go to, if they are taken.
+fn ingest(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<IngestFolder>>> {
+    let Some(folder) = &arguments.s3_ingest else { return Ok(None) };
+    let options = IngestOptions {
+        upload_idle_seconds: arguments.s3_upload_days * 24 * 3600,
+        staged_bytes_max: arguments.s3_upload_gib << 30,
+    };
+    Ok(Some(Arc::new(IngestFolder::open(folder, options).context("--s3-ingest")?)))
 }
 
 /// The policy of a file, opened, and who redeems what it takes.
@@ -258,12 +273,12 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     };
     let reporter = options.reporter.clone();
     let mut s3_options = options.clone();
-    let ingest =
-        arguments.s3_ingest.as_deref().map(IngestFolder::open).transpose().context("--s3-ingest")?.map(Arc::new);
+    let ingest = ingest(&arguments)?;
     if arguments.s3.is_some() {
-        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "/s3")?);
+        let gatekeeper = options.gatekeeper.clone();
+        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), gatekeeper.clone(), "/s3")?);
         s3_options.reporter = reporter.clone().map(|reporter| Reporter { surface: Some("s3"), ..reporter });
-        s3_options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "")?);
+        s3_options.mounts.push(s3_handler(&arguments, &library, ingest, gatekeeper, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let tls = options.tls.is_some();

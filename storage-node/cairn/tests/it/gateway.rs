@@ -232,7 +232,12 @@ fn gateways_share_a_bucket_of_our_own_s3() {
     std::fs::create_dir_all(dir.path().join("ingest/shared")).unwrap();
     let (keys, ingest) = (text(&dir.path().join("keys.txt")), text(&dir.path().join("ingest")));
     std::fs::write(&keys, "AKIDEXAMPLE wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY write\n").unwrap();
-    let s3 = Running::start(&["--s3", "127.0.0.1:0", "--s3-key", &keys, "--s3-ingest", &ingest], 2);
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
+    let arguments = ["--s3", "127.0.0.1:0", "--s3-key", &keys, "--s3-ingest", &ingest];
+    let open = cairn(["gateway", "--listen", "127.0.0.1:0"].into_iter().chain(arguments));
+    assert!(open.failure().contains("others may read it: expected mode 600, got 644"), "{}", open.stderr);
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+    let s3 = Running::start(&arguments, 2);
     let settings = text(&dir.path().join("origin.txt"));
     let endpoint = s3.lines[1]["url"].as_str().unwrap();
     let lines =
