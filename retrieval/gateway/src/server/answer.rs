@@ -35,7 +35,7 @@ pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
 pub(crate) const CACHE_NEVER: &str = "no-store";
 
 const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Payment-Required, Payment-Response, Retry-After, \
-                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes";
+                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes, X-Served-Group";
 
 /// The head of a request, as far as answers depend on it.
 pub(crate) struct RequestHead {
