@@ -44,7 +44,7 @@ const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, If-Match, I
 /// A day: what may be asked never changes while a gateway runs.
 const PREFLIGHT_SECONDS: u64 = 86_400;
 const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Payment-Required, Payment-Response, Retry-After, \
-                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes";
+                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes, X-Served-Group";
 
 /// The head of a request, as far as answers depend on it.
 pub(crate) struct RequestHead {
