@@ -62,6 +62,7 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "slashed-too-little", checker: "offences-slash-once", act: Act::Block(slashed_too_little) },
     Damage { name: "slashed-again", checker: "offences-slash-once", act: Act::Block(slashed_again) },
     Damage { name: "accuser-paid-too-much", checker: "liars-lose-stake", act: Act::Block(accuser_paid_too_much) },
+    Damage { name: "reporter-paid-too-much", checker: "wrong-bytes-cost", act: Act::Block(reporter_paid_too_much) },
     Damage { name: "opening-unheard", checker: "audits-are-answered", act: Act::Block(opening_unheard) },
     Damage { name: "worker-paid-too-much", checker: "jobs-pay-for-proofs", act: Act::Block(worker_paid_too_much) },
     Damage { name: "sectors-not-signed-for", checker: "jobs-pay-for-proofs", act: Act::Block(sectors_not_signed_for) },
@@ -356,6 +357,16 @@ fn slashed_again(seen: &mut Observation) -> bool {
 fn accuser_paid_too_much(seen: &mut Observation) -> bool {
     change_event(seen, |event| match event {
         Event::Score(ScoreEvent::Contradicted { rewarded, .. }) => {
+            *rewarded = Amount(rewarded.0 + 1_000);
+            true
+        }
+        _ => false,
+    })
+}
+
+fn reporter_paid_too_much(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::WrongBytesServed { rewarded, .. } => {
             *rewarded = Amount(rewarded.0 + 1_000);
             true
         }

@@ -54,7 +54,7 @@ pub enum Crime {
     VoucherReplayed,
     /// A voucher that the payer did not sign.
     VoucherForged,
-    /// Receipts that do not contradict each other, or that their checker did not sign.
+    /// Receipts that do not contradict each other, bytes that are right, or what the accused did not sign.
     FalseAccusation,
 }
 

@@ -46,6 +46,7 @@ fn every_promise_holds_under_attack() {
         "Sector.Extended",
         "Slashed",
         "Market.AttributesSigned",
+        "WrongBytesServed",
     ];
     for event in wanted {
         assert!(seen.contains(event), "no {event} in any run: {seen:?}");

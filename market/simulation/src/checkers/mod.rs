@@ -80,6 +80,7 @@ pub const PROMISES: &[Promise] = promises! {
     "votes-are-staked", "votes are locked money, somebody has one, and stake leaves its unbonding time after it stopped voting", accounts::VotesAreStaked;
     "offences-slash-once", "a validator that contradicts itself loses its share once for each height, and its vote", lies::OffencesSlashOnce;
     "liars-lose-stake", "a checker loses its stake for two things it signed about one check, and for nothing that it did not sign", lies::LiarsLoseStake;
+    "wrong-bytes-cost", "a provider loses its share for wrong bytes that it signed for, once for a group in a time, and for nothing else", lies::WrongBytesCost;
     "audits-are-answered", "a checker whose receipts are drawn shows those that make its opinion, or pays and is not heard; most of the stake alone refutes one", audits::AuditsAreAnswered;
     "nonces-count", "an account's nonce counts its transactions: none is taken twice or out of order", accounts::NoncesCount;
     "crimes-fail", "forged, replayed, stolen and false things are never applied", offences::CrimesFail;
