@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::UnixSeconds;
 use crate::denylist::{Denial, Denylist};
-use crate::grant::{Grant, GrantId, GrantRejection};
+use crate::grant::{Grant, GrantId, GrantRejection, GrantVerifier};
 use crate::meter::{Meter, MeterError, Reservation, Rounding};
 use crate::vouchers::{VoucherBook, VoucherError};
 use crate::x402::{PaymentHeaderRejection, Price};
@@ -175,7 +175,7 @@ pub struct Access {
     denylist: RwLock<Denylist>,
     /// Signs the grants that payments buy.
     key: SigningKey,
-    issuers: Vec<Address>,
+    grants: GrantVerifier,
     meter: Arc<Meter>,
     vouchers: Option<VoucherBook>,
 }
@@ -186,7 +186,7 @@ impl Access {
         let mut issuers = vec![Address(VerificationKey::from(&key).to_bytes())];
         issuers.extend(&options.issuers);
         let denylist = RwLock::new(std::mem::take(&mut options.denylist));
-        Self { options, denylist, key, issuers, meter, vouchers }
+        Self { options, denylist, key, grants: GrantVerifier::new(issuers), meter, vouchers }
     }
 
     /// Puts another denylist in force.
@@ -197,6 +197,11 @@ impl Access {
     /// Whether an object is on the denylist by its own name.
     pub fn denies(&self, cid: &Cid) -> Option<Denial> {
         self.denylist.read().unwrap_or_else(PoisonError::into_inner).denies(cid, "")
+    }
+
+    /// The vouchers, where payments are taken.
+    pub fn vouchers(&self) -> Option<&VoucherBook> {
+        self.vouchers.as_ref()
     }
 
     /// Where the bytes are counted.
@@ -223,7 +228,7 @@ impl Access {
             return Ok(Admission { payment_response: paid.map(|(_, response)| response), ..Admission::default() });
         }
         let grant = match (asked.token, &paid) {
-            (Some(token), _) => Grant::verify(token, &self.issuers, asked.now)?,
+            (Some(token), _) => self.grants.verify(token, asked.now)?,
             (None, Some((grant, _))) => grant.clone(),
             (None, None) => return Err(self.token_missing(asked)),
         };

@@ -18,6 +18,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use cairn_content::PieceGroups;
 
+use crate::signing::GroupClaim;
 use crate::source::{ContentSource, DataEntry, PieceResource, Resource, SourceCounts, SourceError};
 
 /// What is asked for.
@@ -180,6 +181,10 @@ impl ContentSource for Guarded {
 
     fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
         self.source.piece_groups(comm_p)
+    }
+
+    fn sign_group(&self, claim: &GroupClaim) -> Option<Vec<u8>> {
+        self.source.sign_group(claim)
     }
 
     fn holds(&self, root: &Cid, block: &Cid) -> bool {

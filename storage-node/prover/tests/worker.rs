@@ -8,9 +8,9 @@ use std::time::Duration;
 use cairn_compute::Workers;
 use cairn_ledger::jobs::{JobBid, Worker as WorkerRecord};
 use cairn_ledger::{Address, Job, JobCommand, JobId, JobParams, JobStatus, TransactionId};
-use cairn_protocol::{Amount, Epoch};
+use cairn_protocol::{Amount, Epoch, SectorSize};
 use cairn_prover::*;
-use cairn_sealing::{LedgerClientError, SnarkError, SnarkProver, SubmissionStatus};
+use cairn_sealing::{LedgerClientError, NetworkCircuits, SnarkError, SnarkProver, SubmissionStatus};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{PostProof, PostStatement};
 use town::*;
@@ -39,6 +39,28 @@ fn a_window_post_is_proven_for_another_and_paid_exactly() {
     let verification = town.state().params().jobs.verification_fee.0;
     assert_eq!(town.balance(POSTER), FUNDS - 22 - verification - town.fee());
     assert!(std::fs::read_dir(dir.path().join("worker-2")).unwrap().next().is_none(), "nothing is left in hand");
+}
+
+/// Who has no parameters of updates leaves the job to who has; a plain proof of something else gets no bid.
+#[test]
+fn an_update_is_proven_for_another_by_who_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let town = Town::open(dir.path());
+    let (statement, plain) = sector_update(dir.path());
+    let mut parts = town.worker_parts(3, town.prover(false));
+    parts.circuits = NetworkCircuits::from(SectorSize::KIB2).of_jobs();
+    let mut other = Worker::open(parts).unwrap();
+    let mut worker = Worker::open(town.worker_parts(WORKER, town.prover(false))).unwrap();
+    town.post(statement.clone(), &porep().1, |_| {});
+    assert_eq!(worker.step().unwrap().bids, 0);
+    let job = town.post(statement, &plain, |_| {});
+    assert_eq!(other.step().unwrap(), WorkerTurn::default());
+    let sum = town.work_until(&mut worker, job, is_proven);
+    assert_eq!((sum.bids, sum.proven, sum.submitted), (1, 1, 1));
+    // 1,705,039 constraints at 1,000 for each million.
+    let JobStatus::Proven { paid, .. } = town.state().job(job).unwrap().status else { unreachable!() };
+    assert_eq!(paid, Amount(1_706));
+    assert_eq!(town.balance(WORKER), FUNDS + 1_706 - 2 * town.fee());
 }
 
 /// What a bad plain proof, or none, costs a worker: nothing.

@@ -28,7 +28,10 @@ URL. Ctrl-C or SIGTERM stops; running transfers get half a minute to end.
 key and state are needed: a key file (cairn wallet new) and the folder of the counts. issuers are the addresses whose tokens
 (cairn grant issue) are taken, beside the gateway's own; free are datasets that everybody may read; open gives everybody all that
 is not denied. The denylist is one of IPIP-0383 and read again when it changes. A crash costs the bearer of a token at most
-step_bytes.
+step_bytes. To be paid by channels of a ledger (cairn channel), add
+  \"payments\": {\"rpc\": \"http://127.0.0.1:8080\", \"price_per_mib\": 10, \"window_bytes\": 16777216, \"redeem_from\": 1000000}
+which asks whoever has no token for vouchers to key's address (402, in x402's headers), lends window_bytes to each channel, keeps the
+vouchers in the folder \"vouchers\" and redeems them by itself, each for redeem_from micro-units at least.
 
 --s3-key FILE has a key a line: ACCESS-KEY SECRET-KEY read (or write, which reads too), then, if the key is to be limited,
 buckets, each perhaps with a path (photos/train is that object and all below), and bytes=N for what it may read in all, which

@@ -63,6 +63,9 @@ pub struct ProofKeyArguments {
     /// Size of the sectors that the network takes
     #[arg(long, value_name = "SIZE", requires = "params")]
     pub sector_size: Option<SectorSize>,
+    /// Take updates of sealed sectors too: the folder has the key of that circuit
+    #[arg(long, requires = "sector_size")]
+    pub updates: bool,
 }
 
 /// Arguments of `cairn validator init`.

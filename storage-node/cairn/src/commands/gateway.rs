@@ -14,14 +14,15 @@ use anyhow::{Context, ensure};
 use cairn_access::{AccessGate, PolicyFile, gate::system_clock};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
 use cairn_gateway::{
-    AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
-    serve, serve_metrics,
+    AccessLog, Collector, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity,
+    listen, serve, serve_metrics,
 };
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
 use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use super::payments::{Payments, Redeeming};
 use crate::cli::{GatewayArguments, OriginArguments};
 use crate::devnet::ended_by_signal;
 use crate::key_file::KeyFile;
@@ -84,7 +85,8 @@ pub(super) fn import(path: &Path, what: &str) -> anyhow::Result<Dataset> {
     Ok(dataset)
 }
 
-fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
+/// Everything that is served, and what counts beside the gateway.
+fn open(arguments: &GatewayArguments) -> anyhow::Result<(Library, Vec<Box<dyn Collector>>)> {
     let GatewayArguments { cars, data, store, .. } = arguments;
     ensure!(
         !(cars.is_empty()
@@ -109,10 +111,12 @@ fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
     for path in cars {
         library.add_archive(CarArchive::open(path).context("--car")?);
     }
+    let mut collectors = Vec::new();
     if let Some(source) = origin_source(arguments)? {
+        collectors.push(source.collector());
         library.add_origin(Arc::new(source));
     }
-    Ok(library)
+    Ok((library, collectors))
 }
 
 /// The origin that was asked for, behind its cache.
@@ -213,25 +217,29 @@ fn ingest(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<IngestFolde
     Ok(Some(Arc::new(IngestFolder::open(folder, options).context("--s3-ingest")?)))
 }
 
-/// The policy of a file, opened.
-fn gatekeeper(path: &Path) -> anyhow::Result<Arc<AccessGate>> {
+/// The policy of a file, opened, and who redeems what it takes.
+fn gatekeeper(path: &Path) -> anyhow::Result<(Arc<AccessGate>, Option<Redeeming>)> {
     let named = || format!("--access {}", path.display());
     let text = std::fs::read_to_string(path).with_context(named)?;
     let policy = PolicyFile::parse(&text).with_context(named)?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?;
-    Ok(Arc::new(policy.open(dir, key.key, None, system_clock()).with_context(named)?))
+    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?.key;
+    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, key.clone()));
+    let (payments, vouchers) = payments.transpose().with_context(named)?.unzip();
+    let gate = Arc::new(policy.open(dir, key, vouchers, system_clock()).with_context(named)?);
+    let redeeming = payments.map(|payments| payments.redeem(gate.clone())).transpose()?;
+    Ok((gate, redeeming))
 }
 
 /// Who tells of requests, if anybody wants to know.
-fn reporter(arguments: &GatewayArguments) -> anyhow::Result<Option<Reporter>> {
+fn reporter(arguments: &GatewayArguments, collectors: Vec<Box<dyn Collector>>) -> anyhow::Result<Option<Reporter>> {
     let log = arguments
         .access_log
         .as_ref()
         .map(|path| AccessLog::open(path).with_context(|| format!("--access-log {}", path.display())));
     let log = log.transpose()?;
     let wanted = log.is_some() || arguments.metrics.is_some();
-    Ok(wanted.then(|| Reporter { metrics: Metrics::new(), log, surface: None }))
+    Ok(wanted.then(|| Reporter { metrics: Metrics::with(collectors), log, surface: None }))
 }
 
 /// Certificate and key, if TLS was asked for.
@@ -252,13 +260,14 @@ fn bind(address: SocketAddr, flag: &str, tls: bool) -> anyhow::Result<(TcpListen
 
 /// Runs the command.
 pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
-    let library = Arc::new(open(&arguments)?);
-    let gate = arguments.access.as_deref().map(gatekeeper).transpose()?;
+    let (library, collectors) = open(&arguments)?;
+    let library = Arc::new(library);
+    let (gate, redeeming) = arguments.access.as_deref().map(gatekeeper).transpose()?.unzip();
     let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
         gatekeeper: gate.clone().map(|gate| gate as Arc<dyn Gatekeeper>),
-        reporter: reporter(&arguments)?,
+        reporter: reporter(&arguments, collectors)?,
         tls: tls_identity(&arguments)?,
         ..GatewayOptions::default()
     };
@@ -321,6 +330,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     });
     // Whatever still held a count goes with the runtime; then the truth is written.
     drop(runtime);
+    drop(redeeming);
     if let Some(gate) = gate {
         gate.access().meter().flush().context("--access")?;
     }

@@ -14,14 +14,14 @@ use serde_json::Value;
 use crate::support::{cairn, text};
 
 /// A running gateway; killed if a test ends early.
-struct Running {
+pub struct Running {
     child: Child,
-    lines: Vec<Value>,
+    pub lines: Vec<Value>,
 }
 
 impl Running {
     /// Starts it and reads `count` lines.
-    fn start(arguments: &[&str], count: usize) -> Self {
+    pub fn start(arguments: &[&str], count: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
             .args(["gateway", "--listen", "127.0.0.1:0", "--json"])
             .args(arguments)
@@ -39,17 +39,23 @@ impl Running {
 
     /// Status line and body of an answer.
     fn get(&self, path: &str) -> (String, Vec<u8>) {
+        let (head, body) = self.ask(path, &[]);
+        (head.lines().next().unwrap().to_owned(), body)
+    }
+
+    /// Head and body of an answer.
+    pub fn ask(&self, path: &str, headers: &[(&str, &str)]) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(self.url().strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let status = String::from_utf8_lossy(&answer[..end]).lines().next().unwrap().to_owned();
-        (status, answer[end + 4..].to_vec())
+        (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
