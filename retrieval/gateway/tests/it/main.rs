@@ -17,5 +17,6 @@ mod proofs;
 mod proxy;
 mod reporting;
 mod serving;
+mod signed;
 mod tls;
 mod trustless;
