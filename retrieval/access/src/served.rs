@@ -241,7 +241,8 @@ mod tests {
         fn foreign_statements_never_panic(statement in prop::collection::vec(any::<u8>(), 0..300)) {
             let key = SigningKey::from([3; 32]);
             let (asked, answer) = answered(&[7; 1_000], 0, &key);
-            prop_assert!(Word::read(&asked, &SignedGroup { statement, ..answer }).is_err());
+            let foreign = SignedGroup { statement, ..answer };
+            prop_assert!(Word::read(&asked, &foreign).is_err());
         }
     }
 }

@@ -10,6 +10,7 @@ mod curl;
 mod fast;
 mod fetching;
 mod kill;
+mod liar;
 mod limits;
 mod mounting;
 mod pieces;

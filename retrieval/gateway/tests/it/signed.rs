@@ -5,74 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_access::{AskedGroup, ProviderSigner, Word};
-use cairn_content::{HotStore, PieceGroups};
 use cairn_gateway::fetch::{SourceUrl, fetch_group_proof_blocking, fetch_signed_group_blocking};
-use cairn_gateway::{
-    ContentSource, DataEntry, GatewayOptions, PieceResource, Resource, SourceCounts, SourceError, TlsTrust,
-};
+use cairn_gateway::{GatewayOptions, TlsTrust};
 use cairn_ledger::testing::Network;
 use cairn_ledger::{Command, Event, LedgerParams, Outcome, Rejection, ServedGroup, WrongBytes, WrongBytesRejection};
 use cairn_protocol::{CommP, GROUP_BYTES, PieceInfo, ProviderId, piece_cid_v1};
-use cid::Cid;
 
 use super::common::*;
+use super::liar::Liar;
 
 const OWNER: u8 = 2;
 const READER: u8 = 3;
 const STALL: Duration = Duration::from_secs(20);
-
-fn payload_of(store: &HotStore, comm_p: &CommP) -> Result<Option<Vec<u8>>, SourceError> {
-    let Some(mut held) = ContentSource::piece(store, comm_p)? else { return Ok(None) };
-    let mut payload = vec![0; held.resource.bytes as usize];
-    let mut filled = 0;
-    while filled < payload.len() {
-        filled += held.resource.reader.read_at(filled as u64, &mut payload[filled..]).unwrap();
-    }
-    Ok(Some(payload))
-}
-
-/// A provider's store that sends a flipped byte, and keeps roots that go with it.
-struct Liar {
-    store: Arc<HotStore>,
-    at: usize,
-}
-
-impl Liar {
-    fn payload(&self, comm_p: &CommP) -> Result<Option<Vec<u8>>, SourceError> {
-        let mut payload = payload_of(&self.store, comm_p)?;
-        payload.iter_mut().for_each(|payload| payload[self.at] ^= 0x20);
-        Ok(payload)
-    }
-}
-
-impl ContentSource for Liar {
-    fn piece(&self, comm_p: &CommP) -> Result<Option<PieceResource>, SourceError> {
-        let held = ContentSource::piece(self.store.as_ref(), comm_p)?;
-        let payload = self.payload(comm_p)?;
-        Ok(held.zip(payload).map(|(held, payload)| PieceResource { resource: Resource::of_bytes(payload), ..held }))
-    }
-
-    fn dataset_by_name(&self, name: &str) -> Result<Option<Cid>, SourceError> {
-        ContentSource::dataset_by_name(self.store.as_ref(), name)
-    }
-
-    fn data(&self, root: &Cid, path: &[String]) -> Result<Option<DataEntry>, SourceError> {
-        self.store.data(root, path)
-    }
-
-    fn block(&self, cid: &Cid) -> Result<Option<Resource>, SourceError> {
-        ContentSource::block(self.store.as_ref(), cid)
-    }
-
-    fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
-        let payload = self.payload(comm_p)?;
-        Ok(payload.and_then(|payload| PieceGroups::read(payload.as_slice()).unwrap()))
-    }
-
-    fn counts(&self) -> SourceCounts {
-        self.store.counts()
-    }
-}
 
 /// A ledger with a provider of account [`OWNER`], and what its gateway needs to sign.
 fn ledger() -> (Network, ProviderId, GatewayOptions) {

@@ -14,14 +14,14 @@ use serde_json::Value;
 use crate::support::{cairn, text};
 
 /// A running gateway; killed if a test ends early.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Vec<Value>,
 }
 
 impl Running {
     /// Starts it and reads `count` lines.
-    fn start(arguments: &[&str], count: usize) -> Self {
+    pub(crate) fn start(arguments: &[&str], count: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
             .args(["gateway", "--listen", "127.0.0.1:0", "--json"])
             .args(arguments)
@@ -33,12 +33,12 @@ impl Running {
         Self { child, lines }
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.lines[0]["url"].as_str().unwrap()
     }
 
     /// Status line and body of an answer.
-    fn get(&self, path: &str) -> (String, Vec<u8>) {
+    pub(crate) fn get(&self, path: &str) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(self.url().strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -49,7 +49,7 @@ impl Running {
         (status, answer[end + 4..].to_vec())
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
