@@ -4,6 +4,7 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
+use super::AccuseArguments;
 use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_attribute, parse_number};
 
 /// `cairn deal ...`
@@ -82,6 +83,8 @@ pub enum ProviderCommand {
     AddCollateral(ProviderCollateralArguments),
     /// Free collateral above the minimum
     WithdrawCollateral(ProviderCollateralArguments),
+    /// Hold a provider to its word for the bytes that it sends, and bring false ones to the ledger
+    Accuse(AccuseArguments),
 }
 
 /// Arguments of `cairn provider register`.

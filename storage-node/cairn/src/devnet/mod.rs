@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use cairn_access::ProviderSigner;
 use cairn_compute::Workers;
 use cairn_consensus::{Genesis, LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
@@ -110,8 +111,11 @@ impl Devnet {
         };
         let hot = open_store(home, "provider")?;
         let own = open_store(home, "client")?;
-        let gateway = start_gateway(&runtime, home.gateway(), hot.clone(), &stopping, &mut services)?;
-        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
+        let signer = Arc::new(ProviderSigner::new(ledger.state().chain(), home.provider_key()));
+        let vouched = GatewayOptions { group_signer: Some(signer.clone()), ..GatewayOptions::default() };
+        let gateway = start_gateway(&runtime, home.gateway(), hot.clone(), vouched, &stopping, &mut services)?;
+        let options = GatewayOptions::default();
+        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), options, &stopping, &mut services)?;
 
         let sealing_workers = Workers::new(threads)?;
         let (prover, worker) = match snarks {
@@ -126,6 +130,7 @@ impl Devnet {
         };
         let proofs = Proofs { prover, verifier: parameters.verifier.clone() };
         let provider = Provider::start(home, proofs, ledger.clone(), hot, sealing_workers, gateway, console)?;
+        signer.signs_for(provider.id);
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
         Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway, rpc })
     }
@@ -207,6 +212,7 @@ fn start_gateway(
     runtime: &Runtime,
     address: SocketAddr,
     store: Arc<HotStore>,
+    options: GatewayOptions,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
 ) -> anyhow::Result<SocketAddr> {
@@ -214,7 +220,7 @@ fn start_gateway(
         .block_on(TcpListener::bind(address))
         .with_context(|| format!("cannot listen on {address}; if another program has this port, stop it"))?;
     let address = listener.local_addr()?;
-    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
+    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..options };
     let stopped = stopped(stopping.clone());
     services.push(runtime.spawn(async move { serve(listener, store, options, stopped).await.context("the gateway") }));
     Ok(address)
