@@ -1,6 +1,7 @@
 //! Commands that ask a ledger over HTTP, and sign for it. None of them runs a node.
 
 pub mod block;
+pub mod channel;
 pub mod deal;
 pub mod job;
 pub mod order;
