@@ -36,12 +36,12 @@ pub use fetch::{
     SourceUrlRejection, VerifiedRange, fetch, fetch_blocking, fetch_group_proof, fetch_group_proof_blocking,
     fetch_piece, fetch_piece_blocking, fetch_signed_group, fetch_signed_group_blocking,
 };
-pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
+pub use gate::{Account, Asked, AskedByKey, Gatekeeper, KeyGrant, Leave, Refusal, Subject};
 pub use hot_store::{data_entry, open as file_resource};
 pub use library::{Library, RemoteShelf};
 pub use server::{
-    AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
-    Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
+    AccessLog, Collector, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer,
+    OptionsRejection, Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
 };
 pub use signing::{GroupClaim, GroupSigner};
 pub use source::{

@@ -27,7 +27,7 @@ pub trait RangeReader: Send {
 
     /// The plain file that all bytes of the object stand in, one after the other, and where they begin, if that is so. The
     /// system can then send them without anybody reading them.
-    fn plain_file(&self) -> Option<(File, u64)> {
+    fn plain_file(&self) -> Option<(&File, u64)> {
         None
     }
 

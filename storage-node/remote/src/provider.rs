@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cairn_ledger::{Command, ManifestPiece, PreCommit, TransactionId};
-use cairn_protocol::{Epoch, ProviderId, SectorNumber};
+use cairn_ledger::{Command, PreCommit, SectorCommand, SectorUpdate, TransactionId};
+use cairn_protocol::{CommR, Epoch, ProviderId, SectorNumber};
 use cairn_rpc::wire::{self, DutyState, SectorState};
 use cairn_sealing::{
     Assignment, DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, Sealed,
-    SubmissionStatus,
+    SectorPiece, SubmissionStatus,
 };
 
 use crate::{RemoteLedger, unavailable};
@@ -104,10 +104,21 @@ impl LedgerClient for ProviderSeat {
     }
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let pieces =
-            assignment.pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect();
+        let pieces = SectorPiece::manifest(&assignment.pieces);
         let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
         self.ledger.send("prove-commit", &command)
+    }
+
+    fn send_update(
+        &self,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError> {
+        let pieces = SectorPiece::manifest(pieces);
+        let update = SectorUpdate { provider: self.provider, sector, comm_r, pieces, proof };
+        self.ledger.send("sector update", &Command::Sector(SectorCommand::Update(update)))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_ledger::{
-    Address, Command, Health, ManifestPiece, Outcome, PreCommit, Proving, Receipt, SectorStatus, State, TransactionId,
-    address_of,
+    Address, Command, Health, Outcome, PreCommit, Proving, Receipt, SectorCommand, SectorStatus, SectorUpdate, State,
+    TransactionId, address_of,
 };
-use cairn_protocol::{Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{CommR, Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
 
 use crate::ledger_client::{
     DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus,
 };
-use crate::state::{Assignment, Sealed};
+use crate::state::{Assignment, Sealed, SectorPiece};
 
 /// A running ledger node: the newest state, and a way in.
 pub trait LedgerPort: Send + Sync {
@@ -169,10 +169,21 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
     }
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let pieces =
-            assignment.pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect();
+        let pieces = SectorPiece::manifest(&assignment.pieces);
         let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
         self.send("prove-commit", command)
+    }
+
+    fn send_update(
+        &self,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError> {
+        let pieces = SectorPiece::manifest(pieces);
+        let update = SectorUpdate { provider: self.provider, sector, comm_r, pieces, proof };
+        self.send("sector update", Command::Sector(SectorCommand::Update(update)))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {

@@ -74,7 +74,7 @@ pub const PROMISES: &[Promise] = promises! {
     "copies-apart", "no two copies of a piece are with one owner, nor a replacement with who dropped it", deals::CopiesApart;
     "every-deadline-counts", "each live sector answers each deadline, or is counted as faulty", deadlines::EveryDeadlineCounts;
     "updates-are-proven", "a sector takes new data once, if it had none, for a proof that holds, and is then what was proven", updates::UpdatesAreProven;
-    "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof that holds, and slashed for one that does not", jobs::JobsPayForProofs;
+    "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof of what was posted and signed for, and slashed for any other", jobs::JobsPayForProofs;
     "rails-pay-proven", "a rail takes its rate for each epoch in which its sector was proven, and nothing for any other", rails::RailsPayProven;
     "vouchers-pay-once", "a channel pays what its payer signed, once, and returns the rest", accounts::VouchersPayOnce;
     "votes-are-staked", "votes are locked money, somebody has one, and stake leaves its unbonding time after it stopped voting", accounts::VotesAreStaked;

@@ -55,6 +55,7 @@ use crate::gate::{Account, Gatekeeper, Guarded};
 use crate::signing::{GroupSigner, Signing};
 use crate::source::{ContentSource, SourceError};
 use crate::tls::TlsIdentity;
+pub use prometheus_client::collector::Collector;
 
 /// Called once for every finished request, with what it moved. Metrics and payment hang here; it must be quick.
 pub type Observer = Arc<dyn Fn(&ServedRequest) + Send + Sync>;
@@ -427,6 +428,9 @@ impl Gateway {
         if let Err(rejection) = self.check_head(&head, version, welcome) {
             return (answer::refused(&head, &rejection), None);
         }
+        if head.method == Method::OPTIONS {
+            return (answer::preflight(), None);
+        }
         let Ok(permit) = self.transfers.clone().try_acquire_owned() else {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
@@ -460,7 +464,7 @@ impl Gateway {
         }
         // Of a path that belongs to a mounted handler only refusals come here.
         let mounted = self.options.mounts.iter().any(|mount| mount.takes(&head.path));
-        if !mounted && head.method != Method::GET && head.method != Method::HEAD {
+        if !mounted && ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method) {
             return Err(RequestRejection::Method);
         }
         let (got, max) =

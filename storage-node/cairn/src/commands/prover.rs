@@ -1,6 +1,7 @@
 //! `cairn prover`: takes proof jobs from a ledger until it is told to stop, or has done as many as were asked for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,12 +10,16 @@ use cairn_compute::Workers;
 use cairn_consensus::Network;
 use cairn_gateway::fetch::FetchOptions;
 use cairn_ledger::{KeyDigest, VerifyingKeys};
+use cairn_protocol::SectorSize;
 use cairn_prover::{Worker, WorkerEvent, WorkerOptions, WorkerParts};
 use cairn_remote::{JobSeat, RemoteLedger};
 use cairn_rpc::wire::NetworkGrade;
 use cairn_rpc::{ClientOptions, RpcClient};
+use cairn_sealing::NetworkCircuits;
+use cairn_snark::groth16::Circuit;
 
 use crate::cli::ProveJobsArguments;
+use crate::commands::keys::Keys;
 use crate::devnet::console::Console;
 use crate::devnet::parameters::{self, Parameters};
 use crate::devnet::{ended_by_signal, say_job};
@@ -31,6 +36,23 @@ fn check_keys(rpc: &str, network: &BTreeMap<String, String>, own: &VerifyingKeys
         );
     }
     Ok(())
+}
+
+/// What there is to prove for the network: updates only with their parameters, everything else needs its own.
+fn circuits(
+    sector_size: SectorSize,
+    network: &BTreeMap<String, String>,
+    params: &Path,
+    grade: Network,
+    console: &Console,
+) -> NetworkCircuits {
+    let circuits = NetworkCircuits::named(sector_size, network.keys());
+    let keys = Keys::new(params.to_owned(), None, parameters::trust_in(grade));
+    if circuits.updates && !keys.store().has(Circuit::Update(sector_size)) {
+        console.line(format!("no parameters of updates in {}: jobs about them are left to others", params.display()));
+        return sector_size.into();
+    }
+    circuits
 }
 
 /// Runs the command.
@@ -50,7 +72,8 @@ pub fn run(arguments: ProveJobsArguments) -> anyhow::Result<()> {
         NetworkGrade::Development => Network::Development,
         NetworkGrade::Production => Network::Production,
     };
-    let parameters = Parameters::open(&params, grade, arguments.sector_size, false, arguments.threads, &console)?;
+    let circuits = circuits(arguments.sector_size, &network.verifying_keys, &params, grade, &console);
+    let parameters = Parameters::open(&params, grade, circuits, false, arguments.threads, &console)?;
     check_keys(&arguments.rpc, &network.verifying_keys, &parameters.verifying_keys())
         .with_context(|| params.display().to_string())?;
 
@@ -74,7 +97,7 @@ pub fn run(arguments: ProveJobsArguments) -> anyhow::Result<()> {
         dir: arguments.dir,
         ledger: Arc::new(JobSeat::new(ledger)),
         prover: parameters.prover.clone(),
-        sector_sizes: vec![arguments.sector_size],
+        circuits: parameters.circuits.of_jobs(),
         verifier: parameters.verifier.clone(),
         workers: Workers::new(arguments.threads)?,
         fetch: FetchOptions::default(),
