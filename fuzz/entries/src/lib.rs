@@ -9,12 +9,13 @@
 use cairn_access::{ChannelTerms, Denylist, Grant, UnixSeconds, x402};
 use cairn_consensus::{DrandNetwork, DrandRound, DrandVerifier, Genesis};
 use cairn_content::graph::{BlockStream, Blocks, DagFile, Scope, list_folder, resolve};
-use cairn_content::{CarLimits, CarReader, DagWalk, PbNode, RangeProof, Trailing, WalkLimits};
+use cairn_content::{CarLimits, CarReader, DagWalk, Dataset, PbNode, RangeProof, Trailing, WalkLimits};
 use cairn_encryption::{FileHeader, HEADER_BYTES, Identities, KeyFile, Layout};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::{OpenedReceipt, SignedCheckReceipt};
 use cairn_ledger::{Address, ChainId, SignedTransaction, codec};
+use cairn_origin::{OriginAddress, S3Settings};
 use cairn_protocol::{Amount, CommP, parse_piece_cid};
 use cairn_rpc::client::SseParser;
 use cairn_rpc::{EventId, Problem, page, wire};
@@ -36,7 +37,7 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries; the names are those of the fuzz targets.
-pub const ENTRIES: [Entry; 19] = [
+pub const ENTRIES: [Entry; 20] = [
     ("porep_proof", porep_proof),
     ("post_proof", post_proof),
     ("update_proof", update_proof),
@@ -56,6 +57,7 @@ pub const ENTRIES: [Entry; 19] = [
     ("s3_upload", s3_upload),
     ("access_request", access_request),
     ("encrypted_file", encrypted_file),
+    ("origin", origin),
 ];
 
 /// A proof of replication, in both encodings.
@@ -276,10 +278,12 @@ pub fn s3_upload(bytes: &[u8]) {
         fed.is_ok().then_some((data, decoder.is_complete()))
     };
     assert_eq!(decode(bytes.len()), decode(1));
-    let _ = cairn_s3::xml::parts(bytes);
+    let _ = cairn_s3::documents::parts(bytes);
+    let _ = cairn_s3::documents::deletions(bytes);
+    let _ = std::str::from_utf8(bytes).map(cairn_s3::AccessKeys::parse);
 }
 
-/// A request of S3: three lines that are its path, its query and its `Authorization`.
+/// A request of S3: three lines that are its path, its query and its `Authorization` (and the source of a copy).
 pub fn s3_request(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
     let mut text = || std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
@@ -295,6 +299,17 @@ pub fn s3_request(bytes: &[u8]) {
     if let Ok(Some(claim)) = Authorization::read(&head) {
         let verified = claim.verify(&head, &SecretKey::new("nobody has it".into()), "us-east-1", 1_369_353_600);
         assert!(verified.is_err(), "nobody has the key");
+    }
+    for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
+        let mut head = RequestHead { method, ..head.clone() };
+        for key in ["", "key"] {
+            let _ = cairn_s3::ingest::WriteAction::read(&head, key);
+        }
+        if let Ok(value) = HeaderValue::from_str(authorization) {
+            head.headers.insert("x-amz-copy-source", value.clone());
+            head.headers.insert("x-amz-copy-source-range", value);
+            let _ = cairn_s3::ingest::WriteAction::read(&head, "key");
+        }
     }
 }
 
@@ -331,10 +346,24 @@ pub fn encrypted_file(bytes: &[u8]) {
     }
 }
 
+/// What an operator writes about an origin, and an index that lies there.
+pub fn origin(bytes: &[u8]) {
+    if let Ok(dataset) = Dataset::from_published_index(bytes) {
+        let again = Dataset::from_published_index(&dataset.published_index()).expect("what was accepted");
+        assert_eq!(again.root(), dataset.root());
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = S3Settings::parse(text);
+    if let Ok(address) = text.parse::<OriginAddress>() {
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_content::PieceGroups;
+    use cairn_content::{ImportOptions, PieceGroups};
+    use cairn_encryption::{KeyId, Salt};
     use cairn_ledger::payments::{ChannelId, Voucher};
     use cairn_ledger::{Command, Transaction, address_of};
     use ed25519_consensus::SigningKey;
@@ -351,7 +380,17 @@ mod tests {
         let round = cairn_fixtures::fixtures_dir().join("vectors/published/drand-quicknet.json");
         let round: serde_json::Value = serde_json::from_slice(&std::fs::read(round).unwrap()).unwrap();
         let signature = round["rounds"][0]["signature"].as_str().unwrap();
+        let encryption =
+            |name| std::fs::read(cairn_fixtures::fixtures_dir().join("vectors/encryption").join(name)).unwrap();
+        let dataset =
+            Dataset::import(&cairn_fixtures::fixtures_dir().join("dataset"), &ImportOptions::default()).unwrap();
         vec![
+            FileHeader { key: KeyId([1; 16]), salt: Salt([2; 32]) }.to_bytes().to_vec(),
+            encryption("cairn-keys.json"),
+            encryption("identity.txt"),
+            dataset.published_index(),
+            b"endpoint http://127.0.0.1:9000\nregion us-east-1\naccess-key a\nsecret-key b\n".to_vec(),
+            b"s3://bucket/some/prefix".to_vec(),
             codec::encode(&voucher.sign(ChainId([1; 32]), &key)),
             format!(r#"{{"round":123,"signature":"{signature}"}}"#).into_bytes(),
             serde_json::from_value::<PorepProof>(porep).unwrap().to_bytes(),
@@ -369,6 +408,10 @@ mod tests {
               SignedHeaders=host, Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
                 .to_vec(),
             b"5;chunk-signature=ab\r\nhello\r\n0;chunk-signature=cd\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n".to_vec(),
+            b"<Delete><Quiet>true</Quiet><Object><Key>a&amp;b</Key><ETag>&quot;t&quot;</ETag></Object></Delete>"
+                .to_vec(),
+            b"/b/k\npartNumber=1&uploadId=u\nb/a%20c?versionId=null".to_vec(),
+            b"AKID secret write bytes=7 photos/train other\nanonymous read".to_vec(),
             br#"{"jti":"07070707070707070707070707070707","path":"a/b","bytes":9,"exp":"2030-01-01T00:00:00Z"}"#
                 .to_vec(),
             b"/ipfs/bafybeibat2cruboyjlbocfzykinmdnrgcvk3jxem42gv5ziqo7bazpla2a/a/b* http=451".to_vec(),

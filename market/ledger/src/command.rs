@@ -10,6 +10,7 @@ use crate::market::MarketCommand;
 use crate::order::OrderTerms;
 use crate::payments::{ChannelId, SignedVoucher};
 use crate::sector_rules::SectorCommand;
+use crate::served::WrongBytes;
 
 /// A request to the ledger, in the name of the transaction's sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +195,8 @@ pub enum Command {
     },
     /// About proof jobs.
     Job(JobCommand),
+    /// Shows that a provider signed for wrong bytes, which costs it collateral; see [`crate::served`]. By anyone.
+    ReportWrongBytes(Box<WrongBytes>),
 }
 
 /// A sealed sector before its proof.

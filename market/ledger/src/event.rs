@@ -1,6 +1,6 @@
 //! What happened: one entry per fact, in the order in which it happened.
 
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, CommP, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::close::Closure;
@@ -104,4 +104,14 @@ pub enum Event {
     Score(ScoreEvent),
     /// Something about a proof job.
     Job(JobEvent),
+    /// A provider signed for wrong bytes of a group of a piece: `burnt` and `rewarded` of its collateral are gone, the latter
+    /// to the reporter, and so is its reputation.
+    WrongBytesServed {
+        provider: ProviderId,
+        reporter: Address,
+        piece: CommP,
+        group: u64,
+        burnt: Amount,
+        rewarded: Amount,
+    },
 }

@@ -102,6 +102,7 @@ impl State {
         self.check_stakes()?;
         self.check_economy()?;
         self.check_jobs()?;
+        self.check_paid_groups()?;
         self.check_obligations()
     }
 

@@ -5,8 +5,8 @@
 //! the same roots everywhere.
 //!
 //! Reading order: [`params`] (the numbers), [`order`] and [`sector`] (what there is and how it changes), [`command`]
-//! (what may be asked), [`market`] (who may take an order), [`sector_rules`] (how a sector's life changes), `apply` (the
-//! rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
+//! (what may be asked), [`market`] (who may take an order), [`sector_rules`] (how a sector's life changes), [`served`] (what
+//! wrong bytes cost), `apply` (the rules), [`calendar`] (when to prove), [`treasury`] and [`invariants`] (where money
 //! is), [`table`] (how state is kept, hashed and copied); then [`economy`] (rounds), over [`payments`], [`emission`] and
 //! [`scores`], which are rules without a ledger.
 //!
@@ -45,6 +45,7 @@ pub mod scores;
 pub mod sealed;
 pub mod sector;
 pub mod sector_rules;
+pub mod served;
 pub mod signatures;
 pub mod state;
 pub mod sync;
@@ -78,6 +79,7 @@ pub use quote::OrderQuote;
 pub use rejection::{AdmissionRejection, BlockRejection, Rejection};
 pub use sector::{Health, Partition, ProofHistory, Proving, Sector, SectorStatus};
 pub use sector_rules::{SectorCommand, SectorEvent, SectorRejection, SectorRules, SectorUpdate};
+pub use served::{ServedGroup, ServingRules, SignedServedGroup, WrongBytes, WrongBytesRejection};
 pub use state::{GenesisRejection, PostDuty, State, StateChange, StateDamage, StateSize};
 pub use transaction::{SignatureBytes, SignedTransaction, Transaction, address_of};
 pub use treasury::{Pot, Treasury};

@@ -12,6 +12,7 @@ use crate::economy::EconomyParams;
 use crate::jobs::JobParams;
 use crate::market::MarketParams;
 use crate::sector_rules::SectorRules;
+use crate::served::ServingRules;
 use crate::validator::StakeParams;
 use crate::work::HEAVIEST;
 
@@ -107,6 +108,8 @@ pub struct LedgerParams {
     pub economy: EconomyParams,
     /// The numbers of proof jobs.
     pub jobs: JobParams,
+    /// What wrong bytes cost.
+    pub serving: ServingRules,
 }
 
 /// Which parameter cannot be, and why.
@@ -164,6 +167,7 @@ impl LedgerParams {
             sectors: SectorRules::with_extensions_of(10_000_000),
             economy: EconomyParams::devnet(),
             jobs: JobParams::devnet(),
+            serving: ServingRules::within(6_000),
         }
     }
 
@@ -209,6 +213,7 @@ impl LedgerParams {
             sectors: SectorRules::with_extensions_of(1_278 * DAY),
             economy: EconomyParams::mainnet(),
             jobs: JobParams::mainnet(),
+            serving: ServingRules::within(DAY),
         }
     }
 
@@ -255,6 +260,7 @@ impl LedgerParams {
             ("sectors.extension_epochs_max", self.sectors.extension_epochs_max),
         ];
         self.jobs.validate()?;
+        self.serving.validate()?;
         for (name, got) in bounded {
             check((1..=EPOCHS_MAX).contains(&got), name, got, "must be at least 1 and at most 2^40")?;
         }

@@ -4,7 +4,7 @@
 //! weight is used; the rest waits for the next block. An entry acts by the epoch it was due, not by the epoch it is
 //! taken, so a late one has the effect of a punctual one.
 
-use cairn_protocol::{Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{CommP, Epoch, ProviderId, SectorNumber};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, DealId, OrderId};
@@ -47,6 +47,8 @@ pub enum Due {
     CheckerExit(Address),
     /// Something about a proof job.
     Job(JobDue, JobId),
+    /// A group that a provider paid for may be forgotten: every statement about it is too old.
+    ForgetPaidGroup(ProviderId, CommP, u64),
 }
 
 impl State {

@@ -11,6 +11,7 @@ use crate::payments::{ChannelId, ChannelRejection, RailId, RailRejection};
 use crate::proof::ProofRejection;
 use crate::scores::ballot::BallotRejection;
 use crate::sector_rules::SectorRejection;
+use crate::served::WrongBytesRejection;
 
 /// A transaction that does not belong in a block. It has no effect; its nonce stays free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -206,6 +207,9 @@ pub enum Rejection {
     /// Something about proof jobs.
     #[error(transparent)]
     Job(#[from] JobRejection),
+    /// Evidence that does not convict.
+    #[error(transparent)]
+    WrongBytes(#[from] WrongBytesRejection),
 }
 
 impl From<ProofRejection> for Rejection {

@@ -26,6 +26,7 @@ use crate::queue::Due;
 use crate::randomness;
 use crate::scores::ballot::Ballot;
 use crate::sector::{Health, Partition, Sector, SectorStatus};
+use crate::served::{GroupKey, PaidGroup};
 use crate::sync::{Place, StateTop};
 use crate::table::{Side, Table, TableKey, TreeNode};
 use crate::treasury::Treasury;
@@ -88,6 +89,7 @@ pub struct State {
     pub(crate) live_jobs: Table<JobId, ()>,
     pub(crate) audits: Table<(u64, Address), Audit>,
     pub(crate) refutations: Table<(u64, Address, Address), ByteBuf>,
+    pub(crate) paid_groups: Table<GroupKey, PaidGroup>,
 }
 
 /// How large a state is.
@@ -241,6 +243,8 @@ pub mod columns {
     pub const AUDITS: u8 = 45;
     /// What others say that an opened receipt should say, by round, whose it is, and who says so.
     pub const REFUTATIONS: u8 = 46;
+    /// Groups that were served wrong and paid for, by provider, piece and number.
+    pub const PAID_GROUPS: u8 = 47;
 }
 
 /// Calls `$with!(column, table)` for every table.
@@ -281,6 +285,7 @@ macro_rules! each_table {
         $with!(LIVE_JOBS, live_jobs);
         $with!(AUDITS, audits);
         $with!(REFUTATIONS, refutations);
+        $with!(PAID_GROUPS, paid_groups);
     };
 }
 
@@ -370,6 +375,7 @@ impl State {
             live_jobs: Table::new(),
             audits: Table::new(),
             refutations: Table::new(),
+            paid_groups: Table::new(),
         }
     }
 
@@ -849,7 +855,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte: u8,
             garbage in prop::collection::vec(any::<u8>(), 0..60),
-            column in 0u8..45,
+            column in 0u8..50,
         ) {
             let mut entries: Vec<_> =
                 lively().entries().into_iter().map(|e| (e.column, e.key, e.value.unwrap())).collect();

@@ -36,7 +36,7 @@ use crate::transaction::SignedTransaction;
 /// What one Groth16 proof weighs: it takes half a millisecond in a batch, a sector four microseconds.
 pub const PROOF_WEIGHT: u64 = 128;
 
-/// What a signed receipt weighs: a signature.
+/// What a signed receipt weighs: a signature. So does evidence of wrong bytes, with some hashes.
 const RECEIPT_WEIGHT: u64 = 16;
 
 /// Proofs in an update of the largest sectors.
@@ -78,6 +78,7 @@ impl State {
             }
             Command::Check(CheckCommand::Open { receipts }) => receipts.len() as u64 * RECEIPT_WEIGHT,
             Command::Job(command) => self.weight_of_job(command, sender),
+            Command::ReportWrongBytes(_) => RECEIPT_WEIGHT,
             _ => 0,
         }
     }

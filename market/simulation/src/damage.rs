@@ -7,8 +7,8 @@
 use cairn_ledger::queue::Due;
 use cairn_ledger::state::columns;
 use cairn_ledger::{
-    BlockContext, BlockOutcome, BlockRejection, Event, JobEvent, Outcome, ProofVerifier, RailEvent, ScoreEvent,
-    SectorEvent, SignedTransaction, State, codec,
+    BlockContext, BlockOutcome, BlockRejection, Command, Event, JobCommand, JobEvent, Outcome, ProofVerifier,
+    RailEvent, ScoreEvent, SectorEvent, SignedTransaction, State, codec,
 };
 use cairn_protocol::{Amount, Epoch};
 use ipld_core::ipld::Ipld;
@@ -62,8 +62,10 @@ pub const DAMAGES: &[Damage] = &[
     Damage { name: "slashed-too-little", checker: "offences-slash-once", act: Act::Block(slashed_too_little) },
     Damage { name: "slashed-again", checker: "offences-slash-once", act: Act::Block(slashed_again) },
     Damage { name: "accuser-paid-too-much", checker: "liars-lose-stake", act: Act::Block(accuser_paid_too_much) },
+    Damage { name: "reporter-paid-too-much", checker: "wrong-bytes-cost", act: Act::Block(reporter_paid_too_much) },
     Damage { name: "opening-unheard", checker: "audits-are-answered", act: Act::Block(opening_unheard) },
     Damage { name: "worker-paid-too-much", checker: "jobs-pay-for-proofs", act: Act::Block(worker_paid_too_much) },
+    Damage { name: "sectors-not-signed-for", checker: "jobs-pay-for-proofs", act: Act::Block(sectors_not_signed_for) },
     Damage { name: "voucher-paid-twice", checker: "vouchers-pay-once", act: Act::Block(voucher_paid_twice) },
     Damage { name: "stake-released-early", checker: "votes-are-staked", act: Act::Block(stake_released_early) },
     Damage { name: "nonce-skipped", checker: "nonces-count", act: Act::Block(nonce_skipped) },
@@ -362,6 +364,16 @@ fn accuser_paid_too_much(seen: &mut Observation) -> bool {
     })
 }
 
+fn reporter_paid_too_much(seen: &mut Observation) -> bool {
+    change_event(seen, |event| match event {
+        Event::WrongBytesServed { rewarded, .. } => {
+            *rewarded = Amount(rewarded.0 + 1_000);
+            true
+        }
+        _ => false,
+    })
+}
+
 fn opening_unheard(seen: &mut Observation) -> bool {
     drop_event(seen, |event| matches!(event, Event::Score(ScoreEvent::Opened { .. })))
 }
@@ -374,6 +386,17 @@ fn worker_paid_too_much(seen: &mut Observation) -> bool {
         }
         _ => false,
     })
+}
+
+/// A job that named sectors by number is about others than its poster knew.
+fn sectors_not_signed_for(seen: &mut Observation) -> bool {
+    let applied = seen.outcome.receipts.iter().map(|receipt| receipt.outcome == Outcome::Applied);
+    let jobs = seen.offers.iter_mut().zip(applied).filter(|(_, applied)| *applied);
+    let mut jobs = jobs.filter_map(|(offer, _)| match &mut offer.signed.transaction.command {
+        Command::Job(JobCommand::PostSectors(job)) => Some(job),
+        _ => None,
+    });
+    jobs.next().map(|job| job.digest[0] ^= 1).is_some()
 }
 
 fn voucher_paid_twice(seen: &mut Observation) -> bool {

@@ -13,11 +13,13 @@ use std::fmt;
 
 use cairn_ledger::economy::CheckerParams;
 use cairn_ledger::emission::EmissionParams;
+use cairn_ledger::jobs::circuit_of;
 use cairn_ledger::payments::VestingRule;
 use cairn_ledger::scores::ballot::RoundCalendar;
 use cairn_ledger::work::HEAVIEST;
 use cairn_ledger::{
-    BlockContext, ChainId, EconomyParams, JobParams, LedgerParams, Outcome, SignedTransaction, StakeParams, State,
+    BlockContext, ChainId, EconomyParams, Event, JobEvent, JobParams, LedgerParams, Outcome, SignedTransaction,
+    StakeParams, State,
 };
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
@@ -200,9 +202,13 @@ impl Tally {
         let mut name = VariantName(String::new());
         // Writing ends with an error where the name ends, so that the rest is never formatted.
         let _ = fmt::Write::write_fmt(&mut name, format_args!("{thing:?}"));
-        match self.0.get_mut(&name.0) {
+        self.count_name(name.0);
+    }
+
+    fn count_name(&mut self, name: String) {
+        match self.0.get_mut(&name) {
             Some(count) => *count += 1,
-            None => drop(self.0.insert(name.0, 1)),
+            None => drop(self.0.insert(name, 1)),
         }
     }
 }
@@ -374,7 +380,14 @@ impl<'o> Run<'o> {
 
     fn remember(&mut self, seen: Observation) {
         self.board.read(&seen.outcome.events);
-        seen.outcome.events.iter().for_each(|event| self.events.count(event));
+        for event in &seen.outcome.events {
+            self.events.count(event);
+            if let Event::Job(JobEvent::Proven { job, .. }) = event
+                && let Some(Ok((circuit, ..))) = seen.after.job(*job).map(|job| circuit_of(&job.terms.statement))
+            {
+                self.events.count_name(format!("Job.Proven.{circuit}"));
+            }
+        }
         for (offer, receipt) in seen.offers.into_iter().zip(&seen.outcome.receipts) {
             self.counts[3] += u64::from(offer.crime.is_some());
             match &receipt.outcome {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::ChannelId;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
-    Address, BlockContext, BlockOutcome, BlockRejection, Command, DealId, Event, LedgerParams, OrderId, ProofVerifier,
-    SignatureBytes, SignedTransaction, State, Transaction, address_of,
+    Address, BlockContext, BlockOutcome, BlockRejection, Command, DealId, Event, LedgerParams, OrderId, ProofStatement,
+    ProofVerifier, SignatureBytes, SignedTransaction, State, Transaction, address_of,
 };
 use cairn_protocol::{Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
@@ -54,7 +54,7 @@ pub enum Crime {
     VoucherReplayed,
     /// A voucher that the payer did not sign.
     VoucherForged,
-    /// Receipts that do not contradict each other, or that their checker did not sign.
+    /// Receipts that do not contradict each other, bytes that are right, or what the accused did not sign.
     FalseAccusation,
 }
 
@@ -276,6 +276,15 @@ pub fn with_forged_signature(mut signed: SignedTransaction, bit: u64) -> SignedT
     let SignatureBytes(bytes) = &mut signed.signature;
     bytes[(bit / 8 % 64) as usize] ^= 1 << (bit % 8);
     signed
+}
+
+/// A proof of a job that the simulated network accepts.
+pub fn true_proof_of_any(statement: &ProofStatement) -> Vec<u8> {
+    match statement {
+        ProofStatement::Porep(statement) => true_proof(statement),
+        ProofStatement::WindowPost(statement) => true_proof(statement),
+        ProofStatement::SectorUpdate(statement) => true_proof(statement),
+    }
 }
 
 /// A proof that the simulated network accepts.

@@ -27,7 +27,9 @@ fn every_promise_holds_under_attack() {
         "BidRevealed",
         "VoucherRedeemed",
         "StakeReleased",
-        "Job.Proven",
+        "Job.Proven.porep",
+        "Job.Proven.window-post",
+        "Job.Proven.update",
         "Job.WorkerFailed",
         "Job.Relisted",
         "Rail.Settled",
@@ -44,6 +46,7 @@ fn every_promise_holds_under_attack() {
         "Sector.Extended",
         "Slashed",
         "Market.AttributesSigned",
+        "WrongBytesServed",
     ];
     for event in wanted {
         assert!(seen.contains(event), "no {event} in any run: {seen:?}");

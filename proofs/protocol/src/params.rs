@@ -61,6 +61,9 @@ pub struct SectorParams {
     pub partitions: usize,
     /// Sectors in one window-PoSt partition.
     pub window_sectors_per_partition: usize,
+    /// Partitions of a sector update, one Groth16 proof each; a power of two. Filecoin has no update of 1 GiB sectors; they
+    /// are treated as those of 512 MiB.
+    pub update_partitions: usize,
 }
 
 impl SectorParams {
@@ -84,6 +87,12 @@ impl SectorParams {
                 SectorSize::GIB32 => 2349,
                 SectorSize::GIB64 => 2300,
                 _ => 2,
+            },
+            update_partitions: match sector_size {
+                size if size <= SectorSize::KIB4 => 1,
+                size if size <= SectorSize::KIB32 => 2,
+                size if size <= SectorSize::MIB16 => 4,
+                _ => 16,
             },
         }
     }

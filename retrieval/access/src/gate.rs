@@ -9,12 +9,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cairn_gateway::{Account, Asked as AskedOverHttp, Gatekeeper, Leave, Refusal, Subject};
+use cairn_gateway::{Account, Asked as AskedOverHttp, AskedByKey, Gatekeeper, Leave, Refusal, Subject};
 use cairn_ledger::Address;
+use cairn_protocol::Amount;
 use cid::Cid;
 use ed25519_consensus::SigningKey;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -25,8 +27,8 @@ use crate::UnixSeconds;
 use crate::denylist::{Denial, Denylist};
 use crate::grant::{Grant, TOKEN_BYTES_MAX};
 use crate::meter::{Meter, MeterError, Reservation};
-use crate::policy::{Access, AccessOptions, AccessRejection, Asked, Object};
-use crate::vouchers::VoucherBook;
+use crate::policy::{Access, AccessOptions, AccessRejection, Admission, Asked, Object};
+use crate::vouchers::{ChannelTerms, VoucherBook};
 use crate::x402::{PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE};
 
 /// How often the denylist's file is looked at.
@@ -67,10 +69,51 @@ pub struct PolicyFile {
     /// Bytes of a grant that a crash may cost its bearer; smaller means more writes. Default 64 MiB.
     #[serde(default = "default_step_bytes")]
     pub step_bytes: u64,
+    /// Payments that are taken. Default none.
+    #[serde(default)]
+    pub payments: Option<PaymentPolicy>,
+}
+
+/// Payments as an operator writes them down; they go to the address of the policy's key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentPolicy {
+    /// An RPC server of the ledger, such as `http://127.0.0.1:8080`.
+    pub rpc: String,
+    /// Micro-units for each MiB.
+    pub price_per_mib: NonZeroU64,
+    /// Bytes that a channel may be ahead of its vouchers. Default 16 MiB.
+    #[serde(default = "default_window_bytes")]
+    pub window_bytes: u64,
+    /// Folder of the vouchers, which are money. One process at a time. Default `vouchers`.
+    #[serde(default = "default_vouchers")]
+    pub vouchers: PathBuf,
+    /// Micro-units that a voucher must add before it is redeemed; one of a channel that closes is at once. Default 1,000,000.
+    #[serde(default = "default_redeem_from")]
+    pub redeem_from: u64,
+}
+
+impl PaymentPolicy {
+    /// What is asked for.
+    pub fn terms(&self) -> ChannelTerms {
+        ChannelTerms { price_per_mib: Amount(self.price_per_mib.get()), window_bytes: self.window_bytes }
+    }
 }
 
 fn default_step_bytes() -> u64 {
     64 << 20
+}
+
+fn default_window_bytes() -> u64 {
+    16 << 20
+}
+
+fn default_vouchers() -> PathBuf {
+    "vouchers".into()
+}
+
+fn default_redeem_from() -> u64 {
+    1_000_000
 }
 
 /// A policy that cannot be used.
@@ -208,6 +251,19 @@ impl AccessGate {
         &self.access
     }
 
+    fn leave(&self, admission: Admission, headers: Vec<(HeaderName, HeaderValue)>, url: &str) -> Leave {
+        let private = admission.reservation.is_some();
+        let account = admission.reservation.map(|reservation| -> Arc<dyn Account> {
+            Arc::new(Counted {
+                access: self.access.clone(),
+                grant: admission.grant,
+                url: url.to_owned(),
+                reservation: Mutex::new(reservation),
+            })
+        });
+        Leave { headers, private, account }
+    }
+
     fn look(&self) {
         let Some(watched) = &self.denylist else { return };
         if let Some(list) = watched.lock().unwrap_or_else(PoisonError::into_inner).changed() {
@@ -243,16 +299,24 @@ impl Gatekeeper for AccessGate {
         if let Some(response) = &admission.payment_response {
             headers.extend(header(PAYMENT_RESPONSE, response));
         }
-        let private = admission.reservation.is_some();
-        let account = admission.reservation.map(|reservation| -> Arc<dyn Account> {
-            Arc::new(Counted {
-                access: self.access.clone(),
-                grant: admission.grant,
-                url: http.path.to_owned(),
-                reservation: Mutex::new(reservation),
-            })
-        });
-        Ok(Leave { headers, private, account })
+        Ok(self.leave(admission, headers, http.path))
+    }
+
+    fn admit_key(&self, by_key: &AskedByKey<'_>) -> Result<Leave, Refusal> {
+        self.look();
+        let asked = Asked {
+            dataset: Some(by_key.root),
+            cid: by_key.cid,
+            object: Object::Path(by_key.path),
+            bytes: by_key.bytes,
+            token: None,
+            payment: None,
+            url: by_key.path,
+            now: (self.clock)(),
+        };
+        let key = by_key.key.map(|key| (key.name, key.bytes_max));
+        let admission = self.access.admit_key(&asked, key).map_err(|rejection| refusal(&rejection))?;
+        Ok(self.leave(admission, Vec::new(), by_key.path))
     }
 
     fn denies(&self, cid: &Cid) -> Option<Refusal> {

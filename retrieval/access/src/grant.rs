@@ -15,7 +15,9 @@
 //! The signature also covers [`DOMAIN`], which is not in the token, so that no other signature of the same key can pass
 //! for a grant. Unknown claims are refused: a limit that is not understood is a limit that is not kept.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cairn_ledger::Address;
 use cairn_ledger::payments::ChannelId;
@@ -26,6 +28,7 @@ use pasetors::keys::{AsymmetricPublicKey, AsymmetricSecretKey};
 use pasetors::token::UntrustedToken;
 use pasetors::version4::{PublicToken, V4};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -143,10 +146,15 @@ impl Grant {
             Some(trusted.payload().to_owned())
         });
         let grant = Self::from_claims(&payload.ok_or(GrantRejection::Signature)?)?;
-        if now >= grant.expires {
-            return Err(GrantRejection::Expired { expired: grant.expires.0, now: now.0 });
-        }
+        grant.check_time(now)?;
         Ok(grant)
+    }
+
+    fn check_time(&self, now: UnixSeconds) -> Result<(), GrantRejection> {
+        if now >= self.expires {
+            return Err(GrantRejection::Expired { expired: self.expires.0, now: now.0 });
+        }
+        Ok(())
     }
 
     /// The claims of a token whose signature holds.
@@ -186,6 +194,49 @@ impl Grant {
     }
 }
 
+/// Tokens that a verifier remembers; each is some 200 bytes.
+const REMEMBERED_MAX: usize = 4096;
+
+/// Reads tokens of some issuers, and remembers what it has read: a loader sends one token with thousands of small requests, and
+/// its signature takes longer to check than a small range to send. A token is remembered by its SHA-256.
+pub struct GrantVerifier {
+    issuers: Vec<Address>,
+    verified: Mutex<HashMap<[u8; 32], Grant>>,
+}
+
+impl GrantVerifier {
+    /// For tokens of `issuers`.
+    pub fn new(issuers: Vec<Address>) -> Self {
+        Self { issuers, verified: Mutex::default() }
+    }
+
+    /// As [`Grant::verify`], with the same outcome at every time.
+    ///
+    /// # Errors
+    /// [`GrantRejection`].
+    pub fn verify(&self, token: &str, now: UnixSeconds) -> Result<Grant, GrantRejection> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(GrantRejection::TooLong { got: token.len() });
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(grant) = self.lock().get(&digest) {
+            grant.check_time(now)?;
+            return Ok(grant.clone());
+        }
+        let grant = Grant::verify(token, &self.issuers, now)?;
+        let mut verified = self.lock();
+        if verified.len() >= REMEMBERED_MAX {
+            verified.clear();
+        }
+        verified.insert(digest, grant.clone());
+        Ok(grant)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Grant>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn claims(detail: impl Into<String>) -> GrantRejection {
     GrantRejection::Claims { detail: detail.into() }
 }
@@ -222,6 +273,29 @@ mod tests {
             channel: None,
             expires: UnixSeconds(1_800_000_000),
         }
+    }
+
+    #[test]
+    fn what_was_read_once_still_expires_and_others_are_read_anew() {
+        let verifier = GrantVerifier::new(vec![address(1)]);
+        let token = grant().sign(&key(1)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(verifier.verify(&token, UnixSeconds(1_799_999_999)).unwrap(), grant());
+            let late = verifier.verify(&token, UnixSeconds(1_800_000_000)).unwrap_err();
+            assert!(matches!(late, GrantRejection::Expired { .. }));
+            let foreign = grant().sign(&key(2)).unwrap();
+            assert!(matches!(verifier.verify(&foreign, UnixSeconds(1)), Err(GrantRejection::Signature)));
+            assert!(matches!(
+                verifier.verify(&token[..token.len() - 1], UnixSeconds(1)),
+                Err(GrantRejection::Form | GrantRejection::Signature)
+            ));
+        }
+        for number in 0..=REMEMBERED_MAX as u64 {
+            verifier.lock().insert(Sha256::digest(number.to_be_bytes()).into(), grant());
+        }
+        let more = Grant { id: GrantId([8; 16]), ..grant() };
+        assert_eq!(verifier.verify(&more.sign(&key(1)).unwrap(), UnixSeconds(1)).unwrap(), more);
+        assert_eq!(verifier.lock().len(), 1, "bounded");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod vouchers;
 pub mod x402;
 
 pub use denylist::{Denial, Denylist};
-pub use gate::{AccessGate, PolicyError, PolicyFile};
+pub use gate::{AccessGate, PaymentPolicy, PolicyError, PolicyFile};
 pub use grant::{Grant, GrantId, GrantRejection};
 pub use meter::{Meter, MeterError, Reservation};
 pub use policy::{Access, AccessOptions, AccessRejection, Admission, Asked, Object};

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::UnixSeconds;
 use crate::denylist::{Denial, Denylist};
-use crate::grant::{Grant, GrantId, GrantRejection};
+use crate::grant::{Grant, GrantId, GrantRejection, GrantVerifier};
 use crate::meter::{Meter, MeterError, Reservation, Rounding};
 use crate::vouchers::{VoucherBook, VoucherError};
 use crate::x402::{PaymentHeaderRejection, Price};
@@ -82,7 +82,7 @@ pub enum AccessRejection {
     #[error("the token does not cover this object")]
     NotCovered,
     /// A token whose bytes are used up.
-    #[error("the token's bytes: {0}")]
+    #[error("the bytes of this token or key: {0}")]
     Spent(MeterError),
     /// Money is needed; the header says how much.
     #[error("{reason}")]
@@ -175,7 +175,7 @@ pub struct Access {
     denylist: RwLock<Denylist>,
     /// Signs the grants that payments buy.
     key: SigningKey,
-    issuers: Vec<Address>,
+    grants: GrantVerifier,
     meter: Arc<Meter>,
     vouchers: Option<VoucherBook>,
 }
@@ -186,7 +186,7 @@ impl Access {
         let mut issuers = vec![Address(VerificationKey::from(&key).to_bytes())];
         issuers.extend(&options.issuers);
         let denylist = RwLock::new(std::mem::take(&mut options.denylist));
-        Self { options, denylist, key, issuers, meter, vouchers }
+        Self { options, denylist, key, grants: GrantVerifier::new(issuers), meter, vouchers }
     }
 
     /// Puts another denylist in force.
@@ -197,6 +197,11 @@ impl Access {
     /// Whether an object is on the denylist by its own name.
     pub fn denies(&self, cid: &Cid) -> Option<Denial> {
         self.denylist.read().unwrap_or_else(PoisonError::into_inner).denies(cid, "")
+    }
+
+    /// The vouchers, where payments are taken.
+    pub fn vouchers(&self) -> Option<&VoucherBook> {
+        self.vouchers.as_ref()
     }
 
     /// Where the bytes are counted.
@@ -223,7 +228,7 @@ impl Access {
             return Ok(Admission { payment_response: paid.map(|(_, response)| response), ..Admission::default() });
         }
         let grant = match (asked.token, &paid) {
-            (Some(token), _) => Grant::verify(token, &self.issuers, asked.now)?,
+            (Some(token), _) => self.grants.verify(token, asked.now)?,
             (None, Some((grant, _))) => grant.clone(),
             (None, None) => return Err(self.token_missing(asked)),
         };
@@ -232,6 +237,25 @@ impl Access {
         }
         let reservation = Some(self.reserve(&grant, asked.bytes, asked.url)?);
         Ok(Admission { reservation, grant: Some(grant), payment_response: paid.map(|(_, response)| response) })
+    }
+
+    /// Decides about a request to an interface with keys of its own. `key` was checked there, and that it covers the object;
+    /// it is a name and a limit of bytes. What a key reads is counted, of free datasets too: the limit is the key's.
+    ///
+    /// # Errors
+    /// [`AccessRejection`], with its HTTP status.
+    pub fn admit_key(&self, asked: &Asked<'_>, key: Option<(&str, Option<u64>)>) -> Result<Admission, AccessRejection> {
+        if let Some(denial) = self.denial(asked) {
+            return Err(AccessRejection::Denied(denial));
+        }
+        let Some((name, bytes_max)) = key else {
+            let free = self.options.open || asked.dataset.is_some_and(|root| self.options.free.contains(root));
+            return if free { Ok(Admission::default()) } else { Err(AccessRejection::TokenMissing) };
+        };
+        // A key may have any characters, a count's name may not.
+        let name = format!("key-{}", hex::encode(&Sha256::digest(name.as_bytes())[..16]));
+        let reservation = self.meter.reserve(&name, bytes_max, asked.bytes, Rounding::Up).map_err(meter_failed)?;
+        Ok(Admission { reservation: Some(reservation), ..Admission::default() })
     }
 
     fn denial(&self, asked: &Asked<'_>) -> Option<Denial> {
@@ -293,13 +317,9 @@ impl Access {
     /// # Errors
     /// [`AccessRejection`]: there are not so many left, or money is needed.
     pub fn reserve(&self, grant: &Grant, bytes: u64, url: &str) -> Result<Reservation, AccessRejection> {
-        let failed = |error: MeterError| match error {
-            MeterError::Spent { .. } => AccessRejection::Spent(error),
-            other => AccessRejection::Unavailable(other.to_string()),
-        };
         let Some(channel) = grant.channel else {
             let name = format!("grant-{}", grant.id);
-            return self.meter.reserve(&name, grant.bytes_max, bytes, Rounding::Up).map_err(failed);
+            return self.meter.reserve(&name, grant.bytes_max, bytes, Rounding::Up).map_err(meter_failed);
         };
         let Some(book) = &self.vouchers else {
             return Err(AccessRejection::Unavailable("this gateway takes no payments".to_owned()));
@@ -313,8 +333,15 @@ impl Access {
                 let reason = format!("{bytes} bytes are asked for, {left} are paid for or lent");
                 Err(self.payment_required(book, url, beyond, reason))
             }
-            reserved => reserved.map_err(failed),
+            reserved => reserved.map_err(meter_failed),
         }
+    }
+}
+
+fn meter_failed(error: MeterError) -> AccessRejection {
+    match error {
+        MeterError::Spent { .. } => AccessRejection::Spent(error),
+        other => AccessRejection::Unavailable(other.to_string()),
     }
 }
 
@@ -444,6 +471,24 @@ mod tests {
         assert_eq!(status(held), 200, "a block of the dataset, asked for by itself");
         let piece = Asked { object: Object::Piece(&other), ..asked(&root, "", Some(&good)) };
         assert_eq!(status(gate.admit(&piece)), 403);
+    }
+
+    #[test]
+    fn a_key_of_another_interface_is_counted_by_itself() {
+        let denylist = Denylist::parse(&format!("/ipfs/{}/denied", root())).unwrap();
+        let gate = gate(AccessOptions { free: [other()].into(), denylist, ..AccessOptions::default() }, false);
+        let (root, other) = (root(), other());
+        let ask = |dataset: &Cid, path: &str, key| gate.access.admit_key(&asked(dataset, path, None), key);
+        let limited = Some(("AKID/of+any kind", Some(250)));
+        assert_eq!(status(ask(&root, "denied", limited)), 410);
+        assert_eq!(status(ask(&root, "a", None)), 401);
+        assert_eq!(status(ask(&other, "a", None)), 200);
+        for _ in 0..2 {
+            ask(&other, "a", limited).unwrap().sent(100);
+        }
+        assert_eq!(status(ask(&root, "a", limited)), 403, "50 of 250 are left");
+        assert_eq!(status(ask(&root, "a", Some(("another", Some(250))))), 200);
+        assert_eq!(status(ask(&root, "a", Some(("without a limit", None)))), 200);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use cairn_content::durable::{self, PathError};
-use cairn_ledger::payments::{Channel, ChannelId, ChannelRejection, ChannelStatus, SignedVoucher};
+use cairn_ledger::payments::{ChannelId, ChannelRejection, ChannelStatus, ChannelView, SignedVoucher};
 use cairn_ledger::{Address, ChainId};
 use cairn_protocol::Amount;
 
@@ -46,13 +46,14 @@ impl ChannelTerms {
     }
 }
 
-/// The ledger's view of a channel; a node's or an RPC server's answer.
+/// The ledger's view of a channel; a node's or an RPC server's answer. Asked at every request that a channel pays for: what has
+/// to ask far away remembers its answers for a while.
 pub trait ChannelSource: Send + Sync {
     /// The channel, if there is one.
     ///
     /// # Errors
     /// In words: the ledger cannot be asked.
-    fn channel(&self, id: ChannelId) -> Result<Option<Channel>, String>;
+    fn channel(&self, id: ChannelId) -> Result<Option<ChannelView>, String>;
 }
 
 /// Why a voucher is not taken, or a channel buys nothing.
@@ -170,6 +171,10 @@ impl VoucherBook {
     pub fn take(&self, signed: &SignedVoucher) -> Result<(Address, Amount), VoucherError> {
         let (id, promised) = (signed.voucher.channel, signed.voucher.cumulative);
         let channel = self.channel(id)?;
+        if self.lock().get(&id) == Some(signed) {
+            // Its answer may have been lost, and the voucher be redeemed since.
+            return Ok((channel.payer, promised));
+        }
         channel.check(self.chain, signed)?;
         let mut best = self.lock();
         let held = best.get(&id).map_or(Amount::ZERO, |held| held.voucher.cumulative);
@@ -181,7 +186,7 @@ impl VoucherBook {
             durable::write(&self.dir.join(format!("{id}.voucher")), &bytes)?;
             best.insert(id, signed.clone());
         }
-        Ok((channel.parties().0, promised))
+        Ok((channel.payer, promised))
     }
 
     /// Bytes that a channel may use in all: paid for, and the window while the channel is open.
@@ -191,7 +196,7 @@ impl VoucherBook {
     pub fn bytes_max(&self, id: ChannelId) -> Result<u64, VoucherError> {
         let channel = self.channel(id)?;
         let promised = self.lock().get(&id).map_or(Amount::ZERO, |held| held.voucher.cumulative);
-        let window = if channel.status() == ChannelStatus::Open { self.terms.window_bytes } else { 0 };
+        let window = if channel.status == ChannelStatus::Open { self.terms.window_bytes } else { 0 };
         Ok(self.terms.bytes_of(promised).saturating_add(window))
     }
 
@@ -202,12 +207,11 @@ impl VoucherBook {
         all
     }
 
-    fn channel(&self, id: ChannelId) -> Result<Channel, VoucherError> {
+    fn channel(&self, id: ChannelId) -> Result<ChannelView, VoucherError> {
         let channel = self.source.channel(id).map_err(|reason| VoucherError::Ledger { reason })?;
         let channel = channel.ok_or(VoucherError::Unknown { channel: id })?;
-        let payee = channel.parties().1;
-        if payee != self.payee {
-            return Err(VoucherError::OtherPayee { channel: id, expected: self.payee, got: payee });
+        if channel.payee != self.payee {
+            return Err(VoucherError::OtherPayee { channel: id, expected: self.payee, got: channel.payee });
         }
         Ok(channel)
     }
@@ -230,7 +234,7 @@ fn decode(bytes: &[u8]) -> io::Result<SignedVoucher> {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use cairn_ledger::payments::Voucher;
+    use cairn_ledger::payments::{Channel, Voucher};
     use cairn_protocol::Epoch;
     use ed25519_consensus::{SigningKey, VerificationKey};
     use proptest::prelude::*;
@@ -262,8 +266,8 @@ pub(crate) mod tests {
     }
 
     impl ChannelSource for OneChannel {
-        fn channel(&self, id: ChannelId) -> Result<Option<Channel>, String> {
-            Ok((id == ID).then(|| self.0.lock().unwrap().clone()))
+        fn channel(&self, id: ChannelId) -> Result<Option<ChannelView>, String> {
+            Ok((id == ID).then(|| self.0.lock().unwrap().view()))
         }
     }
 
@@ -284,6 +288,8 @@ pub(crate) mod tests {
         assert_eq!(book.take(&voucher(20)).unwrap(), (address(1), Amount(20)), "again");
         let lower = book.take(&voucher(19)).unwrap_err();
         assert!(matches!(lower, VoucherError::Lower { best: Amount(20), got: Amount(19) }), "{lower}");
+        channel.0.lock().unwrap().redeem(CHAIN, &voucher(20)).unwrap();
+        assert_eq!(book.take(&voucher(20)).unwrap(), (address(1), Amount(20)), "again, after it was redeemed");
         let again = open(dir.path(), &channel);
         assert_eq!(again.bytes_max(ID).unwrap(), (2 << 20) + 1_000);
         assert_eq!(again.vouchers(), [voucher(20)]);

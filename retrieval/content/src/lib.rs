@@ -50,6 +50,8 @@ mod walk;
 
 pub use archive::{CarArchive, CarArchiveError};
 pub use block::{BlockId, BlockRejection, Codec, LEAF_BYTES, LINKS_PER_NODE, MAX_BLOCK_BYTES, verify_block};
+pub use cairn_protocol::piece_proof::PieceShape;
+pub use cairn_protocol::{GROUP_BYTES, RangeProof, RangeProofRejection, VerifiedGroups};
 pub use cairn_sector::pieces::{PieceCommitment, PieceHasher};
 pub use car::{
     CarBlock, CarError, CarLimits, CarReader, CarRejection, CarWriter, Section, Trailing, block_section, header_section,
@@ -58,7 +60,7 @@ pub use dagpb::{DagPbRejection, PbLink, PbNode};
 pub use dataset::{Dataset, DatasetKind, FileEntry, ImportError, ImportOptions, VerifyError};
 pub use index::{IndexError, IndexRejection};
 pub use piece::{LayoutRejection, PieceLayout, PieceReader};
-pub use piece_proof::{GROUP_BYTES, PieceGroups, RangeProof, RangeProofRejection, VerifiedGroups};
+pub use piece_proof::{CheckGroup, PieceGroups, group_root};
 pub use restore::{RestoreError, RestoreOptions, Restored, restore};
 pub use scan::{ImportRejection, Selection, SkipReason, Skipped};
 pub use source::{ByteSource, FileSlice, FileStamp, ReadError};

@@ -18,6 +18,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use cairn_content::PieceGroups;
 
+use crate::signing::GroupClaim;
 use crate::source::{ContentSource, DataEntry, PieceResource, Resource, SourceCounts, SourceError};
 
 /// What is asked for.
@@ -99,6 +100,31 @@ pub trait Account: Send + Sync {
     fn sent(&self, bytes: u64);
 }
 
+/// A request to an interface with keys of its own, S3 say: a key that was checked there, with what it opens, stands for a
+/// token. The object is a file or folder of a dataset.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedByKey<'a> {
+    /// The key; none: a request without one.
+    pub key: Option<KeyGrant<'a>>,
+    /// Root of the dataset.
+    pub root: &'a Cid,
+    /// Names joined by slashes; empty for the root itself.
+    pub path: &'a str,
+    /// Root of the object's own graph, if it has one.
+    pub cid: Option<&'a Cid>,
+    /// Body bytes of the answer.
+    pub bytes: u64,
+}
+
+/// A key that stands for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyGrant<'a> {
+    /// Under which its bytes are counted.
+    pub name: &'a str,
+    /// Bytes that it may read in all.
+    pub bytes_max: Option<u64>,
+}
+
 /// Gives leave to serve.
 pub trait Gatekeeper: Send + Sync + 'static {
     /// Decides about one answer, before its first byte. May touch the disk for a moment.
@@ -106,6 +132,16 @@ pub trait Gatekeeper: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`], which is the answer.
     fn admit(&self, asked: &Asked<'_>) -> Result<Leave, Refusal>;
+
+    /// Decides about an answer of an interface with keys of its own, before its first byte. May touch the disk for a moment.
+    /// A gatekeeper that does not say how refuses them all.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the interface gives it a form that its clients know.
+    fn admit_key(&self, _asked: &AskedByKey<'_>) -> Result<Leave, Refusal> {
+        let message = "this gatekeeper knows no keys of other interfaces".to_owned();
+        Err(Refusal { status: StatusCode::FORBIDDEN, code: "keys_not_taken", message, headers: Vec::new() })
+    }
 
     /// Whether a block is served to nobody, in whatever archive or file it would stand.
     fn denies(&self, cid: &Cid) -> Option<Refusal>;
@@ -145,6 +181,10 @@ impl ContentSource for Guarded {
 
     fn piece_groups(&self, comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
         self.source.piece_groups(comm_p)
+    }
+
+    fn sign_group(&self, claim: &GroupClaim) -> Option<Vec<u8>> {
+        self.source.sign_group(claim)
     }
 
     fn holds(&self, root: &Cid, block: &Cid) -> bool {

@@ -31,8 +31,8 @@ impl RangeReader for SliceReader {
         self.file.read_at(&mut buffer[..count], self.offset + offset)
     }
 
-    fn plain_file(&self) -> Option<(File, u64)> {
-        Some((self.file.try_clone().ok()?, self.offset))
+    fn plain_file(&self) -> Option<(&File, u64)> {
+        Some((&self.file, self.offset))
     }
 }
 

@@ -26,21 +26,24 @@ mod library;
 pub mod path;
 pub mod range;
 mod server;
+mod signing;
 mod source;
 mod tls;
 
 pub use fetch::{
     ClockPause, DatasetOutline, FetchError, FetchOptions, FetchRejection, FetchReport, FetchRequest, FetchedFile,
-    Pause, PieceReport, PieceRequest, Progress, ProgressFn, SourceFailure, SourceFault, SourceUrl, SourceUrlRejection,
-    VerifiedRange, fetch, fetch_blocking, fetch_piece, fetch_piece_blocking,
+    Pause, PieceReport, PieceRequest, Progress, ProgressFn, SignedGroup, SourceFailure, SourceFault, SourceUrl,
+    SourceUrlRejection, VerifiedRange, fetch, fetch_blocking, fetch_group_proof, fetch_group_proof_blocking,
+    fetch_piece, fetch_piece_blocking, fetch_signed_group, fetch_signed_group_blocking,
 };
-pub use gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
+pub use gate::{Account, Asked, AskedByKey, Gatekeeper, KeyGrant, Leave, Refusal, Subject};
 pub use hot_store::{data_entry, open as file_resource};
 pub use library::{Library, RemoteShelf};
 pub use server::{
-    AccessLog, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer, OptionsRejection,
-    Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
+    AccessLog, Collector, GatewayOptions, Metrics, Mount, MountedAnswer, MountedBody, MountedHandler, Observer,
+    OptionsRejection, Reporter, RequestRejection, ServedRequest, listen, media_type, range_body, serve, serve_metrics,
 };
+pub use signing::{GroupClaim, GroupSigner};
 pub use source::{
     ContentSource, DataEntry, FolderEntry, PieceResource, RangeReader, Resource, Seekable, SourceCounts, SourceError,
 };

@@ -139,7 +139,8 @@ impl ContentSource for Library {
 
     fn holds(&self, root: &Cid, block: &Cid) -> bool {
         let stored = self.store.as_ref().is_some_and(|store| store.holds(root, block));
-        stored || self.datasets.iter().any(|dataset| dataset.root() == *root && dataset.block(block).is_some())
+        let local = || self.datasets.iter().any(|dataset| dataset.root() == *root && dataset.block(block).is_some());
+        stored || local() || self.origins.iter().any(|origin| origin.holds(root, block))
     }
 
     fn counts(&self) -> SourceCounts {

@@ -15,6 +15,7 @@ use cairn_protocol::{CommP, PaddedBytes};
 use cid::Cid;
 
 use crate::gate::Refusal;
+use crate::signing::GroupClaim;
 
 /// Reads bytes at any offset of an immutable object.
 pub trait RangeReader: Send {
@@ -26,7 +27,7 @@ pub trait RangeReader: Send {
 
     /// The plain file that all bytes of the object stand in, one after the other, and where they begin, if that is so. The
     /// system can then send them without anybody reading them.
-    fn plain_file(&self) -> Option<(File, u64)> {
+    fn plain_file(&self) -> Option<(&File, u64)> {
         None
     }
 
@@ -198,6 +199,11 @@ pub trait ContentSource: Send + Sync + 'static {
     /// [`SourceError`] if it should be here but cannot be read.
     fn piece_groups(&self, _comm_p: &CommP) -> Result<Option<PieceGroups>, SourceError> {
         Ok(None)
+    }
+
+    /// Signs for a group of a piece that is about to be sent; `None` if nobody here signs for a provider.
+    fn sign_group(&self, _claim: &GroupClaim) -> Option<Vec<u8>> {
+        None
     }
 
     /// Whether a block is part of a dataset that is held. What does not know says no: then a grant for a dataset does not

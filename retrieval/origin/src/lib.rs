@@ -27,6 +27,7 @@ mod address;
 mod cache;
 mod disk;
 mod memory;
+mod metrics;
 mod origin;
 mod source;
 

@@ -168,7 +168,9 @@ impl Origin {
     /// [`OriginError::Store`] for a folder that is not there, or settings that the store refuses.
     pub fn open(address: &OriginAddress, settings: &S3Settings) -> Result<Self, OriginError> {
         let store: object_store::Result<Arc<dyn ObjectStore>> = match address {
-            OriginAddress::Folder(path) => LocalFileSystem::new_with_prefix(path).map(|store| Arc::new(store) as _),
+            OriginAddress::Folder(path) => {
+                LocalFileSystem::new_with_prefix(path).map(|store| Arc::new(store.with_fsync(true)) as _)
+            }
             OriginAddress::S3 { bucket, prefix } if prefix.is_empty() => s3(bucket, settings),
             OriginAddress::S3 { bucket, prefix } => {
                 s3(bucket, settings).map(|store| Arc::new(PrefixStore::new(store, prefix.as_str())) as _)

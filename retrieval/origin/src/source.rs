@@ -17,9 +17,11 @@ use cairn_gateway::{
 };
 use cairn_protocol::CommP;
 use cid::Cid;
+use prometheus_client::collector::Collector;
 use tokio::runtime::Runtime;
 
 use crate::cache::{CacheCounts, CacheOptions, SLICE_LEAVES, SliceCache};
+use crate::metrics::OriginCollector;
 use crate::origin::{Origin, OriginError};
 
 /// How an origin is served.
@@ -40,9 +42,9 @@ impl Default for OriginOptions {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     origin: Origin,
-    cache: Arc<SliceCache>,
+    pub(crate) cache: Arc<SliceCache>,
     datasets: RwLock<HashMap<Cid, Arc<Dataset>>>,
 }
 
@@ -101,6 +103,11 @@ impl OriginSource {
         self.inner.cache.counts()
     }
 
+    /// The same, for Prometheus; empty once the source is gone.
+    pub fn collector(&self) -> Box<dyn Collector> {
+        Box::new(OriginCollector(Arc::downgrade(&self.inner)))
+    }
+
     fn open(&self, dataset: &Arc<Dataset>, path: &str, bytes: Range<u64>) -> Option<Resource> {
         let position = dataset.files().binary_search_by(|file| file.path.split('/').cmp(path.split('/'))).ok()?;
         Some(self.open_number(dataset, position, bytes))
@@ -132,6 +139,10 @@ async fn keep_fresh(inner: Weak<Inner>, every: Duration) {
 }
 
 impl Inner {
+    pub(crate) fn datasets_held(&self) -> usize {
+        self.datasets.read().expect("no panic holds the list").len()
+    }
+
     async fn refresh(&self) -> Result<(), OriginError> {
         let roots = self.origin.roots().await?;
         let known = self.datasets.read().expect("no panic holds the list").clone();
@@ -235,9 +246,12 @@ impl ContentSource for OriginSource {
         })
     }
 
+    fn holds(&self, root: &Cid, block: &Cid) -> bool {
+        self.get(root).is_some_and(|dataset| dataset.block(block).is_some())
+    }
+
     fn counts(&self) -> SourceCounts {
-        let datasets = self.inner.datasets.read().expect("no panic holds the list").len() as u64;
-        SourceCounts { datasets, pieces: 0 }
+        SourceCounts { datasets: self.inner.datasets_held() as u64, pieces: 0 }
     }
 }
 

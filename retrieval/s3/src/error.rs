@@ -53,6 +53,8 @@ codes! {
     IncompleteBody, BAD_REQUEST, "the body ended before its announced length";
     /// The disk is full.
     InsufficientStorage, INSUFFICIENT_STORAGE, "the disk of this gateway is full; nothing of the upload was kept";
+    /// On the denylist; a code of this gateway.
+    Gone, GONE, "this object is not served here any more";
     /// The gateway failed.
     InternalError, INTERNAL_SERVER_ERROR, "the object is held here but cannot be read at the moment";
     /// The access key is not known.
@@ -101,9 +103,14 @@ codes! {
     SlowDown, SERVICE_UNAVAILABLE, "too many requests at the moment";
     /// More than may be open at once.
     TooManyBuckets, BAD_REQUEST, "the limit of what may be staged at once is reached";
+    /// On the denylist, for legal reasons; a code of this gateway.
+    UnavailableForLegalReasons, UNAVAILABLE_FOR_LEGAL_REASONS, "this object is not served here any more";
     /// The declared hash of the payload is not that of the body.
     XAmzContentSHA256Mismatch, BAD_REQUEST, "the body does not have the x-amz-content-sha256 of the request";
 }
+
+/// What `SlowDown` tells clients to wait, where nobody knows better.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// A refusal: its code, and what there is to say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,17 +120,20 @@ pub struct S3Rejection {
     pub code: ErrorCode,
     /// One line for people.
     pub message: String,
+    /// `Retry-After` in seconds; always there with `SlowDown`.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl S3Rejection {
     /// A refusal that says something of its own.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let retry_after_seconds = (code == ErrorCode::SlowDown).then_some(RETRY_AFTER_SECONDS);
+        Self { code, message: message.into(), retry_after_seconds }
     }
 }
 
 impl From<ErrorCode> for S3Rejection {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: code.message().to_owned() }
+        Self::new(code, code.message())
     }
 }

@@ -1,8 +1,14 @@
-//! The interface as a handler that a gateway mounts: authorises, finds, answers.
+//! The interface as a handler that a gateway mounts: authorises, finds, asks for leave, answers.
+//!
+//! 1. A request about a bucket that is being written goes to [`IngestFolder`], if its key may write.
+//! 2. Otherwise it reads a dataset: its key must open the bucket and the path ([`crate::access`]), and the gateway's
+//!    gatekeeper, if there is one, must give leave for the bytes. A key stands for a token; a request without one gets what
+//!    the gatekeeper gives to everybody. A refusal comes before 304, 412 and 416.
 //!
 //! Everything that may block (finding, sorting, opening) runs on the blocking pool; bodies of objects stream from there in
 //! chunks. Every answer carries `x-amz-request-id`; a refusal is XML with the code of S3, without a body for HEAD.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -16,34 +22,37 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cairn_content::{Dataset, FileEntry};
 use cairn_gateway::{
-    MountedAnswer, MountedBody, MountedHandler, RangeReader, Resource, SourceError, media_type, range_body,
+    AskedByKey, Gatekeeper, KeyGrant, Leave, MountedAnswer, MountedBody, MountedHandler, RangeReader, Refusal,
+    Resource, SourceError, media_type, range_body,
 };
 use cid::Cid;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::access::AccessKeys;
+use crate::access::{AccessKeys, Caller};
 use crate::bucket::{self, IndexCache, Shelf};
 use crate::error::{ErrorCode, S3Rejection};
+use crate::ingest::copy::{CopySource, SourceBytes, SourceObject};
 use crate::ingest::folder::Keys;
 use crate::ingest::receive::BodyReader;
-use crate::ingest::{IngestFolder, WriteAction};
+use crate::ingest::{IngestFolder, WriteAction, WriteRequest};
+use crate::listing::{Below, SortedKeys};
 use crate::object::{self, ObjectInfo};
-use crate::request::{self, Action, RequestHead, Target};
+use crate::request::{self, Action, ListQuery, RequestHead, Target};
 use crate::{listing, time, xml};
 
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const X_AMZ_BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 const X_CAIRN_ROOT: HeaderName = HeaderName::from_static("x-cairn-root");
 
-/// For a bucket that is a root CID.
-const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
+/// For a bucket that is a root CID: for everybody, or for a cache of whoever asked.
+const CACHE_IMMUTABLE: [&str; 2] = ["public, max-age=29030400, immutable", "private, max-age=29030400, immutable"];
 /// For a bucket that is a name.
-const CACHE_NAMED: &str = "public, max-age=5";
+const CACHE_NAMED: [&str; 2] = ["public, max-age=5", "private, max-age=5"];
 
 /// The clock; a test brings its own.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -61,6 +70,8 @@ pub struct S3Options {
     pub chunk_bytes: usize,
     /// Where buckets are written, if they may be.
     pub ingest: Option<Arc<IngestFolder>>,
+    /// Is asked about every answer that tells of a dataset, and counts its bytes by key.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
     /// The time.
     pub clock: Clock,
 }
@@ -73,6 +84,7 @@ impl Default for S3Options {
             keys: AccessKeys::open(),
             chunk_bytes: 256 << 10,
             ingest: None,
+            gatekeeper: None,
             clock: Arc::new(SystemTime::now),
         }
     }
@@ -150,24 +162,61 @@ impl Inner {
         if let Some(answer) = self.ingest(head, body)? {
             return Ok(answer);
         }
-        options.keys.check_read(head, &options.region, time::seconds((options.clock)()))?;
+        let caller = options.keys.check_read(head, &options.region, time::seconds((options.clock)()))?;
         let Target { bucket, key, action } = request::target(head, &options.prefix)?;
         if let Action::ListBuckets { prefix, after, max_buckets } = &action {
-            return Ok(document(head, self.buckets(prefix, after, *max_buckets), &[]));
+            return Ok(document(head, self.buckets(&caller, prefix, after, *max_buckets), &[]));
         }
-        let dataset = self.shelf.dataset(&bucket).ok_or(ErrorCode::NoSuchBucket)?;
-        let about = [(X_AMZ_BUCKET_REGION, options.region.clone()), (X_CAIRN_ROOT, dataset.root().to_string())];
+        let seen = self.dataset(&caller, &bucket)?;
+        let (region, root) = (options.region.clone(), seen.dataset.root().to_string());
+        let about = [(X_AMZ_BUCKET_REGION, region), (X_CAIRN_ROOT, root)];
+        let small = |text: String| {
+            let bytes = if head.method == Method::HEAD { 0 } else { text.len() as u64 };
+            let leave = self.leave(&seen, "", None, bytes)?;
+            Ok(with_leave(document(head, text, &about), leave))
+        };
         match action {
             Action::ListBuckets { .. } => unreachable!("answered above"),
-            Action::HeadBucket => Ok(document(head, String::new(), &about)),
-            Action::GetBucketLocation => Ok(document(head, xml::location(&options.region), &about)),
-            Action::GetBucketVersioning => Ok(document(head, xml::versioning(), &about)),
+            Action::HeadBucket => small(String::new()),
+            Action::GetBucketLocation => small(xml::location(&options.region)),
+            Action::GetBucketVersioning => small(xml::versioning()),
             Action::ListObjects(query) => {
-                let page = listing::page(self.indexes.of(&dataset).as_ref(), &query)?;
-                Ok(document(head, xml::objects(&bucket, &query, &page), &about))
+                let text = self.list(&seen, &query)?;
+                // The folder that the prefix lies in: a listing shows no name from above it.
+                let folder = query.prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let leave = self.leave(&seen, folder, None, text.len() as u64)?;
+                Ok(with_leave(document(head, text, &about), leave))
             }
-            Action::GetObject | Action::HeadObject => self.object(head, &dataset, &bucket, &key),
+            Action::GetObject | Action::HeadObject => self.object(head, &seen, &key),
         }
+    }
+
+    /// A dataset by any of its names, if the caller may see some of it.
+    fn dataset<'a>(&self, caller: &'a Caller<'a>, bucket: &'a str) -> Result<Seen<'a>, S3Rejection> {
+        let dataset = self.shelf.dataset(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+        let seen = self.seen(caller, bucket, dataset);
+        caller.check_bucket(&seen.names())?;
+        Ok(seen)
+    }
+
+    fn seen<'a>(&self, caller: &'a Caller<'a>, bucket: &'a str, dataset: Arc<Dataset>) -> Seen<'a> {
+        let named = self.shelf.dataset(dataset.name());
+        let own_name = named.is_some_and(|named| named.root() == dataset.root()).then(|| dataset.name().to_owned());
+        Seen { caller, bucket, root: dataset.root().to_string(), own_name, dataset }
+    }
+
+    fn list(&self, seen: &Seen<'_>, query: &ListQuery) -> Result<String, S3Rejection> {
+        let index = self.indexes.of(&seen.dataset);
+        let page = page(index.as_ref(), seen.caller.paths(&seen.names()), query)?;
+        Ok(xml::objects(seen.bucket, query, &page))
+    }
+
+    /// Leave to answer about a path of a dataset.
+    fn leave(&self, seen: &Seen<'_>, path: &str, cid: Option<&Cid>, bytes: u64) -> Result<Leave, S3Rejection> {
+        let Some(gatekeeper) = &self.options.gatekeeper else { return Ok(Leave::default()) };
+        let key = seen.caller.key.map(|name| KeyGrant { name, bytes_max: seen.caller.bytes_max() });
+        let asked = AskedByKey { key, root: &seen.dataset.root(), path, cid, bytes };
+        gatekeeper.admit_key(&asked).map_err(|refusal| refused_by_gatekeeper(&refusal))
     }
 
     /// Answers what has to do with buckets that are being written; nothing if the request is about something else.
@@ -176,20 +225,22 @@ impl Inner {
         let Some(folder) = &options.ingest else { return Ok(None) };
         let (bucket, key) = request::place(head, &options.prefix)?;
         let action = WriteAction::read(head, key)?;
-        if bucket.is_empty() || (action.is_none() && !folder.has(bucket)) {
+        let only_reads = action.as_ref().is_none_or(WriteAction::only_lists);
+        if bucket.is_empty() || (only_reads && !folder.has(bucket)) {
             return Ok(None);
         }
         let now = (options.clock)();
-        let verified = options.keys.check_write(head, &options.region, time::seconds(now))?;
-        let Some(action) = action else { return self.written(head, folder).map(Some) };
+        let (verified, caller) = options.keys.check_write(head, &options.region, time::seconds(now))?;
+        let Some(action) = action else { return self.written(head, &caller, folder).map(Some) };
         if !folder.has(bucket) && self.shelf.dataset(bucket).is_some() {
             return Err(S3Rejection::new(
                 ErrorCode::BucketAlreadyExists,
                 "a dataset has this name; datasets never change",
             ));
         }
-        let seed = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let written = folder.write(action, (bucket, key), (head, &verified), body, seed)?;
+        let open = |source: &CopySource| self.source(&caller, folder, source);
+        let request = WriteRequest { head, verified: &verified, caller, now, open: &open };
+        let written = folder.write(action, (bucket, key), &request, body)?;
         let mut response = document(head, written.text, &[]);
         if written.no_content {
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -201,19 +252,50 @@ impl Inner {
         Ok(Some(response))
     }
 
+    /// Opens what is to be copied: of a bucket that is being written, or of a dataset.
+    fn source(
+        &self,
+        caller: &Caller<'_>,
+        folder: &IngestFolder,
+        CopySource { bucket, key, .. }: &CopySource,
+    ) -> Result<SourceObject, S3Rejection> {
+        if folder.has(bucket) {
+            caller.check_key(&[bucket], key)?;
+            let (file, stored) = folder.read(bucket, key)?;
+            let (size, modified) = (stored.size, stored.modified);
+            return Ok(SourceObject { size, modified, etag: stored.etag, bytes: SourceBytes::File(file) });
+        }
+        let seen = self.dataset(caller, bucket)?;
+        caller.check_key(&seen.names(), key)?;
+        let file = seen.dataset.file(key).ok_or(ErrorCode::NoSuchKey)?;
+        // No byte of it leaves the gateway here.
+        self.leave(&seen, key, Some(&file.cid), 0)?;
+        let resource = self.open(&seen.dataset, file, 0..file.size)?;
+        let (size, modified, etag) = (file.size, bucket::modified(file), file.cid.to_string());
+        Ok(SourceObject { size, modified, etag, bytes: SourceBytes::Reader(resource.reader) })
+    }
+
     /// Reads from a bucket that is being written.
-    fn written(&self, head: &RequestHead, folder: &IngestFolder) -> Result<Response<MountedBody>, S3Rejection> {
+    fn written(
+        &self,
+        head: &RequestHead,
+        caller: &Caller<'_>,
+        folder: &IngestFolder,
+    ) -> Result<Response<MountedBody>, S3Rejection> {
         let Target { bucket, key, action } = request::target(head, &self.options.prefix)?;
+        let names = [bucket.as_str()];
+        caller.check_bucket(&names)?;
         match action {
             Action::ListBuckets { .. } | Action::HeadBucket => Ok(document(head, String::new(), &[])),
             Action::GetBucketLocation => Ok(document(head, xml::location(&self.options.region), &[])),
             Action::GetBucketVersioning => Ok(document(head, xml::versioning(), &[])),
             Action::ListObjects(query) => {
                 let state = folder.state();
-                let page = listing::page(&Keys(state.objects(&bucket)?), &query)?;
+                let page = page(&Keys(state.objects(&bucket)?), caller.paths(&names), &query)?;
                 Ok(document(head, xml::objects(&bucket, &query, &page), &[]))
             }
             Action::GetObject | Action::HeadObject => {
+                caller.check_key(&names, &key)?;
                 let (file, stored) = folder.read(&bucket, &key)?;
                 let info = ObjectInfo {
                     size: stored.size,
@@ -239,16 +321,34 @@ impl Inner {
         }
     }
 
-    fn buckets(&self, prefix: &str, after: &str, max_buckets: usize) -> String {
-        let mut named: Vec<(String, Arc<Dataset>)> =
-            self.shelf.datasets().into_iter().map(|dataset| (bucket::listed_name(&dataset), dataset)).collect();
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        named.dedup_by(|a, b| a.0 == b.0);
-        named.retain(|(name, _)| name.starts_with(prefix) && name.as_str() > after);
+    /// The buckets that the caller may see, those that are being written among them if it may write.
+    fn buckets(&self, caller: &Caller<'_>, prefix: &str, after: &str, max_buckets: usize) -> String {
+        let mut named = BTreeMap::new();
+        for dataset in self.shelf.datasets() {
+            let name = bucket::listed_name(&dataset);
+            let created = dataset.files().first().map(bucket::modified).unwrap_or_default();
+            let seen = self.seen(caller, &name, dataset);
+            if caller.check_bucket(&seen.names()).is_ok() && self.leave(&seen, "", None, 0).is_ok() {
+                named.insert(name.clone(), created);
+            }
+        }
+        if let Some(folder) = self.options.ingest.as_ref().filter(|_| caller.writes()) {
+            let buckets: Vec<String> = folder.state().buckets.keys().cloned().collect();
+            let open = buckets.into_iter().filter(|bucket| caller.check_bucket(&[bucket]).is_ok());
+            named.extend(open.map(|bucket| {
+                let created = folder.created(&bucket);
+                (bucket, created)
+            }));
+        }
+        let mut named: Vec<(&str, u64)> = named
+            .iter()
+            .map(|(name, created)| (name.as_str(), *created))
+            .filter(|(name, _)| name.starts_with(prefix) && *name > after)
+            .collect();
         let more = named.len() > max_buckets;
         named.truncate(max_buckets);
-        let next = named.last().filter(|_| more).map(|(name, _)| name.as_str());
-        xml::buckets(named.iter().map(|(name, dataset)| (name.as_str(), dataset.as_ref())), prefix, next)
+        let next = named.last().filter(|_| more).map(|(name, _)| *name);
+        xml::buckets(named.iter().copied(), prefix, next)
     }
 
     /// Opens a file. Bytes that come from afar are tried before the status line goes out.
@@ -264,41 +364,101 @@ impl Inner {
         });
         opened.map_err(|error| {
             tracing::error!(%error, "the store failed");
-            let busy = matches!(error, SourceError::Unavailable { .. });
-            if busy { ErrorCode::SlowDown.into() } else { ErrorCode::InternalError.into() }
+            match error {
+                SourceError::Unavailable { retry_after_seconds, .. } => {
+                    let retry_after_seconds = Some(retry_after_seconds);
+                    S3Rejection { retry_after_seconds, ..ErrorCode::SlowDown.into() }
+                }
+                _ => ErrorCode::InternalError.into(),
+            }
         })
     }
 
-    fn object(
-        &self,
-        head: &RequestHead,
-        dataset: &Arc<Dataset>,
-        bucket: &str,
-        key: &str,
-    ) -> Result<Response<MountedBody>, S3Rejection> {
-        let file = dataset.file(key).ok_or(ErrorCode::NoSuchKey)?;
+    fn object(&self, head: &RequestHead, seen: &Seen<'_>, key: &str) -> Result<Response<MountedBody>, S3Rejection> {
+        seen.caller.check_key(&seen.names(), key)?;
+        let file = seen.dataset.file(key).ok_or(ErrorCode::NoSuchKey)?;
         let single_leaf = file.leaf_digests().first().filter(|_| file.leaf_digests().len() == 1);
+        let cache = if Cid::try_from(seen.bucket).is_ok() { CACHE_IMMUTABLE } else { CACHE_NAMED };
         let info = ObjectInfo {
             size: file.size,
             cid: file.cid.to_string(),
             modified: bucket::modified(file),
             content_type: media_type(key),
-            cache_control: if Cid::try_from(bucket).is_ok() { CACHE_IMMUTABLE } else { CACHE_NAMED },
+            cache_control: cache[usize::from(!self.options.keys.is_public())],
             sha256_base64: single_leaf.map(|digest| BASE64_STANDARD.encode(digest)),
         };
-        let answer = object::answer(head, &info)?;
-        let body = match answer.range.filter(|_| head.method == Method::GET) {
+        let answer = object::answer(head, &info);
+        let sent = answer.as_ref().ok().and_then(|answer| answer.range).filter(|_| head.method == Method::GET);
+        let leave = self.leave(seen, key, Some(&file.cid), sent.map_or(0, |range| range.len()))?;
+        let mut answer = answer?;
+        if leave.private {
+            answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache[1]));
+        }
+        let body = match sent {
             None => empty(),
             Some(range) => {
-                let resource = self.open(dataset, file, range.first..range.first + range.len())?;
+                let resource = self.open(&seen.dataset, file, range.first..range.first + range.len())?;
                 range_body(resource.reader, range.first, range.len(), self.options.chunk_bytes)
             }
         };
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
-        Ok(response)
+        Ok(with_leave(response, leave))
     }
+}
+
+/// A dataset, and who looks at it.
+struct Seen<'a> {
+    caller: &'a Caller<'a>,
+    /// The name that was asked for.
+    bucket: &'a str,
+    root: String,
+    /// The dataset's own name, unless that means another one by now.
+    own_name: Option<String>,
+    dataset: Arc<Dataset>,
+}
+
+impl Seen<'_> {
+    fn names(&self) -> Vec<&str> {
+        [self.bucket, &self.root].into_iter().chain(self.own_name.as_deref()).collect()
+    }
+}
+
+/// A page of those keys that the caller may see.
+fn page(keys: &dyn SortedKeys, paths: Option<Vec<&str>>, query: &ListQuery) -> Result<listing::Page, S3Rejection> {
+    match paths {
+        None => listing::page(keys, query),
+        Some(paths) => listing::page(&Below { keys, paths: &paths }, query),
+    }
+}
+
+/// What the gatekeeper says, in the words of S3. What belongs to tokens and payments is for other interfaces.
+fn refused_by_gatekeeper(refusal: &Refusal) -> S3Rejection {
+    let retry_after = refusal.headers.iter().find(|(name, _)| *name == RETRY_AFTER);
+    let retry_after_seconds = retry_after.and_then(|(_, value)| value.to_str().ok()?.parse().ok());
+    let denied = |message: &str| S3Rejection::new(ErrorCode::AccessDenied, message);
+    match refusal.status {
+        StatusCode::GONE => ErrorCode::Gone.into(),
+        StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => ErrorCode::UnavailableForLegalReasons.into(),
+        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED => {
+            denied("this dataset is not free: the request needs the signature of a key")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            let slow: S3Rejection = ErrorCode::SlowDown.into();
+            S3Rejection { retry_after_seconds: retry_after_seconds.or(slow.retry_after_seconds), ..slow }
+        }
+        _ => denied(&refusal.message),
+    }
+}
+
+/// The answer with what the gatekeeper adds: its headers, and who hears of the bytes.
+fn with_leave(mut response: Response<MountedBody>, leave: Leave) -> Response<MountedBody> {
+    response.headers_mut().extend(leave.headers);
+    if let Some(account) = leave.account {
+        response.extensions_mut().insert(account);
+    }
+    response
 }
 
 /// An object that was opened: a later upload of the same key does not change it.
@@ -367,5 +527,12 @@ fn xml_response(status: StatusCode, method: &Method, text: String) -> Response<M
 fn refused(rejection: &S3Rejection, method: &Method, path: &str, request_id: &str) -> Response<MountedBody> {
     let resource: String = path.chars().take(256).collect();
     let text = xml::error(rejection, &resource, request_id);
-    xml_response(rejection.code.status(), method, text)
+    let mut response = xml_response(rejection.code.status(), method, text);
+    if let Some(seconds) = rejection.retry_after_seconds {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,30 @@ pub trait SortedKeys {
     fn describe(&self, key: &str) -> Listed;
 }
 
+/// The keys at and below some paths: what a caller who may not see the rest sees of a bucket.
+pub struct Below<'a> {
+    /// All keys.
+    pub keys: &'a dyn SortedKeys,
+    /// Whole names joined by slashes.
+    pub paths: &'a [&'a str],
+}
+
+impl SortedKeys for Below<'_> {
+    fn seek(&self, position: &[u8]) -> Option<&str> {
+        let found = self.paths.iter().flat_map(|path| {
+            let inside = format!("{path}/");
+            let itself = self.keys.seek(position.max(path.as_bytes())).filter(|key| key == path);
+            let below = self.keys.seek(position.max(inside.as_bytes())).filter(|key| key.starts_with(&inside));
+            [itself, below]
+        });
+        found.flatten().min()
+    }
+
+    fn describe(&self, key: &str) -> Listed {
+        self.keys.describe(key)
+    }
+}
+
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
@@ -211,6 +235,21 @@ mod tests {
             })
         });
         lines.collect()
+    }
+
+    #[test]
+    fn a_limited_caller_sees_its_paths_alone() {
+        let keys = keys(&["a", "a-b", "a/b", "a/b-c", "a/b/c", "a/b/d/e", "b", "c/d"]);
+        let listed = |paths: &[&str], prefix: &str, delimiter: &str| {
+            let page = page(&Below { keys: &keys, paths }, &query(prefix, delimiter, 1000)).unwrap();
+            let (contents, groups) = names(&page);
+            contents.into_iter().chain(groups).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&["a/b"], "", ""), ["a/b", "a/b/c", "a/b/d/e"]);
+        assert_eq!(listed(&["c", "a/b/d", "b"], "", ""), ["a/b/d/e", "b", "c/d"]);
+        assert_eq!(listed(&["a/b/d", "c"], "", "/"), ["a/", "c/"]);
+        assert_eq!(listed(&["a/b"], "c", ""), Vec::<String>::new());
+        assert_eq!(listed(&[], "", ""), Vec::<String>::new());
     }
 
     proptest! {

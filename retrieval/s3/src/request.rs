@@ -265,7 +265,7 @@ fn list_query(head: &RequestHead) -> Result<ListQuery, S3Rejection> {
 }
 
 /// A number up to `max`, which is also the default; more counts as `max`.
-fn number(head: &RequestHead, name: &'static str, max: usize, min: usize) -> Result<usize, S3Rejection> {
+pub(crate) fn number(head: &RequestHead, name: &'static str, max: usize, min: usize) -> Result<usize, S3Rejection> {
     let Some(text) = head.parameter(name).filter(|text| !text.is_empty()) else { return Ok(max) };
     let digits = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
     let value = text.parse::<usize>().ok().filter(|value| digits && *value >= min);

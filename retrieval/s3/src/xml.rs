@@ -3,17 +3,18 @@
 //! Text is escaped by `quick-xml`. Keys with control characters cannot stand in XML 1.0 at all; a client that has such keys
 //! asks for `encoding-type=url`, and all of the great ones do.
 
-use cairn_content::Dataset;
 use quick_xml::escape::escape;
-use quick_xml::events::Event;
 
-use crate::bucket;
 use crate::encoding::encode_path;
-use crate::error::{ErrorCode, S3Rejection};
+use crate::error::S3Rejection;
+use crate::ingest::folder::Stored;
+use crate::ingest::pages::{PartsQuery, UploadsPage, UploadsQuery};
 use crate::listing::{self, Page};
 use crate::request::{ListQuery, ListVersion};
 use crate::time;
 
+/// Whom everything belongs to.
+const OWNER: &str = "cairn";
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// A document that is being written.
@@ -63,12 +64,11 @@ pub fn error(rejection: &S3Rejection, resource: &str, request_id: &str) -> Strin
     document.finish()
 }
 
-/// ListBuckets: one page, and whether another one follows.
-pub fn buckets<'a>(datasets: impl Iterator<Item = (&'a str, &'a Dataset)>, prefix: &str, next: Option<&str>) -> String {
+/// ListBuckets: one page of names and seconds since 1970, and whether another one follows.
+pub fn buckets<'a>(buckets: impl Iterator<Item = (&'a str, u64)>, prefix: &str, next: Option<&str>) -> String {
     let mut document = Document::new("ListAllMyBucketsResult");
-    document.open("Owner").field("ID", "cairn").field("DisplayName", "cairn").close().open("Buckets");
-    for (name, dataset) in datasets {
-        let created = dataset.files().first().map(bucket::modified).unwrap_or_default();
+    document.open("Owner").field("ID", OWNER).field("DisplayName", OWNER).close().open("Buckets");
+    for (name, created) in buckets {
         document.open("Bucket").field("Name", name).field("CreationDate", time::iso8601(created)).close();
     }
     document.close();
@@ -153,38 +153,86 @@ pub fn upload_completed(bucket: &str, key: &str, etag: &str) -> String {
     document.finish()
 }
 
-/// The list of parts that completes an upload: numbers and entity tags without quotes.
-///
-/// # Errors
-/// `MalformedXML`.
-pub fn parts(text: &[u8]) -> Result<Vec<(u32, String)>, S3Rejection> {
-    let malformed = || S3Rejection::from(ErrorCode::MalformedXML);
-    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
-    let mut reader = quick_xml::Reader::from_str(text);
-    let (mut parts, mut number, mut etag, mut value) = (Vec::new(), None, None, String::new());
-    loop {
-        match reader.read_event().map_err(|_| malformed())? {
-            Event::Start(_) => value.clear(),
-            Event::Text(text) => value.push_str(&text),
-            Event::GeneralRef(name) if matches!(name.as_ref(), "quot" | "#34") => {}
-            Event::End(end) => match end.local_name().as_ref() {
-                "PartNumber" => number = value.trim().parse().ok(),
-                "ETag" => etag = Some(value.trim().trim_matches('"').to_owned()),
-                "Part" => parts.push(number.take().zip(etag.take()).ok_or_else(malformed)?),
-                _ => {}
-            },
-            Event::Eof => return Ok(parts),
-            _ => {}
+/// ListParts: one page of parts by number, and whether another one follows.
+pub fn parts(bucket: &str, key: &str, upload: &str, query: &PartsQuery, parts: &[(u32, Stored)], more: bool) -> String {
+    let mut document = Document::new("ListPartsResult");
+    document.field("Bucket", bucket).field("Key", query.name(key)).field("UploadId", upload);
+    document.field("PartNumberMarker", query.after);
+    if let (Some((last, _)), true) = (parts.last(), more) {
+        document.field("NextPartNumberMarker", last);
+    }
+    document.field("MaxParts", query.max_parts).field("IsTruncated", more);
+    if query.encode_url {
+        document.field("EncodingType", "url");
+    }
+    for name in ["Initiator", "Owner"] {
+        document.open(name).field("ID", OWNER).field("DisplayName", OWNER).close();
+    }
+    document.field("StorageClass", "STANDARD");
+    for (number, part) in parts {
+        document.open("Part").field("PartNumber", number).field("LastModified", time::iso8601(part.modified));
+        document.field("ETag", format!("\"{}\"", part.etag)).field("Size", part.size).close();
+    }
+    document.finish()
+}
+
+/// ListMultipartUploads: one page.
+pub fn uploads(bucket: &str, query: &UploadsQuery, page: &UploadsPage) -> String {
+    let mut document = Document::new("ListMultipartUploadsResult");
+    let name = |text: &str| query.name(text);
+    document.field("Bucket", bucket).field("KeyMarker", name(&query.key_marker));
+    document.field("UploadIdMarker", query.upload_marker.as_deref().unwrap_or_default());
+    if let Some((key, upload)) = &page.next {
+        document.field("NextKeyMarker", name(key)).field("NextUploadIdMarker", upload);
+    }
+    document.field("Prefix", name(&query.prefix));
+    if let Some(delimiter) = &query.delimiter {
+        document.field("Delimiter", name(delimiter));
+    }
+    if query.encode_url {
+        document.field("EncodingType", "url");
+    }
+    document.field("MaxUploads", query.max_uploads).field("IsTruncated", page.next.is_some());
+    for (upload_name, upload) in &page.uploads {
+        document.open("Upload").field("Key", name(&upload.key)).field("UploadId", upload_name);
+        for name in ["Initiator", "Owner"] {
+            document.open(name).field("ID", OWNER).field("DisplayName", OWNER).close();
         }
-        if parts.len() > crate::ingest::PARTS_MAX as usize {
-            return Err(malformed());
+        document.field("StorageClass", "STANDARD").field("Initiated", time::iso8601(upload.started)).close();
+    }
+    for group in &page.common_prefixes {
+        document.open("CommonPrefixes").field("Prefix", name(group)).close();
+    }
+    document.finish()
+}
+
+/// DeleteObjects: what became of each key. Those that are gone are left out of a quiet answer.
+pub fn deleted<'a>(results: impl Iterator<Item = (&'a str, &'a Result<(), S3Rejection>)>, quiet: bool) -> String {
+    let mut document = Document::new("DeleteResult");
+    for (key, result) in results {
+        match result {
+            Ok(()) if quiet => {}
+            Ok(()) => drop(document.open("Deleted").field("Key", key).close()),
+            Err(error) => {
+                document.open("Error").field("Key", key).field("Code", error.code.text());
+                document.field("Message", &error.message).close();
+            }
         }
     }
+    document.finish()
+}
+
+/// CopyObject and UploadPartCopy; `root` says which.
+pub fn copied(root: &'static str, stored: &Stored) -> String {
+    let mut document = Document::new(root);
+    document.field("LastModified", time::iso8601(stored.modified)).field("ETag", format!("\"{}\"", stored.etag));
+    document.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorCode;
     use crate::listing::Listed;
 
     #[test]

@@ -16,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_compute::Workers;
 use cairn_ledger::{
-    CloseReason, Job, JobCommand, JobId, JobStatus, JobTerms, PorepStatement, ProofStatement, SectorJob, TransactionId,
-    WindowPostStatement, codec,
+    CloseReason, Job, JobCommand, JobId, JobStatus, JobTerms, PorepStatement, ProofStatement, SectorJob,
+    SectorUpdateStatement, TransactionId, WindowPostStatement, codec,
 };
 use cairn_protocol::{Amount, Epoch, ProviderId};
 use cairn_sealing::{LedgerClientError, SnarkError, SnarkProver, SubmissionStatus};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{PostProof, PostStatement};
+use cairn_sector::update::{HSelect, UpdateProof, UpdateStatement};
 
 use crate::job_ledger::JobLedger;
 use crate::witness::{Published, WitnessShelf};
@@ -247,6 +248,20 @@ impl SnarkProver for MarketSnarks {
             (None, None) => Err(exhausted(self.options.rounds_max)),
         }
     }
+
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        let asked = ProofStatement::SectorUpdate(of_update(statement)?);
+        match (self.obtain(&asked, &plain.to_bytes())?, &self.home) {
+            (Some(proof), _) => Ok(proof),
+            (None, Some(home)) => home.prove_update(statement, plain, workers),
+            (None, None) => Err(exhausted(self.options.rounds_max)),
+        }
+    }
 }
 
 fn exhausted(rounds: u32) -> SnarkError {
@@ -278,10 +293,20 @@ fn of_post(statement: &PostStatement) -> WindowPostStatement {
     }
 }
 
-/// Window PoSts at home, proofs of replication from the market: what a provider with a small prover wants, since a window
-/// PoSt cannot wait.
+/// An update in the ledger's words, which know the usual choice of h alone.
+fn of_update(statement: &UpdateStatement) -> Result<SectorUpdateStatement, SnarkError> {
+    let UpdateStatement { sector_size, h_select, comm_r_old, comm_d_new, comm_r_new } = *statement;
+    if h_select != HSelect::default_of(sector_size) {
+        let (got, usual) = (h_select.bits(sector_size), HSelect::default_of(sector_size).bits(sector_size));
+        return Err(SnarkError::Refused { reason: format!("the ledger takes updates of h = {usual}, got h = {got}") });
+    }
+    Ok(SectorUpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new })
+}
+
+/// Window PoSts at home, proofs of replication and of updates from the market: what a provider with a small prover wants,
+/// since a window PoSt cannot wait.
 pub struct SplitSnarks {
-    /// Who proves replication.
+    /// Who proves replication and updates.
     pub porep: Arc<dyn SnarkProver>,
     /// Who proves spacetime.
     pub window_post: Arc<dyn SnarkProver>,
@@ -304,6 +329,15 @@ impl SnarkProver for SplitSnarks {
         workers: &Workers,
     ) -> Result<Vec<u8>, SnarkError> {
         self.window_post.prove_window_post(statement, plain, workers)
+    }
+
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        self.porep.prove_update(statement, plain, workers)
     }
 }
 

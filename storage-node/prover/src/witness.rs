@@ -8,9 +8,10 @@ use std::sync::Arc;
 use cairn_content::{HotStore, ImportOptions, Placement, StoreError};
 use cairn_gateway::fetch::{FetchError, FetchOptions, FetchRequest, SourceUrlRejection, fetch_blocking};
 use cairn_ledger::{JobTerms, ProofStatement};
-use cairn_sealing::verifier::{to_porep_statement, to_post_statement};
+use cairn_sealing::verifier::{to_porep_statement, to_post_statement, to_update_statement};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{self, PostProof};
+use cairn_sector::update::{self, UpdateProof};
 use cid::Cid;
 use sha2::{Digest, Sha256};
 
@@ -192,6 +193,9 @@ pub fn check_witness(statement: &ProofStatement, bytes: &[u8]) -> Result<(), Wit
             let proof = PostProof::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
             post::verify(&to_post_statement(statement), &proof).map_err(|error| refused(error.to_string()))
         }
-        ProofStatement::SectorUpdate(_) => Err(refused("updates of sectors are not proven by jobs".to_owned())),
+        ProofStatement::SectorUpdate(statement) => {
+            let proof = UpdateProof::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
+            update::verify(&to_update_statement(statement), &proof).map_err(|error| refused(error.to_string()))
+        }
     }
 }

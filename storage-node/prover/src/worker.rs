@@ -21,15 +21,16 @@ use std::time::Duration;
 
 use cairn_compute::Workers;
 use cairn_gateway::fetch::FetchOptions;
-use cairn_ledger::jobs::circuit_of;
+use cairn_ledger::jobs::{JobCircuit, circuit_of};
 use cairn_ledger::{
     Job, JobCommand, JobId, JobParams, JobStatus, ProofClaim, ProofStatement, ProofVerifier, TransactionId,
 };
 use cairn_protocol::{Amount, Epoch, SectorSize};
-use cairn_sealing::verifier::{to_porep_statement, to_post_statement};
+use cairn_sealing::verifier::{to_porep_statement, to_post_statement, to_update_statement};
 use cairn_sealing::{LedgerClientError, SnarkError, SnarkProver, SubmissionStatus};
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
+use cairn_sector::update::UpdateProof;
 
 use crate::folder::{Folders, JobFolder};
 use crate::job_ledger::JobLedger;
@@ -84,8 +85,8 @@ pub struct WorkerParts {
     pub ledger: Arc<dyn JobLedger>,
     /// Who proves.
     pub prover: Arc<dyn SnarkProver>,
-    /// Sector sizes that it proves for.
-    pub sector_sizes: Vec<SectorSize>,
+    /// Circuits that it has parameters for; jobs about others are left alone.
+    pub circuits: Vec<(JobCircuit, SectorSize)>,
     /// The ledger's checks, under the network's keys.
     pub verifier: Arc<dyn ProofVerifier + Send + Sync>,
     /// Where proofs compute.
@@ -324,7 +325,10 @@ impl Worker {
                 let plain = PostProof::from_bytes(&witness).map_err(|error| error.to_string())?;
                 prover.prove_window_post(&to_post_statement(statement), &plain, workers)
             }
-            ProofStatement::SectorUpdate(_) => return Err("updates of sectors are not proven by jobs".to_owned()),
+            ProofStatement::SectorUpdate(statement) => {
+                let plain = UpdateProof::from_bytes(&witness).map_err(|error| error.to_string())?;
+                prover.prove_update(&to_update_statement(statement), &plain, workers)
+            }
         };
         let proof = proof.map_err(|error: SnarkError| error.to_string())?;
         let claim = ProofClaim { statement: job.terms.statement.clone(), proof: &proof };
@@ -379,11 +383,11 @@ impl Worker {
     fn is_wanted(&self, job: &Job, head: Epoch, in_hand: usize, params: &JobParams) -> bool {
         let (options, terms) = (&self.parts.options, &job.terms);
         let account = self.parts.ledger.account();
-        let size = circuit_of(&terms.statement).map(|(_, size, _)| size);
+        let circuit = circuit_of(&terms.statement).map(|(circuit, size, _)| (circuit, size));
         let proofs = in_hand as u64 + 1;
         job.takes_bids_at(Epoch(head.0.saturating_add(1)))
             && terms.price_per_million_max >= options.price_per_million
-            && size.is_ok_and(|size| self.parts.sector_sizes.contains(&size))
+            && circuit.is_ok_and(|circuit| self.parts.circuits.contains(&circuit))
             && terms.witness_bytes <= options.witness_bytes_max
             && options.epochs_per_proof.saturating_mul(proofs) <= terms.prove_epochs
             && params.bond_of(job.work) <= options.bond_max

@@ -3,21 +3,38 @@
 mod town;
 
 use std::io::{Cursor, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_ledger::{Command, Event, JobCommand, JobId, JobStatus, OrderPiece, SectorStatus, address_of};
+use cairn_ledger::{
+    Command, DealId, DealStatus, Event, JobCommand, JobId, JobStatus, OrderPiece, OrderTerms, SectorStatus, address_of,
+};
 use cairn_protocol::{Amount, CommP, ProviderId, SealProof, SectorNumber, SectorSize};
 use cairn_prover::*;
 use cairn_sealing::*;
 use cairn_sector::pieces::PieceHasher;
+use cairn_sector::update::{UpdateEncoding, decode_range};
 use town::*;
 
 const PROVIDER: u8 = POSTER;
 const WORKER: u8 = 2;
 const CHEAT: u8 = 3;
 const SLEEPER: u8 = 4;
+const CLIENT: u8 = 5;
 const SECTOR: SectorNumber = SectorNumber(0);
+
+fn payload() -> Vec<u8> {
+    (0..1_000).map(|index| (index as u8).wrapping_mul(31)).collect()
+}
+
+/// The piece of that payload.
+fn piece(deal: Option<DealId>) -> SectorPiece {
+    let mut hasher = PieceHasher::new();
+    hasher.update(&payload());
+    let commitment = hasher.finish();
+    SectorPiece { info: commitment.info(), payload_bytes: commitment.payload_bytes, deal }
+}
 
 /// One piece.
 struct OnePiece(Vec<u8>);
@@ -36,7 +53,14 @@ struct House {
 }
 
 impl House {
-    fn open(dir: &std::path::Path, market: MarketOptions, home: Option<Arc<dyn SnarkProver>>) -> Self {
+    /// A provider with a sector of one piece.
+    fn open(dir: &Path, market: MarketOptions, home: Option<Arc<dyn SnarkProver>>) -> Self {
+        let house = Self::open_idle(dir, market, home);
+        house.assign(vec![piece(None)]);
+        house
+    }
+
+    fn open_idle(dir: &Path, market: MarketOptions, home: Option<Arc<dyn SnarkProver>>) -> Self {
         let town = Town::open(dir);
         let command = Command::RegisterProvider {
             sector_size: SectorSize::KIB2,
@@ -46,10 +70,6 @@ impl House {
         let receipt = town.carry_out(PROVIDER, command);
         let [Event::ProviderRegistered { provider, .. }] = receipt.events[..] else { panic!("registered") };
         let snarks = MarketSnarks::new(market, town.ledger_of(PROVIDER), town.shelf(), home);
-        let bytes: Vec<u8> = (0..1_000).map(|index| (index as u8).wrapping_mul(31)).collect();
-        let mut hasher = PieceHasher::new();
-        hasher.update(&bytes);
-        let commitment = hasher.finish();
         let pipeline = Pipeline::open(PipelineParts {
             options: PipelineOptions { reserve_bytes: 0, retry_pause: Duration::ZERO, ..PipelineOptions::default() },
             journal_dir: dir.join("journal"),
@@ -58,22 +78,53 @@ impl House {
             workers: town.workers(),
             post_workers: town.workers(),
             ledger: Arc::new(ProviderLedger::new(town.port(), provider, key(PROVIDER))),
-            pieces: Arc::new(OnePiece(bytes)),
+            pieces: Arc::new(OnePiece(payload())),
             prover: Arc::new(snarks),
             verifier: town.verifier.clone(),
             observer: Arc::new(Silent),
         })
         .unwrap();
-        let piece = OrderPiece { piece: commitment.info(), payload_bytes: commitment.payload_bytes };
-        let piece = SectorPiece { info: piece.piece, payload_bytes: piece.payload_bytes, deal: None };
-        let (sector_size, seal_proof) = (SectorSize::KIB2, SealProof::V1_1);
-        pipeline.assign(Assignment { sector: SECTOR, sector_size, seal_proof, pieces: vec![piece] }).unwrap();
         let worker = Worker::open(town.worker_parts(WORKER, town.prover(true))).unwrap();
         Self { town, provider, pipeline, worker }
     }
 
+    fn assign(&self, pieces: Vec<SectorPiece>) {
+        let (sector_size, seal_proof) = (SectorSize::KIB2, SealProof::V1_1);
+        self.pipeline.assign(Assignment { sector: SECTOR, sector_size, seal_proof, pieces }).unwrap();
+    }
+
+    /// A client's order for the piece, which the provider wins.
+    fn win_deal(&mut self) -> DealId {
+        let SectorPiece { info: piece, payload_bytes, .. } = piece(None);
+        let duration_epochs = self.town.state().params().deal_epochs_min;
+        let terms = OrderTerms {
+            root: cairn_ledger::TransactionId([5; 32]).cid(),
+            pieces: vec![OrderPiece { piece, payload_bytes }],
+            duration_epochs,
+            price_per_epoch_max: Amount(900),
+            copies: 1,
+            transfer_url: "http://client.test/".to_owned(),
+            requirements: Default::default(),
+        };
+        self.town.carry_out(CLIENT, Command::PlaceOrder(terms));
+        let order = self.town.state().orders().next().unwrap().0;
+        let (provider, price_per_epoch) = (self.provider, Amount(700));
+        self.town.carry_out(PROVIDER, Command::PlaceBid { provider, order, price_per_epoch });
+        self.rounds_until("the deal", |house| house.town.state().deals_of(house.provider).next().is_some());
+        self.town.state().deals_of(self.provider).next().unwrap().0
+    }
+
+    fn update_state(&self) -> UpdateState {
+        self.pipeline.update(SECTOR).unwrap().expect("assigned").state
+    }
+
     /// Everybody has a turn, then there is a block.
     fn round(&mut self) {
+        if self.pipeline.update(SECTOR).unwrap().is_some()
+            && let UpdateProgress::Failed { cause, .. } = self.pipeline.update_step(SECTOR).unwrap()
+        {
+            panic!("{cause}");
+        }
         match self.pipeline.step(SECTOR).unwrap() {
             Progress::Failed(failure) => panic!("{failure:?}"),
             _ => self.pipeline.post_step().unwrap(),
@@ -155,6 +206,56 @@ fn a_sector_lives_by_the_work_of_others_and_bad_workers_pay() {
     assert_eq!((record.proven, record.refused, record.late), (2, 0, 0));
     let spent = FUNDS + 2_688 + 22 - house.town.balance(WORKER);
     assert!(spent.is_multiple_of(fee) && spent / fee <= 8, "{spent}");
+    house.town.state().check_invariants().unwrap();
+}
+
+/// A sector of zeros takes a deal: its provider encodes the new replica, a worker elsewhere proves that, the ledger pays the
+/// one and starts the deal of the other. From then on the new replica is what is proven.
+#[test]
+fn new_data_goes_into_a_sector_by_the_work_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let market = MarketOptions { prove_epochs: 20, life_epochs: 2_000, ..MarketOptions::default() };
+    let mut house = House::open_idle(dir.path(), market, None);
+    house.assign(vec![]);
+    let early = house.pipeline.assign_update(SECTOR, vec![piece(None)]);
+    assert!(matches!(early, Err(PipelineError::NotUpdatable { .. })), "{early:?}");
+    house.rounds_until("finalization", |house| {
+        house.pipeline.sector(SECTOR).unwrap().state.milestone() == Milestone::Finalized
+    });
+    let deal = house.win_deal();
+    house.pipeline.assign_update(SECTOR, vec![piece(Some(deal))]).unwrap();
+    house.pipeline.assign_update(SECTOR, vec![piece(Some(deal))]).unwrap();
+    let other = house.pipeline.assign_update(SECTOR, vec![piece(None)]);
+    assert!(matches!(other, Err(PipelineError::AssignedDifferently { .. })), "{other:?}");
+    house.rounds_until("the update", |house| matches!(house.update_state(), UpdateState::Active { .. }));
+
+    let encoded = house.update_state().encoded().unwrap().clone();
+    let statement = cairn_ledger::ProofStatement::SectorUpdate(encoded.statement.clone());
+    let state = house.town.state();
+    let job = state.jobs().find(|(_, job)| job.terms.statement == statement).expect("the update's job").1;
+    let JobStatus::Proven { worker, paid, .. } = job.status else { panic!("{job:?}") };
+    assert_eq!((worker, paid), (address_of(&key(WORKER)), Amount(1_706)));
+    assert_eq!(carried::CarriedSnarks::made(dir.path(), "update"), 1, "one SNARK of the update");
+    assert!(matches!(state.deal(deal).unwrap().status, DealStatus::Active { sector: SECTOR, .. }));
+    assert_eq!(state.sector(house.provider, SECTOR).unwrap().comm_r, encoded.statement.comm_r_new);
+
+    // The data is what both replicas differ by.
+    let (old, new) = (house.pipeline.sector_files(SECTOR), house.pipeline.update_files(SECTOR));
+    assert!(!new.staged().exists() && !new.tree_d().exists(), "nothing that only the proof needed is left");
+    let encoding = UpdateEncoding::from(&cairn_sealing::verifier::to_update_statement(&encoded.statement));
+    let mut read = vec![];
+    decode_range(&old, &new, &encoding, 0, payload().len() as u64, &mut read, &house.town.workers()).unwrap();
+    assert_eq!(read, payload());
+
+    // Damage to the new replica is found, and mended from the old one and the piece.
+    let mut replica = std::fs::read(new.sealed()).unwrap();
+    replica[100] ^= 1;
+    std::fs::write(new.sealed(), &replica).unwrap();
+    assert_eq!(house.pipeline.check_sector(SECTOR).unwrap().len(), 1);
+    house.pipeline.repair_sector(SECTOR).unwrap();
+    assert_eq!(house.pipeline.check_sector(SECTOR).unwrap(), []);
+    let before = house.posts_accepted();
+    house.rounds_until("a window PoSt of the new replica", |house| house.posts_accepted() > before + 1);
     house.town.state().check_invariants().unwrap();
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use cairn_ledger::{OrderId, OrderTerms, TransactionId};
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, CommR, Epoch, ProviderId, SectorNumber};
 use cairn_rpc::client::{DealFilter, OrderFilter};
 use cairn_rpc::wire::{self, DealState, DutyState, OrderState, SectorState};
 use cairn_rpc::{ClientError, ProblemCode};
 use cairn_sealing::{
     Assignment, DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, MarketLedger,
-    OpenOrder, PostDuty, Request, Sealed, SubmissionStatus, WaitingDeal, requests,
+    OpenOrder, PostDuty, Request, Sealed, SectorPiece, SubmissionStatus, WaitingDeal, requests,
 };
 
 use crate::{RemoteLedger, unavailable};
@@ -98,6 +98,16 @@ impl LedgerClient for ProviderSeat {
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
         self.send(requests::prove_commit(self.provider, assignment, proof))
+    }
+
+    fn send_update(
+        &self,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError> {
+        self.send(requests::update(self.provider, sector, pieces, comm_r, proof))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {

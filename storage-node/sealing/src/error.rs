@@ -250,6 +250,12 @@ pub enum PipelineError {
         /// Which.
         sector: SectorNumber,
     },
+    /// New data goes into finalized sectors that were sealed empty, and there must be some.
+    #[error("sector {sector} takes no update: only a finalized one that was sealed empty takes pieces, at least one")]
+    NotUpdatable {
+        /// Which.
+        sector: SectorNumber,
+    },
     /// The pieces do not make a sector.
     #[error("sector {sector}: {source}")]
     Pieces {

@@ -11,7 +11,7 @@ use cairn_protocol::{Epoch, SectorNumber};
 use crate::digest::Damage;
 use crate::file::SectorFile;
 use crate::stage::StagePart;
-use crate::state::Failure;
+use crate::state::{Failure, FailureKind};
 use crate::window_post::PostKey;
 
 /// Receives events. See the module.
@@ -49,6 +49,8 @@ pub enum SubmissionKind {
     PreCommit,
     /// Prove-commit of a sector.
     ProveCommit,
+    /// New data in a sector.
+    Update,
 }
 
 impl fmt::Display for SubmissionKind {
@@ -56,6 +58,7 @@ impl fmt::Display for SubmissionKind {
         f.write_str(match self {
             Self::PreCommit => "pre-commit",
             Self::ProveCommit => "prove-commit",
+            Self::Update => "sector update",
         })
     }
 }
@@ -105,6 +108,10 @@ pub enum PipelineEvent {
     FaultsDeclared { sectors: Vec<SectorNumber> },
     /// Sectors were declared recovered.
     RecoveryDeclared { sectors: Vec<SectorNumber> },
+    /// An update of a sector has a new state, of this name.
+    UpdateAdvanced { sector: SectorNumber, to: &'static str },
+    /// A step of an update could not be done; it is tried again.
+    UpdateFailed { sector: SectorNumber, kind: FailureKind, cause: String },
     /// Something outside any sector went wrong; it is tried again.
     Trouble { what: String },
 }
@@ -147,6 +154,10 @@ impl fmt::Display for PipelineEvent {
             Self::PostFailed { post, reason } => write!(f, "window PoSt {post}: {reason}"),
             Self::FaultsDeclared { sectors } => write!(f, "declared faulty: {}", list(sectors)),
             Self::RecoveryDeclared { sectors } => write!(f, "declared recovered: {}", list(sectors)),
+            Self::UpdateAdvanced { sector, to } => write!(f, "sector {sector}: its update is {to}"),
+            Self::UpdateFailed { sector, kind, cause } => {
+                write!(f, "sector {sector}: its update failed: {cause}; next: {}", kind.next_action())
+            }
             Self::Trouble { what } => f.write_str(what),
         }
     }

@@ -8,6 +8,7 @@
 //! digests   sector u64 BE || file (CBOR)   [version, FileDigests]
 //! posts     closes_at u64 BE || deadline u32 BE || partition u32 BE
 //!                                          [version, PostRecord]
+//! updates   sector u64 BE                  [version, UpdateRecord]
 //! ```
 //!
 //! All values are DAG-CBOR. A state and the digests of the files it speaks of are one write batch: after a crash there
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::FileDigests;
 use crate::file::SectorFile;
+use crate::sector_update::UpdateRecord;
 use crate::state::SectorRecord;
 use crate::window_post::{PostKey, PostRecord};
 
@@ -32,6 +34,8 @@ const KEY_FORMAT: &[u8] = b"format";
 const CF_SECTORS: &str = "sectors";
 const CF_DIGESTS: &str = "digests";
 const CF_POSTS: &str = "posts";
+const CF_UPDATES: &str = "updates";
+const FAMILIES: [&str; 4] = [CF_SECTORS, CF_DIGESTS, CF_POSTS, CF_UPDATES];
 
 /// The journal cannot be opened, read or written. None of these is repaired by trying again.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +125,7 @@ impl Journal {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_keep_log_file_num(2);
-        let families =
-            [CF_SECTORS, CF_DIGESTS, CF_POSTS].map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
+        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
         let database = DB::open_cf_descriptors(&options, path, families).map_err(|source| match source.kind() {
             rocksdb::ErrorKind::IOError if source.as_ref().contains("lock") => {
                 JournalError::InUse { path: path.to_owned(), detail: source.to_string() }
@@ -174,13 +177,51 @@ impl Journal {
     /// # Errors
     /// As [`Journal::sector`].
     pub fn sectors(&self) -> Result<Vec<SectorRecord>, JournalError> {
+        self.all(CF_SECTORS)
+    }
+
+    fn all<T: DeserializeOwned>(&self, family: &'static str) -> Result<Vec<T>, JournalError> {
         self.database
-            .iterator_cf(self.family(CF_SECTORS), IteratorMode::Start)
+            .iterator_cf(self.family(family), IteratorMode::Start)
             .map(|entry| {
                 let (key, bytes) = entry.map_err(|source| self.database_error("read", source))?;
-                self.decode(CF_SECTORS, &key, &bytes)
+                self.decode(family, &key, &bytes)
             })
             .collect()
+    }
+
+    /// What is known about the update of `sector`.
+    ///
+    /// # Errors
+    /// As [`Journal::sector`].
+    pub fn update(&self, sector: SectorNumber) -> Result<Option<UpdateRecord>, JournalError> {
+        self.get(CF_UPDATES, &sector.0.to_be_bytes())
+    }
+
+    /// All updates, ascending by sector.
+    ///
+    /// # Errors
+    /// As [`Journal::sector`].
+    pub fn updates(&self) -> Result<Vec<UpdateRecord>, JournalError> {
+        self.all(CF_UPDATES)
+    }
+
+    /// Writes what is known about an update.
+    ///
+    /// # Errors
+    /// As [`Journal::sector`].
+    ///
+    /// # Panics
+    /// If the state of `record` cannot follow the one in the journal, as [`Journal::write_sector`].
+    pub fn write_update(&self, record: &UpdateRecord) -> Result<(), JournalError> {
+        let sector = record.sector;
+        if let Some(before) = self.update(sector)? {
+            let (from, to) = (before.state.name(), record.state.name());
+            assert!(before.state.can_become(&record.state), "the update of {sector} cannot go from {from} to {to}");
+        }
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(CF_UPDATES), sector.0.to_be_bytes(), encode_versioned(record));
+        self.write(batch)
     }
 
     /// Writes `record`, and with it digests of files just made.
@@ -316,8 +357,8 @@ fn refuse_foreign_folder(path: &Path) -> Result<(), JournalError> {
         return foreign(format!("a folder with {name:?}"));
     }
     if let Ok(families) = DB::list_cf(&Options::default(), path) {
-        let ours = ["default", CF_SECTORS, CF_DIGESTS, CF_POSTS];
-        if let Some(other) = families.iter().find(|name| !ours.contains(&name.as_str())) {
+        let is_ours = |name: &str| name == "default" || FAMILIES.contains(&name);
+        if let Some(other) = families.iter().find(|name| !is_ours(name)) {
             return foreign(format!("a RocksDB with column family {other:?}"));
         }
     }

@@ -10,7 +10,7 @@ use cairn_ledger::TransactionId;
 use cairn_ledger::WindowPostStatement;
 use cairn_protocol::{CommR, Epoch, SectorNumber, Seed, Ticket};
 
-use crate::state::{Assignment, Sealed};
+use crate::state::{Assignment, Sealed, SectorPiece};
 
 /// The ledger gave no useful answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +168,18 @@ pub trait LedgerClient: Send + Sync {
     /// # Errors
     /// See [`LedgerClient::head`].
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError>;
+
+    /// Hands in new data of a sector, with the replica that holds it and the proof.
+    ///
+    /// # Errors
+    /// See [`LedgerClient::head`].
+    fn send_update(
+        &self,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError>;
 
     /// What became of a transaction.
     ///

@@ -16,7 +16,7 @@
 //! [`CircuitSnarks`] the prover on this machine, [`Groth16ProofVerifier`] the checks that a ledger asks for, and that
 //! every proof passes before it leaves.
 //!
-//! Reading order: [`state`], [`stage`], [`file`], [`journal`], [`pipeline`], [`snark`], [`window_post`].
+//! Reading order: [`state`], [`stage`], [`file`], [`journal`], [`pipeline`], [`snark`], [`window_post`], [`sector_update`].
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod piece_source;
 pub mod pipeline;
 pub mod provider_ledger;
 pub mod requests;
+pub mod sector_update;
 pub mod snark;
 pub mod space;
 pub mod stage;
@@ -49,14 +50,15 @@ pub use ledger_client::{
 };
 pub use market_ledger::{MarketLedger, OpenOrder, WaitingDeal};
 pub use piece_source::{PieceSource, PieceSourceError};
-pub use pipeline::{Pipeline, PipelineOptions, PipelineParts, PostProgress, Progress, Running};
+pub use pipeline::{Pipeline, PipelineOptions, PipelineParts, PostProgress, Progress, Running, UpdateProgress};
 pub use provider_ledger::{LedgerPort, PortRejection, ProviderLedger};
 pub use requests::Request;
+pub use sector_update::{EncodedUpdate, UpdateRecord, UpdateState};
 pub use snark::{CircuitSnarks, RandomBytes, SnarkError, SnarkProver};
 pub use stage::{Stage, StagePart};
 pub use state::{
     Assignment, Challenged, Failure, FailureKind, Milestone, Repair, SealInputs, Sealed, SectorPiece, SectorRecord,
     SectorState, Sent, StageTiming,
 };
-pub use verifier::{Groth16ProofVerifier, ledger_circuits};
+pub use verifier::{Groth16ProofVerifier, NetworkCircuits};
 pub use window_post::{PostKey, PostRecord, PostState};

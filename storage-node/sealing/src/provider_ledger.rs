@@ -11,7 +11,7 @@ use cairn_ledger::{
     Address, Command, DealStatus, Health, OrderId, OrderTerms, Outcome, Receipt, SectorStatus, State, TransactionId,
     address_of,
 };
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, CommR, Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
 
 use crate::ledger_client::{
@@ -19,7 +19,7 @@ use crate::ledger_client::{
 };
 use crate::market_ledger::{MarketLedger, OpenOrder, WaitingDeal};
 use crate::requests::{self, Request};
-use crate::state::{Assignment, Sealed};
+use crate::state::{Assignment, Sealed, SectorPiece};
 
 /// A running ledger node: the newest state, and a way in.
 pub trait LedgerPort: Send + Sync {
@@ -144,6 +144,16 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
         self.send(requests::prove_commit(self.provider, assignment, proof))
+    }
+
+    fn send_update(
+        &self,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError> {
+        self.send(requests::update(self.provider, sector, pieces, comm_r, proof))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {

@@ -1,10 +1,10 @@
 //! What a provider asks of the ledger, as commands. One home for them, wherever the ledger is.
 
-use cairn_ledger::{Command, LedgerParams, ManifestPiece, OrderId, PreCommit};
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_ledger::{Command, LedgerParams, OrderId, PreCommit, SectorCommand, SectorUpdate};
+use cairn_protocol::{Amount, CommR, Epoch, ProviderId, SectorNumber};
 
 use crate::ledger_client::PostDuty;
-use crate::state::{Assignment, Sealed};
+use crate::state::{Assignment, Sealed, SectorPiece};
 
 /// A command, and what to call it in errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +45,23 @@ pub fn pre_commit(provider: ProviderId, assignment: &Assignment, sealed: &Sealed
 
 /// A proof of replication, with the piece manifest.
 pub fn prove_commit(provider: ProviderId, assignment: &Assignment, proof: Vec<u8>) -> Request {
-    let pieces = assignment.pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect();
+    let pieces = SectorPiece::manifest(&assignment.pieces);
     Request {
         what: "prove-commit",
         command: Command::ProveCommit { provider, sector: assignment.sector, pieces, proof },
     }
+}
+
+/// New data for a sector of zeros, with its proof.
+pub fn update(
+    provider: ProviderId,
+    sector: SectorNumber,
+    pieces: &[SectorPiece],
+    comm_r: CommR,
+    proof: Vec<u8>,
+) -> Request {
+    let update = SectorUpdate { provider, sector, comm_r, pieces: SectorPiece::manifest(pieces), proof };
+    Request { what: "sector update", command: Command::Sector(SectorCommand::Update(update)) }
 }
 
 /// A proof of spacetime.

@@ -9,6 +9,7 @@ use cairn_compute::Workers;
 use cairn_protocol::Epoch;
 use cairn_sector::porep::{PorepProof, PorepStatement};
 use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
+use cairn_sector::update::{UpdateProof, UpdateStatement};
 use cairn_snark::groth16::{Blinding, ProveError};
 use cairn_snark::proving::{CircuitProver, StatementProveError};
 
@@ -35,6 +36,24 @@ pub trait SnarkProver: Send + Sync {
         plain: &PostProof,
         workers: &Workers,
     ) -> Result<Vec<u8>, SnarkError>;
+
+    /// Proves new data in a sealed sector; `plain` proves the same statement. A prover that does not say how makes none.
+    ///
+    /// # Errors
+    /// [`SnarkError`] says whether trying again may help.
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        _plain: &UpdateProof,
+        _workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        Err(no_updates(statement))
+    }
+}
+
+fn no_updates(statement: &UpdateStatement) -> SnarkError {
+    let size = statement.sector_size;
+    SnarkError::Unavailable { reason: format!("it has no parameters for updates of sectors of {size}") }
 }
 
 /// No SNARK was made.
@@ -68,13 +87,19 @@ pub type RandomBytes = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 pub struct CircuitSnarks {
     porep: CircuitProver,
     window_post: CircuitProver,
+    update: Option<CircuitProver>,
     random: RandomBytes,
 }
 
 impl CircuitSnarks {
-    /// From the provers of both circuits of a sector size. `random` blinds each proof.
+    /// From the provers of both circuits of a sector size that every network has. `random` blinds each proof.
     pub fn new(porep: CircuitProver, window_post: CircuitProver, random: RandomBytes) -> Self {
-        Self { porep, window_post, random }
+        Self { porep, window_post, update: None, random }
+    }
+
+    /// The same, with a prover of updates.
+    pub fn with_updates(self, update: CircuitProver) -> Self {
+        Self { update: Some(update), ..self }
     }
 
     fn blinding(&self) -> Blinding {
@@ -103,13 +128,25 @@ impl SnarkProver for CircuitSnarks {
         let numbering = ChallengeNumbering::of(PostKind::Window);
         Ok(self.window_post.prove_post(statement, plain, numbering, &mut || self.blinding(), workers)?)
     }
+
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        let update = self.update.as_ref().ok_or_else(|| no_updates(statement))?;
+        Ok(update.prove_update(statement, plain, &mut || self.blinding(), workers)?)
+    }
 }
 
 impl From<StatementProveError> for SnarkError {
     fn from(error: StatementProveError) -> Self {
         let reason = error.to_string();
         match error {
-            StatementProveError::Porep(_) | StatementProveError::Post(_) => Self::Refused { reason },
+            StatementProveError::Porep(_) | StatementProveError::Post(_) | StatementProveError::Update(_) => {
+                Self::Refused { reason }
+            }
             StatementProveError::Prove { source: ProveError::Unsatisfied { .. } | ProveError::Unsound(_), .. } => {
                 Self::Refused { reason }
             }

@@ -23,7 +23,7 @@
 //! any state <-> Failed
 //! ```
 
-use cairn_ledger::{DealId, TransactionId};
+use cairn_ledger::{DealId, ManifestPiece, TransactionId};
 use cairn_protocol::{
     CommC, CommD, CommR, CommRLast, Epoch, PieceInfo, PorepId, ProverId, SealProof, SectorNumber, SectorParams,
     SectorSize, Seed, Ticket,
@@ -43,6 +43,13 @@ pub struct SectorPiece {
     pub payload_bytes: u64,
     /// The deal it is stored for, if any.
     pub deal: Option<DealId>,
+}
+
+impl SectorPiece {
+    /// Pieces in the ledger's words.
+    pub fn manifest(pieces: &[Self]) -> Vec<ManifestPiece> {
+        pieces.iter().map(|piece| ManifestPiece { piece: piece.info, deal: piece.deal }).collect()
+    }
 }
 
 /// What shall be sealed: everything that is decided before the first stage.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cairn_compute::Workers;
+use cairn_ledger::jobs::JobCircuit;
 use cairn_ledger::{
     KeyDigest, PorepStatement, ProofClaim, ProofRejection, ProofStatement, ProofVerifier, SectorUpdateStatement,
     VerifyingKeys, WindowPostStatement,
@@ -29,32 +30,17 @@ pub struct Groth16ProofVerifier {
 }
 
 impl Groth16ProofVerifier {
-    /// Reads the keys of both circuits that every network has. Batches are checked on `workers`.
+    /// Reads the keys of a network's circuits. Batches are checked on `workers`.
     ///
     /// # Errors
     /// [`KeyFileError`]: a key is missing, damaged, foreign, or not to be trusted there.
-    pub fn open(store: &KeyStore, sector_size: SectorSize, workers: Workers) -> Result<Self, KeyFileError> {
-        Self::open_circuits(store, ledger_circuits(sector_size), workers)
-    }
-
-    /// The same, with the key of sector updates: for a network whose genesis names one.
-    ///
-    /// # Errors
-    /// [`KeyFileError`]: a key is missing, damaged, foreign, or not to be trusted there.
-    pub fn open_with_updates(
+    pub fn open(
         store: &KeyStore,
-        sector_size: SectorSize,
+        circuits: impl Into<NetworkCircuits>,
         workers: Workers,
     ) -> Result<Self, KeyFileError> {
-        let circuits = ledger_circuits(sector_size).into_iter().chain([Circuit::Update(sector_size)]);
-        Self::open_circuits(store, circuits, workers)
-    }
-
-    fn open_circuits<C>(store: &KeyStore, circuits: C, workers: Workers) -> Result<Self, KeyFileError>
-    where
-        C: IntoIterator<Item = Circuit> + Clone,
-    {
-        let verifier = Verifier::open(store, circuits.clone(), &workers)?;
+        let circuits = circuits.into().all();
+        let verifier = Verifier::open(store, circuits.iter().copied(), &workers)?;
         Ok(Self::new(verifier, circuits, workers))
     }
 
@@ -69,9 +55,41 @@ impl Groth16ProofVerifier {
     }
 }
 
-/// The circuits that every ledger of sectors of this size asks about.
-pub const fn ledger_circuits(sector_size: SectorSize) -> [Circuit; 2] {
-    [Circuit::Porep(sector_size), Circuit::WindowPost(sector_size)]
+/// The circuits of a network's proofs: a sector size alone stands for those that every network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkCircuits {
+    /// Size of its sectors.
+    pub sector_size: SectorSize,
+    /// Whether it takes sector updates: its genesis names the key of that circuit.
+    pub updates: bool,
+}
+
+impl From<SectorSize> for NetworkCircuits {
+    fn from(sector_size: SectorSize) -> Self {
+        Self { sector_size, updates: false }
+    }
+}
+
+impl NetworkCircuits {
+    /// Those of a network with keys of these names ([`ProofVerifier::verifying_keys`]).
+    pub fn named<'n>(sector_size: SectorSize, keys: impl IntoIterator<Item = &'n String>) -> Self {
+        let update = Circuit::Update(sector_size).to_string();
+        Self { sector_size, updates: keys.into_iter().any(|name| *name == update) }
+    }
+
+    /// All of them.
+    pub fn all(self) -> Vec<Circuit> {
+        let Self { sector_size, updates } = self;
+        let update = updates.then_some(Circuit::Update(sector_size));
+        [Circuit::Porep(sector_size), Circuit::WindowPost(sector_size)].into_iter().chain(update).collect()
+    }
+
+    /// What a worker with parameters for all of them takes jobs about.
+    pub fn of_jobs(self) -> Vec<(JobCircuit, SectorSize)> {
+        let update = self.updates.then_some(JobCircuit::Update);
+        let kinds = [JobCircuit::Porep, JobCircuit::WindowPost].into_iter().chain(update);
+        kinds.map(|kind| (kind, self.sector_size)).collect()
+    }
 }
 
 /// A ledger's statement in the words of the sector crate.
@@ -262,6 +280,18 @@ mod tests {
         let circuits: Vec<_> = keys.keys().map(String::as_str).collect();
         assert_eq!(circuits, ["porep 2KiB", "window-post 2KiB"]);
         assert!(keys.values().all(|digest| digest.0.len() == 64));
+    }
+
+    #[test]
+    fn a_network_takes_updates_if_it_has_their_key() {
+        let size = SectorSize::KIB2;
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let named = |keys: &[String]| NetworkCircuits::named(size, keys);
+        let plain = named(&names(&["porep 2KiB", "window-post 2KiB", "update 8MiB"]));
+        assert_eq!((plain, plain.all().len(), plain.of_jobs().len()), (size.into(), 2, 2));
+        let full = named(&names(&["porep 2KiB", "update 2KiB"]));
+        assert_eq!(full.all().last(), Some(&Circuit::Update(size)));
+        assert_eq!(full.of_jobs().last(), Some(&(JobCircuit::Update, size)));
     }
 
     proptest! {

@@ -2,10 +2,11 @@ use cairn_protocol::{CommD, CommR, ProviderId, SealProof, SectorNumber, SectorSi
 
 use super::*;
 use crate::jobs::{SectorJob, TierRule};
-use crate::proof::{PorepStatement, ProofStatement, WindowPostStatement};
-use crate::testing::{FUNDS, HashVerifier, Network};
+use crate::proof::{PorepStatement, ProofStatement, ProofVerifier, SectorUpdateStatement, WindowPostStatement};
+use crate::sector_rules::{SectorCommand, SectorEvent};
+use crate::testing::{FUNDS, HashVerifier, Network, Population, order_terms, piece, populated};
 use crate::work::PROOF_WEIGHT;
-use crate::{Command, LedgerParams, Outcome, TransactionId};
+use crate::{AdmissionRejection, Command, LedgerParams, Outcome, TransactionId};
 
 const POSTER: u8 = 1;
 const WORKER: u8 = 2;
@@ -394,4 +395,117 @@ fn a_full_partition_fits_a_transaction_by_number_alone() {
     let bytes = |command| network.transaction(POSTER, 0, Command::Job(command)).encode().len() as u64;
     assert!(bytes(JobCommand::PostSectors(Box::new(SectorJob::of(provider, terms.clone()).unwrap()))) < limit / 2);
     assert!(bytes(JobCommand::Post(Box::new(terms))) > limit);
+}
+
+/// Empty blocks, without the look at every record that [`Network::block`] takes after each.
+fn live(network: &mut Network, until: Epoch) {
+    while network.state.epoch() < until {
+        let context = network.next_context();
+        network.state.apply_block(&context, &[], &HashVerifier).unwrap();
+    }
+}
+
+/// 2,349 sectors of 32 GiB, as the ledger has them, from the challenge to the provider's own window proof.
+#[test]
+fn a_full_partition_is_proven_by_a_worker_and_counts() {
+    const OWNER: u8 = 100;
+    let params = LedgerParams { post_challenge_lead: 20, ..params() };
+    let population = Population { providers: 1, sectors: 2_349, deals: 1 };
+    let state = populated(&params, &population, |_| Network::address(OWNER));
+    let provider = state.providers().find(|(_, record)| record.owner == Network::address(OWNER)).unwrap().0;
+    let mut network = Network { state, events: Vec::new() };
+    let duty = loop {
+        let duty = network.state.post_duties(provider).remove(0);
+        live(&mut network, if duty.proven { duty.deadline.closes_at } else { duty.deadline.challenge_epoch });
+        if !duty.proven {
+            break duty;
+        }
+    };
+    let (deadline, partition) = (duty.deadline.deadline, duty.partition);
+    let statement = network.state.window_post_statement(provider, deadline, partition).unwrap();
+    assert_eq!(statement.sectors.len(), 2_349);
+
+    let terms = about(&network, statement.clone());
+    let listed = network.transaction(OWNER, 0, Command::Job(JobCommand::Post(Box::new(terms.clone()))));
+    let refused = network.block(&[listed]).receipts.remove(0).outcome;
+    assert!(matches!(refused, Outcome::Refused(AdmissionRejection::TooLarge { .. })), "{refused:?}");
+
+    let post = Command::Job(JobCommand::PostSectors(Box::new(SectorJob::of(provider, terms.clone()).unwrap())));
+    let posting = network.transaction(OWNER, 0, post.clone());
+    assert!((posting.encode().len() as u64) < params.transaction_bytes_max / 2);
+    assert_eq!(network.state.weight_of(&posting), 2_349);
+    let events = network.command(OWNER, post);
+    let [Event::Job(JobEvent::Posted { job, work: 125_279_217, .. })] = events[..] else { panic!("{events:?}") };
+    assert_eq!(network.state.job(job).unwrap().terms, terms, "completed from the ledger's own records");
+
+    assign(&mut network, job, &[(WORKER, 500)]);
+    let hand_in = submit(job, HashVerifier::proof_of(&statement));
+    assert_eq!(network.state.weight_of(&network.transaction(WORKER, 0, hand_in.clone())), PROOF_WEIGHT + 2_349);
+    let before = balance(&network, WORKER);
+    let events = network.command(WORKER, hand_in);
+    let [Event::Job(JobEvent::Proven { paid, .. })] = events[..] else { panic!("{events:?}") };
+    assert_eq!(paid, Amount(62_640), "125,279,217 constraints at 500 a million, rounded up");
+    let bond = network.state.params().jobs.bond_of(125_279_217);
+    let fee = network.state.params().transaction_fee;
+    assert_eq!(balance(&network, WORKER), before + bond.0 + paid.0 - fee.0);
+
+    // What the worker made is what the deadline asks for.
+    let JobStatus::Proven { proof, .. } = network.state.job(job).unwrap().status.clone() else { unreachable!() };
+    let challenge_epoch = duty.deadline.challenge_epoch;
+    let own = Command::SubmitWindowPost { provider, deadline, partition, challenge_epoch, proof, skipped: vec![] };
+    network.command(OWNER, own);
+    assert!(network.state.post_duties(provider)[0].proven);
+}
+
+/// A provider with an empty sector and a deal for it, and the job that its update needs.
+fn update_of(network: &mut Network) -> (crate::SectorUpdate, SectorUpdateStatement) {
+    let provider = network.register(POSTER);
+    network.seal(POSTER, provider, 1, &[]);
+    network.prove_next(POSTER, provider);
+    let order = network.order(OTHER, order_terms(network.state.params(), vec![piece(1, 2 << 20)], 900));
+    network.command(POSTER, Command::PlaceBid { provider, order, price_per_epoch: Amount(900) });
+    let deals = network.deals_of_order(order);
+    let update = network.update(provider, 1, &deals);
+    let statement = SectorUpdateStatement {
+        sector_size: SectorSize::MIB8,
+        comm_r_old: network.state.sector(provider, SectorNumber(1)).unwrap().comm_r,
+        comm_d_new: HashVerifier.comm_d(SectorSize::MIB8, &[piece(1, 2 << 20).piece]).unwrap(),
+        comm_r_new: update.comm_r,
+    };
+    (update, statement)
+}
+
+#[test]
+fn an_update_is_proven_by_a_worker_and_carried_out_by_its_provider() {
+    let mut network = Network::new(params(), 3);
+    let (update, statement) = update_of(&mut network);
+    let job = post(&mut network, |terms| terms.statement = ProofStatement::SectorUpdate(statement.clone()));
+    let record = network.state.job(job).unwrap();
+    assert_eq!(record.work, 4 * 10_007_503, "four partitions of 8 MiB");
+    assert_eq!(record.verification_fee, Amount(4_000));
+    assign(&mut network, job, &[(WORKER, 500)]);
+    let wrong = network.transaction(WORKER, 0, submit(job, good()));
+    assert_eq!(network.state.weight_of(&wrong), 4 * PROOF_WEIGHT);
+    let events = network.command(WORKER, submit(job, update.proof.clone()));
+    let [Event::Job(JobEvent::Proven { paid, .. })] = events[..] else { panic!("{events:?}") };
+    assert_eq!(paid, Amount(20_016));
+
+    let JobStatus::Proven { proof, .. } = network.state.job(job).unwrap().status.clone() else { unreachable!() };
+    let events =
+        network.command(POSTER, Command::Sector(SectorCommand::Update(crate::SectorUpdate { proof, ..update })));
+    assert!(matches!(events[0], Event::Sector(SectorEvent::Updated { .. })), "{events:?}");
+}
+
+/// A job speaks of commitments, not of a sector: one that ends meanwhile is the poster's loss, and the worker is paid.
+#[test]
+fn a_worker_is_paid_for_the_update_of_a_sector_that_is_gone() {
+    let mut network = Network::new(params(), 3);
+    let (update, statement) = update_of(&mut network);
+    let job = post(&mut network, |terms| terms.statement = ProofStatement::SectorUpdate(statement));
+    assign(&mut network, job, &[(WORKER, 500)]);
+    let (provider, sectors) = (update.provider, vec![update.sector]);
+    network.command(POSTER, Command::Sector(SectorCommand::Terminate { provider, sectors }));
+    network.command(WORKER, submit(job, update.proof.clone()));
+    assert!(matches!(network.state.job(job).unwrap().status, JobStatus::Proven { paid: Amount(20_016), .. }));
+    network.rejection(POSTER, Command::Sector(SectorCommand::Update(update)));
 }

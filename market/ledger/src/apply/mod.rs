@@ -27,6 +27,7 @@ pub(crate) mod rewards;
 mod scoring;
 mod sealing;
 mod sector_life;
+mod served;
 mod stake;
 
 use cairn_protocol::{Epoch, ProviderId};
@@ -271,6 +272,9 @@ impl Step<'_> {
             Due::ForgetChannel(channel) => u64::from(self.state.channels.remove(&channel)),
             Due::ForgetSector(provider, sector) => u64::from(self.state.sectors.remove(&(provider, sector))),
             Due::Job(due, job) => self.process_job_due(due_at, due, job),
+            Due::ForgetPaidGroup(provider, piece, group) => {
+                u64::from(self.state.paid_groups.remove(&(provider, piece, group)))
+            }
         }
     }
 
@@ -342,6 +346,7 @@ impl Step<'_> {
             Command::Check(command) => self.check_command(command),
             Command::ClaimRewards { provider } => self.claim_rewards(*provider),
             Command::Job(command) => self.carry_out_job(command),
+            Command::ReportWrongBytes(evidence) => self.report_wrong_bytes(evidence),
         }
     }
 
@@ -417,6 +422,8 @@ mod market_tests;
 mod property_tests;
 #[cfg(test)]
 mod sector_tests;
+#[cfg(test)]
+mod served_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

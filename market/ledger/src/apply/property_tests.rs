@@ -34,6 +34,7 @@ fn params() -> LedgerParams {
         queue_weight_per_block: 4,
         stake: StakeParams { unbonding_epochs: 48, slash_permille: 50 },
         economy: economy(),
+        serving: ServingRules::within(25),
         jobs: JobParams { bid_window: 2, attempts_max: 2, bids_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }

@@ -389,14 +389,20 @@ pub enum JobCircuit {
     Porep,
     /// One partition of a window proof of spacetime.
     WindowPost,
+    /// One partition of a proof of a sector update.
+    Update,
 }
 
 impl JobCircuit {
-    /// `porep`, `window-post`.
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Porep, Self::WindowPost, Self::Update];
+
+    /// `porep`, `window-post`, `update`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Porep => "porep",
             Self::WindowPost => "window-post",
+            Self::Update => "update",
         }
     }
 }
@@ -435,7 +441,11 @@ pub fn circuit_of(statement: &ProofStatement) -> Result<(JobCircuit, SectorSize,
                 _ => Ok((JobCircuit::WindowPost, size, 1)),
             }
         }
-        ProofStatement::SectorUpdate(_) => refused("updates of sectors are not proven by jobs"),
+        ProofStatement::SectorUpdate(statement) => {
+            let size = statement.sector_size;
+            let params = SectorParams::new(size, cairn_protocol::SealProof::V1_1);
+            Ok((JobCircuit::Update, size, params.update_partitions as u64))
+        }
     }
 }
 

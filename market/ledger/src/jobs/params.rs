@@ -60,18 +60,18 @@ pub struct CircuitWork {
     pub constraints: u64,
 }
 
-/// Filecoin's circuits, by sector size: constraints of a PoRep partition and of a window-PoSt partition.
-const CONSTRAINTS: [(SectorSize, u64, u64); 10] = [
-    (SectorSize::KIB2, 2_687_921, 21_866),
-    (SectorSize::KIB4, 2_788_733, 28_146),
-    (SectorSize::KIB16, 2_977_173, 32_466),
-    (SectorSize::KIB32, 3_077_985, 38_746),
-    (SectorSize::MIB8, 3_844_929, 64_266),
-    (SectorSize::MIB16, 3_945_741, 70_546),
-    (SectorSize::MIB512, 4_423_433, 85_466),
-    (SectorSize::GIB1, 4_524_245, 91_746),
-    (SectorSize::GIB32, 130_278_541, 125_279_217),
-    (SectorSize::GIB64, 131_185_849, 129_887_900),
+/// Filecoin's circuits, by sector size: constraints of one partition of a PoRep, a window PoSt and an update.
+const CONSTRAINTS: [(SectorSize, u64, u64, u64); 10] = [
+    (SectorSize::KIB2, 2_687_921, 21_866, 1_705_039),
+    (SectorSize::KIB4, 2_788_733, 28_146, 2_165_109),
+    (SectorSize::KIB16, 2_977_173, 32_466, 6_300_021),
+    (SectorSize::KIB32, 3_077_985, 38_746, 6_760_091),
+    (SectorSize::MIB8, 3_844_929, 64_266, 10_007_503),
+    (SectorSize::MIB16, 3_945_741, 70_546, 10_467_573),
+    (SectorSize::MIB512, 4_423_433, 85_466, 57_450_479),
+    (SectorSize::GIB1, 4_524_245, 91_746, 61_407_081),
+    (SectorSize::GIB32, 130_278_541, 125_279_217, 81_049_499),
+    (SectorSize::GIB64, 131_185_849, 129_887_900, 85_006_101),
 ];
 
 impl JobParams {
@@ -154,11 +154,10 @@ fn default_tiers() -> Vec<TierRule> {
 }
 
 fn filecoin_work() -> Vec<CircuitWork> {
-    let of =
-        |(sector_size, porep, window_post)| {
-            [(JobCircuit::Porep, porep), (JobCircuit::WindowPost, window_post)]
-                .map(|(circuit, constraints)| CircuitWork { circuit, sector_size, constraints })
-        };
+    let of = |(sector_size, porep, window_post, update)| {
+        [(JobCircuit::Porep, porep), (JobCircuit::WindowPost, window_post), (JobCircuit::Update, update)]
+            .map(|(circuit, constraints)| CircuitWork { circuit, sector_size, constraints })
+    };
     CONSTRAINTS.into_iter().flat_map(of).collect()
 }
 
@@ -175,16 +174,23 @@ mod tests {
         for (name, constraints) in files.chain(others) {
             let (kind, bytes) = name.rsplit_once('-').unwrap();
             let size = SectorSize::from_bytes(bytes.parse().unwrap()).unwrap();
-            let circuit = [JobCircuit::Porep, JobCircuit::WindowPost].into_iter().find(|c| c.name() == kind);
+            let circuit = JobCircuit::ALL.into_iter().find(|circuit| circuit.name() == kind);
             let Some(circuit) = circuit else { continue };
             assert_eq!(JobParams::devnet().constraints(circuit, size), Some(constraints), "{name}");
             compared += 1;
         }
-        assert_eq!(compared, 19, "all but the window PoSt of 64 GiB");
-        // That one has a level of arity two more than 32 GiB in each of its sectors, as 4 KiB has beside 2 KiB.
+        assert_eq!(compared, 28, "all but the window PoSt of 64 GiB and the update of 1 GiB");
+        // The first has a level of arity two more than 32 GiB in each of its sectors, as 4 KiB has beside 2 KiB.
         let of = |size| JobParams::devnet().constraints(JobCircuit::WindowPost, size).unwrap();
         let level = (of(SectorSize::KIB4) - of(SectorSize::KIB2)) / 2;
         assert_eq!(of(SectorSize::GIB64), 2_300 * (of(SectorSize::GIB32) / 2_349 + level));
+        // The second has one level more than 512 MiB in each tree of its 86 challenges, as 64 GiB has beside 32 GiB.
+        let of = |size| JobParams::devnet().constraints(JobCircuit::Update, size).unwrap();
+        assert_eq!(of(SectorSize::GIB1) - of(SectorSize::MIB512), of(SectorSize::GIB64) - of(SectorSize::GIB32));
+        assert_eq!(
+            (of(SectorSize::GIB1) - of(SectorSize::MIB512)) / 86,
+            (of(SectorSize::MIB16) - of(SectorSize::MIB8)) / 10
+        );
     }
 
     #[test]

@@ -116,6 +116,53 @@ pub struct Channel {
     provider: Option<ProviderId>,
 }
 
+/// A channel as its payee sees it: what a voucher is checked against, without the ledger's own record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelView {
+    /// Its number.
+    pub id: ChannelId,
+    /// Who pays.
+    pub payer: Address,
+    /// Who is paid.
+    pub payee: Address,
+    /// Still in it.
+    pub held: Amount,
+    /// Paid out so far.
+    pub redeemed: Amount,
+    /// Where it stands.
+    pub status: ChannelStatus,
+}
+
+impl ChannelView {
+    /// Checks a voucher without redeeming it: what a payee does with each request, and the ledger before it pays.
+    ///
+    /// # Errors
+    /// [`ChannelRejection`] if it promises nothing that could be redeemed.
+    pub fn check(&self, chain: ChainId, signed: &SignedVoucher) -> Result<(), ChannelRejection> {
+        let Voucher { channel, cumulative } = signed.voucher;
+        let &Self { id, payer, held, redeemed, status, .. } = self;
+        if status == ChannelStatus::Closed {
+            let what = "a closed channel pays nothing".to_owned();
+            return Err(ChannelRejection::WrongStatus { channel: id, status, what });
+        }
+        if channel != id {
+            return Err(ChannelRejection::WrongChannel { expected: id, got: channel });
+        }
+        // Nothing returns before the end, so this is all that was deposited.
+        let deposited = redeemed.checked_add(held).ok_or(ChannelRejection::Overflow)?;
+        if cumulative <= redeemed {
+            return Err(ChannelRejection::NothingNew { redeemed, got: cumulative });
+        }
+        if cumulative > deposited {
+            return Err(ChannelRejection::NotCovered { deposited, got: cumulative });
+        }
+        if !signed.is_signed_by(chain, payer) {
+            return Err(ChannelRejection::BadSignature { payer });
+        }
+        Ok(())
+    }
+}
+
 /// Why a channel does not do what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
@@ -223,28 +270,18 @@ impl Channel {
         Ok(())
     }
 
-    /// Checks a voucher without redeeming it: what a payee does with each request.
+    /// As its payee sees it.
+    pub fn view(&self) -> ChannelView {
+        let &Self { id, payer, payee, redeemed, status, .. } = self;
+        ChannelView { id, payer, payee, held: self.held(), redeemed, status }
+    }
+
+    /// Checks a voucher without redeeming it.
     ///
     /// # Errors
-    /// [`ChannelRejection`] if it promises nothing that could be redeemed.
+    /// As [`ChannelView::check`].
     pub fn check(&self, chain: ChainId, signed: &SignedVoucher) -> Result<(), ChannelRejection> {
-        let Voucher { channel, cumulative } = signed.voucher;
-        if self.status == ChannelStatus::Closed {
-            return Err(self.refuse("a closed channel pays nothing"));
-        }
-        if channel != self.id {
-            return Err(ChannelRejection::WrongChannel { expected: self.id, got: channel });
-        }
-        if cumulative <= self.redeemed {
-            return Err(ChannelRejection::NothingNew { redeemed: self.redeemed, got: cumulative });
-        }
-        if cumulative > self.deposited {
-            return Err(ChannelRejection::NotCovered { deposited: self.deposited, got: cumulative });
-        }
-        if !signed.is_signed_by(chain, self.payer) {
-            return Err(ChannelRejection::BadSignature { payer: self.payer });
-        }
-        Ok(())
+        self.view().check(chain, signed)
     }
 
     /// Redeems a voucher, by anyone; returns what the payee gets.

@@ -15,7 +15,7 @@ pub mod channels;
 pub mod rails;
 pub mod vesting;
 
-pub use channels::{Channel, ChannelId, ChannelRejection, ChannelStatus, SignedVoucher, Voucher};
+pub use channels::{Channel, ChannelId, ChannelRejection, ChannelStatus, ChannelView, SignedVoucher, Voucher};
 pub use rails::{
     PayAccount, ProofSpan, ProofTable, Rail, RailBinding, RailBook, RailId, RailQuote, RailRejection, RailTerms,
     Settlement, Verdict,

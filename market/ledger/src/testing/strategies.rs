@@ -163,6 +163,19 @@ fn arb_rail_command() -> impl Strategy<Value = RailCommand> {
     ]
 }
 
+/// A lie about a group, or the truth, of any moment.
+fn arb_wrong_bytes() -> impl Strategy<Value = Command> {
+    (arb_provider(), 0u64..4, 0u64..150, any::<bool>()).prop_map(|(provider, group, epoch, lies)| {
+        let (tree, epoch) = (super::PieceTree::new(1, 2), Epoch(epoch));
+        let statement = match lies {
+            true => tree.served_wrong(provider, group, epoch),
+            false => tree.served(provider, group, epoch),
+        };
+        let signed = statement.sign(CHAIN, &super::Network::key(owner_account(provider)));
+        Command::ReportWrongBytes(Box::new(tree.evidence(signed)))
+    })
+}
+
 /// A command with arbitrary arguments.
 pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + use<> {
     let provider = arb_provider;
@@ -233,6 +246,7 @@ pub fn arb_command(params: &LedgerParams) -> impl Strategy<Value = Command> + us
         arb_amount().prop_map(|amount| Command::Check(CheckCommand::Stake { amount })),
         arb_amount().prop_map(|amount| Command::Check(CheckCommand::Unstake { amount })),
         prop::option::of(provider()).prop_map(|provider| Command::ClaimRewards { provider }),
+        arb_wrong_bytes(),
     ]
 }
 

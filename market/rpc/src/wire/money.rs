@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_ledger::payments::{ChannelId, ChannelStatus};
+use cairn_ledger::payments::{ChannelId, ChannelStatus, ChannelView};
 use cairn_ledger::{Address, State};
 use cairn_protocol::{Amount, Epoch, ProviderId};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,17 @@ impl Channel {
         let (payer, payee) = channel.parties();
         let (held, redeemed, provider) = (channel.held(), channel.redeemed(), channel.provider());
         Self { id, payer, payee, held, redeemed, state, closes_at, provider }
+    }
+
+    /// What vouchers are checked against.
+    pub fn view(&self) -> ChannelView {
+        let &Self { id, payer, payee, held, redeemed, state, closes_at } = self;
+        let status = match state {
+            ChannelState::Open => ChannelStatus::Open,
+            ChannelState::Closing => ChannelStatus::Closing { until: closes_at.unwrap_or(Epoch(0)) },
+            ChannelState::Closed => ChannelStatus::Closed,
+        };
+        ChannelView { id, payer, payee, held, redeemed, status }
     }
 }
 

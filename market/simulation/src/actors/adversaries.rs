@@ -2,7 +2,9 @@
 
 use cairn_ledger::command::DECLARED_SECTORS_MAX;
 use cairn_ledger::payments::{ChannelId, Voucher};
-use cairn_ledger::{ChainId, Command, DealId, JobCommand, JobId, OrderId, SealedBid, Transaction};
+use cairn_ledger::{
+    ChainId, Command, DealId, JobCommand, JobId, OrderId, ProofStatement, SealedBid, SectorJob, Transaction,
+};
 use cairn_protocol::{Amount, ProviderId, SectorNumber};
 
 use super::Actor;
@@ -134,7 +136,7 @@ impl Thief {
         let orders: Vec<OrderId> = view.board.open_orders.keys().copied().collect();
         let channels: Vec<ChannelId> = view.board.channels.keys().copied().collect();
         let sectors: Vec<SectorNumber> = view.board.live.get(&provider).into_iter().flatten().copied().collect();
-        Some(match random.below(9) {
+        Some(match random.below(10) {
             0 => Command::WithdrawCollateral { provider, amount: Amount(1) },
             1 => Command::CancelOrder { order: *random.pick(&orders)? },
             2 => Command::CloseChannel { channel: *random.pick(&channels)? },
@@ -151,6 +153,13 @@ impl Thief {
             7 => {
                 let (job, _) = view.state.live_jobs_from(JobId(0)).next()?;
                 Command::Job(JobCommand::Cancel { job })
+            }
+            8 => {
+                // In the name of a provider that would not pay for it.
+                let (deadline, partition, _) = view.state.partitions_of(provider).next()?;
+                let statement = view.state.window_post_statement(provider, deadline, partition)?;
+                let terms = super::jobs::terms(ProofStatement::WindowPost(statement), 4, view, random);
+                Command::Job(JobCommand::PostSectors(Box::new(SectorJob::of(provider, terms)?)))
             }
             _ => Command::Unbond { amount: Amount(1) },
         })

@@ -1,7 +1,9 @@
-//! Auditors and accusers: they vouch for providers, and bring what checkers signed.
+//! Auditors and accusers: they vouch for providers, and bring what checkers and providers signed.
 
 use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult, SignedCheckReceipt};
+use cairn_ledger::served::WrongBytes;
+use cairn_ledger::testing::PieceTree;
 use cairn_ledger::{Attributes, CheckCommand, Command, MarketCommand};
 use cairn_protocol::ProviderId;
 
@@ -98,6 +100,50 @@ impl Actor for Accuser {
                 forged.receipt.task.checker = accused.address;
                 forged
             }
+        };
+        offers.crime(self.account, report(false_one), Crime::FalseAccusation);
+    }
+}
+
+/// Reads from providers, some of whom sign for wrong bytes, and accuses others of it too.
+pub struct Reader {
+    account: AccountIndex,
+}
+
+impl Reader {
+    pub(super) fn new(account: AccountIndex) -> Self {
+        Self { account }
+    }
+}
+
+impl Actor for Reader {
+    fn name(&self) -> &str {
+        "reader"
+    }
+
+    fn act(&mut self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let owners: Vec<_> = view.board.owners.iter().map(|(provider, owner)| (*provider, *owner)).collect();
+        let speaks = random.chance(40);
+        let Some(&(provider, owner)) = random.pick(&owners).filter(|_| speaks) else { return };
+        let Some(pair) = view.keys.iter().find(|pair| pair.address == owner) else { return };
+        let (chain, tree, group) = (view.state.chain(), PieceTree::new(random.below(3) as u8, 2), random.below(4));
+        let (right, wrong) =
+            (tree.served(provider, group, view.state.epoch()), tree.served_wrong(provider, group, view.state.epoch()));
+        let report = |evidence: WrongBytes| Command::ReportWrongBytes(Box::new(evidence));
+        // Wrong bytes are rare; the same ones are brought again now and then. What the reader makes up is not rare.
+        let false_one = match random.below(8) {
+            0 => {
+                let command = report(tree.evidence(wrong.sign(chain, &pair.key)));
+                return offers.command(self.account, command);
+            }
+            1 | 2 => tree.evidence(right.sign(chain, &pair.key)),
+            3 | 4 => tree.evidence(wrong.sign(chain, &view.keys[self.account].key)),
+            5 => {
+                let mut changed = tree.evidence(right.sign(chain, &pair.key));
+                changed.signed.statement.root = wrong.root;
+                changed
+            }
+            _ => WrongBytes { signed: wrong.sign(chain, &pair.key), proof: tree.prove((group + 1) % 4, 1) },
         };
         offers.crime(self.account, report(false_one), Crime::FalseAccusation);
     }

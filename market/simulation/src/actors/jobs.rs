@@ -5,7 +5,7 @@ use cairn_protocol::{Amount, CommD, CommR, Epoch, ProviderId, SealProof, SectorN
 
 use super::Actor;
 use crate::random::Random;
-use crate::world::{AccountIndex, Offers, View, true_proof};
+use crate::world::{AccountIndex, Offers, View, true_proof_of_any};
 
 /// Pays for proofs.
 pub struct JobPoster {
@@ -17,8 +17,8 @@ impl JobPoster {
         Self { account }
     }
 
-    fn terms(view: &View<'_>, random: &mut Random) -> JobTerms {
-        let statement = PorepStatement {
+    fn statement(random: &mut Random) -> ProofStatement {
+        ProofStatement::Porep(PorepStatement {
             sector_size: SectorSize::KIB2,
             seal_proof: SealProof::V1_1,
             prover_id: ProviderId(1_000).prover_id(),
@@ -27,19 +27,22 @@ impl JobPoster {
             seed: Seed([2; 32]),
             comm_d: CommD([3; 32]),
             comm_r: CommR([4; 32]),
-        };
-        let prove_epochs = random.between(2, 15);
-        let least = view.params().jobs.bid_window + prove_epochs;
-        JobTerms {
-            statement: ProofStatement::Porep(statement),
-            witness: TransactionId(random.bytes32()).cid(),
-            witness_bytes: 1_000,
-            source_url: "http://poster.test/".to_owned(),
-            price_per_million_max: Amount(random.below(50_000)),
-            prove_epochs,
-            deadline: Epoch(view.next_epoch().0 + least + random.below(60)),
-            tier_min: 0,
-        }
+        })
+    }
+}
+
+/// Terms of a job about `statement` that leave at least `prove_epochs`, and some time for others after a failure.
+pub(super) fn terms(statement: ProofStatement, prove_epochs: u64, view: &View<'_>, random: &mut Random) -> JobTerms {
+    let least = view.params().jobs.bid_window + prove_epochs;
+    JobTerms {
+        statement,
+        witness: TransactionId(random.bytes32()).cid(),
+        witness_bytes: 1_000,
+        source_url: "http://poster.test/".to_owned(),
+        price_per_million_max: Amount(random.below(50_000)),
+        prove_epochs,
+        deadline: Epoch(view.next_epoch().0 + least + random.below(60)),
+        tier_min: 0,
     }
 }
 
@@ -50,7 +53,8 @@ impl Actor for JobPoster {
 
     fn act(&mut self, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
         if random.chance(150) {
-            let terms = Box::new(Self::terms(view, random));
+            let (statement, prove_epochs) = (Self::statement(random), random.between(2, 15));
+            let terms = Box::new(terms(statement, prove_epochs, view, random));
             offers.command(self.account, Command::Job(JobCommand::Post(terms)));
         }
         if random.chance(20)
@@ -89,10 +93,7 @@ impl Actor for JobWorker {
                     JobCommand::Bid { job, price_per_million }
                 }
                 JobStatus::Assigned { worker, .. } if *worker == own && random.chance(250) => {
-                    let proof = match &record.terms.statement {
-                        ProofStatement::Porep(statement) => true_proof(statement),
-                        _ => Vec::new(),
-                    };
+                    let proof = true_proof_of_any(&record.terms.statement);
                     match (random.chance(self.fails), random.chance(500)) {
                         (true, true) => JobCommand::Submit { job, proof: random.bytes32().to_vec() },
                         (true, false) => JobCommand::GiveUp { job },

@@ -82,6 +82,7 @@ pub fn cast(seed: u64) -> Vec<Member> {
         casting.add(|account| auditors::Auditor::new(n, account));
     }
     casting.add(auditors::Accuser::new);
+    casting.add(auditors::Reader::new);
     casting.members
 }
 

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_ledger::payments::Voucher;
 use cairn_ledger::testing::HashVerifier;
 use cairn_ledger::{
-    BidStatus, Command, DealId, DealStatus, ManifestPiece, MarketCommand, OrderId, PreCommit, ProofVerifier, Salt,
-    SealedBid, SectorCommand, SectorUpdate, SectorUpdateStatement,
+    BidStatus, Command, DealId, DealStatus, JobCommand, JobStatus, JobTerms, ManifestPiece, MarketCommand, OrderId,
+    PreCommit, ProofStatement, ProofVerifier, Salt, SealedBid, SectorCommand, SectorJob, SectorUpdate,
+    SectorUpdateStatement,
 };
 use cairn_protocol::{Amount, CommR, Epoch, PieceInfo, ProviderId, SealProof, SectorNumber, SectorSize};
 
 use super::Actor;
 use super::auditors::some_attributes;
+use super::jobs::terms;
 use crate::random::Random;
 use crate::world::{AccountIndex, Crime, Offers, View, true_proof};
 
@@ -30,6 +32,8 @@ pub struct Habits {
     pub lies: u64,
     /// Gives all its free money away.
     pub drains: u64,
+    /// Has window proofs and updates made by whoever takes the job.
+    pub hires: u64,
 }
 
 impl Habits {
@@ -46,6 +50,7 @@ impl Habits {
             ("hider-of-bids", Self { hides: 600, ..good }),
             ("liar", Self { lies: 300, ..good }),
             ("dry-account", Self { drains: 10, ..good }),
+            ("hirer", Self { hires: 1_000, ..good }),
         ]
     }
 }
@@ -60,6 +65,8 @@ pub struct ProviderActor {
     asleep_until: Epoch,
     lost: BTreeSet<SectorNumber>,
     sealed: BTreeMap<OrderId, Amount>,
+    /// An update whose proof somebody else shall make.
+    posted: Option<(SectorUpdate, SectorUpdateStatement)>,
 }
 
 const DEALS_PER_SECTOR: usize = 4;
@@ -76,6 +83,7 @@ impl ProviderActor {
             asleep_until: Epoch(0),
             lost: BTreeSet::new(),
             sealed: BTreeMap::new(),
+            posted: None,
         }
     }
 
@@ -214,11 +222,75 @@ impl ProviderActor {
                 let wrong = last.take().unwrap_or_else(|| random.bytes32().to_vec());
                 offers.crime(self.account, post(wrong), Crime::WrongProof);
             } else if !gone && !statement.sectors.is_empty() && random.chance(400) {
-                let proof = true_proof(&statement);
+                let proof = if random.chance(self.habits.hires) {
+                    let Some(proof) = self.hire(provider, ProofStatement::WindowPost(statement), view, random, offers)
+                    else {
+                        continue;
+                    };
+                    proof
+                } else {
+                    true_proof(&statement)
+                };
                 offers.command(self.account, post(proof.clone()));
                 last = Some(proof);
             }
         }
+    }
+
+    /// The proof that somebody made for a job of ours. Without a job about the statement, one is posted.
+    fn hire(
+        &self,
+        provider: ProviderId,
+        statement: ProofStatement,
+        view: &View<'_>,
+        random: &mut Random,
+        offers: &mut Offers<'_>,
+    ) -> Option<Vec<u8>> {
+        let own = view.keys[self.account].address;
+        let mut jobs = view.state.jobs().filter(|(_, job)| job.poster == own && job.terms.statement == statement);
+        let mut is_live = false;
+        let proven = jobs.find_map(|(_, job)| match &job.status {
+            JobStatus::Proven { proof, .. } => Some(proof.clone()),
+            _ => {
+                is_live |= job.is_live();
+                None
+            }
+        });
+        if proven.is_some() || is_live {
+            return proven;
+        }
+        let terms = JobTerms { price_per_million_max: Amount(5_000), ..terms(statement, 4, view, random) };
+        let command = match SectorJob::of(provider, terms.clone()) {
+            // Sectors that are not as signed for are refused, and cost nothing but the fee.
+            Some(mut job) if random.chance(50) => {
+                job.digest[0] ^= 1;
+                JobCommand::PostSectors(Box::new(job))
+            }
+            Some(job) => JobCommand::PostSectors(Box::new(job)),
+            None => JobCommand::Post(Box::new(terms)),
+        };
+        offers.command(self.account, Command::Job(command));
+        None
+    }
+
+    /// Hands in the update that waits for its proof, once there is one.
+    fn take_update(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        let Some((update, statement)) = self.posted.take() else { return };
+        // Somebody else has the deal by now, or the sector is gone or full: then nobody needs the proof.
+        let waits = |entry: &ManifestPiece| {
+            let deal = entry.deal.and_then(|deal| view.state.deal(deal));
+            deal.is_some_and(|deal| deal.provider == provider && matches!(deal.status, DealStatus::Assigned { .. }))
+        };
+        let same = |sector: &cairn_ledger::Sector| sector.comm_r == statement.comm_r_old && sector.proving().is_some();
+        if !update.pieces.iter().all(waits) || !view.state.sector(provider, update.sector).is_some_and(same) {
+            return;
+        }
+        let wanted = ProofStatement::SectorUpdate(statement.clone());
+        if let Some(proof) = self.hire(provider, wanted, view, random, offers) {
+            let ready = SectorUpdate { proof, ..update.clone() };
+            offers.command(self.account, Command::Sector(SectorCommand::Update(ready)));
+        }
+        self.posted = Some((update, statement));
     }
 
     /// Sectors get lost and come back from another copy; most of it is declared.
@@ -262,6 +334,7 @@ impl ProviderActor {
 
     /// Puts a deal that waits into a sector that holds nothing.
     fn update(&mut self, provider: ProviderId, view: &View<'_>, random: &mut Random, offers: &mut Offers<'_>) {
+        self.take_update(provider, view, random, offers);
         let waiting: Vec<DealId> = view.board.assigned.get(&provider).into_iter().flatten().copied().collect();
         let fills = random.chance(150);
         let Some(&deal) = random.pick(&waiting).filter(|_| fills) else { return };
@@ -283,6 +356,11 @@ impl ProviderActor {
             let pieces = pieces.clone();
             Command::Sector(SectorCommand::Update(SectorUpdate { provider, sector, comm_r, pieces, proof }))
         };
+        if random.chance(self.habits.hires) {
+            let update = SectorUpdate { provider, sector, comm_r, pieces, proof: Vec::new() };
+            self.posted.get_or_insert((update, statement));
+            return;
+        }
         if random.chance(self.habits.lies) {
             offers.crime(self.account, update(random.bytes32().to_vec()), Crime::WrongProof);
         }

@@ -141,6 +141,10 @@ impl MoneyFollowsEvents {
             Event::Sector(SectorEvent::CollateralBurnt { provider, amount, .. }) => {
                 *self.collateral.entry(provider).or_default() -= signed(amount);
             }
+            Event::WrongBytesServed { provider, reporter, burnt, rewarded, .. } => {
+                *self.collateral.entry(provider).or_default() -= signed(burnt) + signed(rewarded);
+                self.pay(reporter, signed(rewarded));
+            }
             Event::SectorPreCommitted { provider, .. } => self.pay_owner(provider, -self.sector_deposit),
             Event::SectorClosed { provider, burnt, .. } => {
                 self.pay_owner(provider, self.sector_deposit - signed(burnt));
@@ -286,7 +290,7 @@ fn burnt_by(event: &Event, settlement_burn_bp: u32) -> (Amount, bool) {
             | ScoreEvent::Contradicted { burnt, .. },
         ) => (*burnt, true),
         Event::Sector(SectorEvent::CollateralBurnt { amount, .. }) => (*amount, true),
-        Event::Slashed { burnt, .. } => (*burnt, true),
+        Event::Slashed { burnt, .. } | Event::WrongBytesServed { burnt, .. } => (*burnt, true),
         Event::DealSettled { paid, .. } => (part_of(*paid, settlement_burn_bp), true),
         Event::BidClosed { burnt, closure, .. } => {
             (*burnt, matches!(closure.reason, NotRevealed | DealNotActivated) != burnt.is_zero())

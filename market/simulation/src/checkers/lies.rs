@@ -1,8 +1,10 @@
 //! What is slashed: contradictions that anybody can check, once, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use cairn_ledger::emission::part_of;
 use cairn_ledger::scores::receipts::contradiction;
+use cairn_ledger::served::GroupKey;
 use cairn_ledger::{Address, CheckCommand, Command, Event, Outcome, ScoreEvent, State};
 use cairn_protocol::{Amount, Epoch};
 
@@ -83,12 +85,55 @@ impl Checker for LiarsLoseStake {
                     return Err(format!("{checker} loses its stake for what it did not sign"));
                 }
                 let taken: u128 = [*burnt, *rewarded].into_iter().sum();
-                let reward = cairn_ledger::emission::part_of(
+                let reward = part_of(
                     Amount(u64::try_from(taken).unwrap_or(u64::MAX)),
                     seen.after.params().economy.checkers.reporter_bp,
                 );
                 if reward != *rewarded {
                     return Err(format!("{rewarded} of {taken} go to the accuser of {checker}, {reward} should"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// See [`super::PROMISES`].
+pub struct WrongBytesCost {
+    paid: BTreeMap<GroupKey, Epoch>,
+}
+
+impl WrongBytesCost {
+    pub(super) fn new(_: &State) -> Self {
+        Self { paid: BTreeMap::new() }
+    }
+}
+
+impl Checker for WrongBytesCost {
+    fn check(&mut self, seen: &Observation) -> Result<(), String> {
+        let (rules, now) = (seen.after.params().serving, seen.now());
+        self.paid.retain(|_, at| at.0 + rules.statement_epochs >= now.0);
+        for (offer, receipt) in seen.receipts() {
+            for event in &receipt.events {
+                let Event::WrongBytesServed { provider, piece, group, burnt, rewarded, .. } = *event else { continue };
+                let Command::ReportWrongBytes(evidence) = &offer.signed.transaction.command else {
+                    return Err(format!("{provider} pays for wrong bytes and nobody brought anything"));
+                };
+                let said = evidence.signed.statement;
+                if (said.provider, said.piece.comm_p, said.group) != (provider, piece, group) {
+                    return Err(format!("{provider} pays for a group that the evidence is not about"));
+                }
+                let owner = seen.after.provider(provider).ok_or("a provider that does not exist pays")?.owner;
+                if !evidence.signed.is_signed_by(seen.after.chain(), owner) || evidence.check_bytes().is_err() {
+                    return Err(format!("{provider} pays for what it did not sign, or what is right"));
+                }
+                if self.paid.insert((provider, piece, group), now).is_some() {
+                    return Err(format!("{provider} pays for group {group} of {piece} again"));
+                }
+                let taken: u128 = [burnt, rewarded].into_iter().sum();
+                let reward = part_of(Amount(u64::try_from(taken).unwrap_or(u64::MAX)), rules.reporter_bp);
+                if reward != rewarded {
+                    return Err(format!("{rewarded} of {taken} go to who accused {provider}, {reward} should"));
                 }
             }
         }

@@ -74,12 +74,13 @@ pub const PROMISES: &[Promise] = promises! {
     "copies-apart", "no two copies of a piece are with one owner, nor a replacement with who dropped it", deals::CopiesApart;
     "every-deadline-counts", "each live sector answers each deadline, or is counted as faulty", deadlines::EveryDeadlineCounts;
     "updates-are-proven", "a sector takes new data once, if it had none, for a proof that holds, and is then what was proven", updates::UpdatesAreProven;
-    "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof that holds, and slashed for one that does not", jobs::JobsPayForProofs;
+    "jobs-pay-for-proofs", "a proof job is paid to its worker, at its price, for a proof of what was posted and signed for, and slashed for any other", jobs::JobsPayForProofs;
     "rails-pay-proven", "a rail takes its rate for each epoch in which its sector was proven, and nothing for any other", rails::RailsPayProven;
     "vouchers-pay-once", "a channel pays what its payer signed, once, and returns the rest", accounts::VouchersPayOnce;
     "votes-are-staked", "votes are locked money, somebody has one, and stake leaves its unbonding time after it stopped voting", accounts::VotesAreStaked;
     "offences-slash-once", "a validator that contradicts itself loses its share once for each height, and its vote", lies::OffencesSlashOnce;
     "liars-lose-stake", "a checker loses its stake for two things it signed about one check, and for nothing that it did not sign", lies::LiarsLoseStake;
+    "wrong-bytes-cost", "a provider loses its share for wrong bytes that it signed for, once for a group in a time, and for nothing else", lies::WrongBytesCost;
     "audits-are-answered", "a checker whose receipts are drawn shows those that make its opinion, or pays and is not heard; most of the stake alone refutes one", audits::AuditsAreAnswered;
     "nonces-count", "an account's nonce counts its transactions: none is taken twice or out of order", accounts::NoncesCount;
     "crimes-fail", "forged, replayed, stolen and false things are never applied", offences::CrimesFail;

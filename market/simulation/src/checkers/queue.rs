@@ -70,7 +70,11 @@ fn weight_at_most(due: &Due, state: &State) -> u64 {
             let pieces = state.order(order).map_or(0, |order| order.terms.pieces.len() as u64);
             1 + state.bids_on(order).count() as u64 * (1 + pieces)
         }
-        Due::Job(JobDue::Assign, job) => 1 + state.job_bids_on(job).count() as u64,
+        Due::Job(due, job) => {
+            let listed = state.job(job).map_or(0, |job| job.terms.statement.listed_sectors());
+            let bids = if due == JobDue::Assign { state.job_bids_on(job).count() as u64 } else { 0 };
+            1 + listed + bids
+        }
         Due::StakeRelease(_) => cairn_ledger::validator::LEAVING_MAX,
         _ => 1,
     }

@@ -71,7 +71,7 @@ pub fn h_choices(sector_size: SectorSize) -> [usize; H_CHOICES] {
 pub struct UpdateParams {
     /// Sector size and shape of its trees. How the old replica was sealed makes no difference.
     pub sector: SectorParams,
-    /// Partitions, one Groth16 proof each; a power of two.
+    /// [`SectorParams::update_partitions`].
     pub partitions: usize,
     /// Challenges in one partition.
     pub challenges_per_partition: usize,
@@ -80,17 +80,13 @@ pub struct UpdateParams {
 }
 
 impl UpdateParams {
-    /// The parameters of `sector_size`. Filecoin has no update of 1 GiB sectors; they are treated as those of 512 MiB.
+    /// The parameters of `sector_size`.
     pub fn new(sector_size: SectorSize) -> Self {
         let small = sector_size <= SectorSize::KIB4;
+        let sector = SectorParams::new(sector_size, SealProof::V1_1);
         Self {
-            sector: SectorParams::new(sector_size, SealProof::V1_1),
-            partitions: match sector_size {
-                _ if small => 1,
-                size if size <= SectorSize::KIB32 => 2,
-                size if size <= SectorSize::MIB16 => 4,
-                _ => 16,
-            },
+            sector,
+            partitions: sector.update_partitions,
             challenges_per_partition: if sector_size <= SectorSize::MIB16 { 10 } else { 86 },
             apex_leaves: if small { 8 } else { 128 },
         }

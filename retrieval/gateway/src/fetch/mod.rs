@@ -29,6 +29,7 @@ mod piece;
 mod plan;
 mod pool;
 mod range;
+mod signed;
 mod target;
 mod url;
 mod walk;
@@ -50,6 +51,9 @@ pub use self::piece::{PieceReport, PieceRequest, fetch_piece};
 use self::plan::FilePlan;
 use self::pool::SourcePool;
 pub use self::range::{DatasetOutline, VerifiedRange};
+pub use self::signed::{
+    SignedGroup, fetch_group_proof, fetch_group_proof_blocking, fetch_signed_group, fetch_signed_group_blocking,
+};
 use self::target::{Existing, Target};
 pub use self::url::{SourceUrl, SourceUrlRejection};
 use crate::tls::TlsTrust;

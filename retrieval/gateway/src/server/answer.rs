@@ -8,15 +8,17 @@
 //! 3. `Range`, for GET alone and only if `If-Range` agrees; other methods ignore it (RFC 9110 14.2);
 //! 4. leave of the gatekeeper for the bytes that this comes to, before anything of 2 and 3 is told;
 //! 5. for GET, read the first chunk, so that an unreadable file is an error status and not a broken 200.
+//!
+//! Where nothing is read, since reading may wait for a network, an object that is no plain file is left alone after 3.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 
@@ -34,8 +36,15 @@ pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
 /// For what must be asked anew every time.
 pub(crate) const CACHE_NEVER: &str = "no-store";
 
+/// What the routes answer to.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+/// Headers that a page of another origin may send; credentials are in one of them, never in a cookie.
+const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, If-Match, If-None-Match, If-Range, Payment-Signature, \
+                               Range, Traceparent";
+/// A day: what may be asked never changes while a gateway runs.
+const PREFLIGHT_SECONDS: u64 = 86_400;
 const EXPOSED: &str = "Accept-Ranges, Content-Length, Content-Range, ETag, Payment-Required, Payment-Response, Retry-After, \
-                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes";
+                       X-Content-Cid, X-Ipfs-Path, X-Ipfs-Roots, X-Piece-Cid, X-Proof-Bytes, X-Served-Group";
 
 /// The head of a request, as far as answers depend on it.
 pub(crate) struct RequestHead {
@@ -64,13 +73,23 @@ pub(crate) enum Content {
     Stream(Box<dyn ChunkSource>),
 }
 
-/// How bodies leave: what is read from the source, or also what the system reads by itself.
+impl Content {
+    /// See [`crate::source::RangeReader::plain_file`].
+    fn is_plain_file(&self) -> bool {
+        match self {
+            Self::Bytes(resource) => resource.reader.plain_file().is_some(),
+            Self::Stream(_) => false,
+        }
+    }
+}
+
+/// How bodies leave: what is read from the source, or what the system reads by itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Sending {
     /// All bytes are read, in chunks of so many.
     Chunks(usize),
-    /// Ranges of plain files are left to the system; everything else comes in chunks.
-    Files(usize),
+    /// Nothing is read: ranges of plain files are left to the system, and everything else to somebody who may wait.
+    Files,
 }
 
 /// Where the body of an answer comes from.
@@ -83,12 +102,14 @@ pub(crate) enum Payload {
         first: Option<Bytes>,
         source: Box<dyn ChunkSource>,
     },
-    /// A range of a plain file.
+    /// A range of an object whose reader has a plain file.
     File {
         range: ByteRange,
-        file: File,
-        offset: u64,
+        reader: Box<dyn RangeReader>,
     },
+    /// Bytes that have to be read, where nothing is read ([`Sending::Files`]). Nobody was asked for leave: the request is to be
+    /// prepared once more by who reads.
+    Unread,
 }
 
 /// An answer before it is tied to a connection.
@@ -151,6 +172,10 @@ pub(crate) fn object(
         (Precondition::Proceed, Some((Selection::Part(range), _))) => Some(range.len()),
         _ => Some(0),
     };
+    let sends = head.method == Method::GET && bytes != Some(0);
+    if sends && matches!(sending, Sending::Files) && !found.content.is_plain_file() {
+        return Ok(unread());
+    }
     let leave = leave(head, &found.subject, bytes, source, gate)?;
     let mut headers = common_headers();
     headers.insert(ETAG, value(&found.etag.to_string()));
@@ -191,9 +216,12 @@ pub(crate) fn object(
         }
     };
     headers.insert(CONTENT_LENGTH, range.map_or(0, |range| range.len()).into());
-    let payload = match range {
-        Some(range) if head.method == Method::GET => send(range, resource.reader, sending)?,
-        _ => Payload::None,
+    let payload = match (range.filter(|_| head.method == Method::GET), sending) {
+        (None, _) => Payload::None,
+        (Some(range), Sending::Files) => Payload::File { range, reader: resource.reader },
+        (Some(range), Sending::Chunks(bytes)) => {
+            start_stream(Some(range.len()), Box::new(RangeChunks::new(resource.reader, range, bytes)))?
+        }
     };
     Ok(Prepared { status, headers, payload, account })
 }
@@ -243,23 +271,17 @@ fn requested_range(head: &RequestHead, etag: &ETag, bytes: u64) -> Selection {
     }
 }
 
-fn send(range: ByteRange, reader: Box<dyn RangeReader>, sending: Sending) -> Result<Payload, RequestRejection> {
-    let chunk_bytes = match sending {
-        Sending::Chunks(bytes) => bytes,
-        Sending::Files(bytes) => match reader.plain_file() {
-            Some((file, offset)) => return Ok(Payload::File { range, file, offset: offset + range.first }),
-            None => bytes,
-        },
-    };
-    start_stream(Some(range.len()), Box::new(RangeChunks::new(reader, range, chunk_bytes)))
-}
-
 fn start_stream(length: Option<u64>, mut source: Box<dyn ChunkSource>) -> Result<Payload, RequestRejection> {
     let first = source.next_chunk().map_err(|error| match refusal_in(&error) {
         Some(refusal) => RequestRejection::Refused(refusal),
         None => SourceError::of_read(error, "an object of the store").into(),
     })?;
     Ok(Payload::Stream { length, first, source })
+}
+
+/// What there is to say where nothing is read.
+fn unread() -> Prepared {
+    Prepared { status: StatusCode::OK, headers: HeaderMap::new(), payload: Payload::Unread, account: None }
 }
 
 /// Answers with another place to ask.
@@ -269,6 +291,16 @@ pub(crate) fn moved(location: &str) -> Prepared {
     headers.insert(LOCATION, value(location));
     headers.insert(CONTENT_LENGTH, 0.into());
     Prepared { status: StatusCode::MOVED_PERMANENTLY, headers, payload: Payload::None, account: None }
+}
+
+/// Tells a browser what a page of another origin may ask (a CORS preflight); it is the same for every path.
+pub(crate) fn preflight() -> Prepared {
+    let mut headers = common_headers();
+    headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_HEADERS));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS.into());
+    Prepared { status: StatusCode::NO_CONTENT, headers, payload: Payload::None, account: None }
 }
 
 /// Answers with JSON that is made at this moment.
@@ -292,7 +324,7 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
     let mut prepared = json(head, rejection.status(), &body);
     match rejection {
         RequestRejection::Method => {
-            prepared.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            prepared.headers.insert(ALLOW, HeaderValue::from_static(METHODS));
         }
         RequestRejection::Range { bytes } => {
             prepared.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -4,7 +4,8 @@
 //! 2. A head that came is looked at ([`crate::head`]). Anything but a plain GET or HEAD of an object is handed over: the
 //!    library gets the socket and every byte that was read, and keeps the connection until it ends.
 //! 3. The answer is prepared by the same functions as for the library (`routes`, `answer`): one place decides what a request
-//!    means. If its body is not a range of a plain file, and no short text, the request is handed over, too.
+//!    means. If its body is not a range of a plain file, and no short text, the request is handed over, too, before a byte of
+//!    it is read: a read may wait for a network, and this thread has other connections.
 //! 4. The head is written, then the system moves the file's bytes to the socket. What came behind the request (pipelining)
 //!    waits until the answer is out.
 //!
@@ -12,16 +13,19 @@
 //! help threads; [`SEND_MAX`] bounds for how long. A peer that closed its sending side still gets its answer.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::header::ACCEPT;
 use hyper::{HeaderMap, StatusCode};
 use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -51,7 +55,7 @@ pub(crate) enum Left {
 /// The socket failed, the peer took no byte for too long, or a file shrank while it was sent.
 pub(crate) async fn run(
     gateway: &Gateway,
-    stream: TcpStream,
+    mut stream: TcpStream,
     meter: &Arc<Meter>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<Left> {
@@ -59,7 +63,7 @@ pub(crate) async fn run(
     let mut patience = gateway.options.head_timeout;
     loop {
         let head = tokio::select! {
-            read = read_head(gateway, &stream, &mut unread, patience) => read?,
+            read = read_head(gateway, &mut stream, &mut unread, patience) => read?,
             () = async { _ = stopping.wait_for(|stop| *stop).await }, if unread.is_empty() => return Ok(Left::Ended),
         };
         let mut head = match head {
@@ -86,7 +90,7 @@ pub(crate) async fn run(
 /// Reads until there is a head; nothing if the peer is gone, or says nothing for `patience`, or then is too slow.
 async fn read_head(
     gateway: &Gateway,
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     unread: &mut Vec<u8>,
     patience: Duration,
 ) -> io::Result<Option<Head>> {
@@ -109,20 +113,16 @@ async fn read_head(
     timeout(options.head_timeout, reading).await.unwrap_or(Ok(None))
 }
 
-/// Waits for bytes and appends them; says how many, 0 at the end.
-async fn read_some(stream: &TcpStream, unread: &mut Vec<u8>) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        let mut buffer = [0; READ_BYTES];
-        match stream.try_read(&mut buffer) {
-            Ok(count) => {
-                unread.extend_from_slice(&buffer[..count]);
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Waits for bytes and appends them; says how many, 0 at the end. While it waits there is no buffer.
+async fn read_some(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        unread.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
 }
 
 /// Whether the loop may prepare the answer: an object's path, of a format that is never made while it is sent.
@@ -150,16 +150,15 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     let PlainHead { method, path, query, headers, close, .. } = plain;
     let head = RequestHead { method, path, query, headers };
     let prepared = span.in_scope(|| {
-        let sending = Sending::Files(gateway.options.chunk_bytes);
-        routes::prepare(&gateway.source, &head, sending, gateway.options.gatekeeper.as_deref())
+        routes::prepare(&gateway.source, &head, Sending::Files, gateway.options.gatekeeper.as_deref())
             .unwrap_or_else(|rejection| answer::refused(&head, &rejection))
     });
     let Prepared { status, mut headers, payload, account } = prepared;
     let (text, range) = match payload {
-        Payload::Stream { .. } => return Ok(false),
+        Payload::Stream { .. } | Payload::Unread => return Ok(false),
         Payload::None => (None, None),
         Payload::Text(text) => (Some(text), None),
-        Payload::File { range, file, offset } => (None, Some((file, offset, range.len()))),
+        Payload::File { range, reader } => (None, Some((reader, range))),
     };
     span.record("status", status.as_u16());
     let reported = gateway.options.reporter.is_some();
@@ -172,7 +171,7 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
         path: head.path.chars().take(256).collect(),
         status,
         head_bytes: head_bytes(status, &headers) + if close { CLOSE.len() as u64 } else { 0 },
-        bytes_promised: range.as_ref().map_or(text_bytes as u64, |(_, _, bytes)| *bytes),
+        bytes_promised: range.as_ref().map_or(text_bytes as u64, |(_, range)| range.len()),
         handed: handed.clone(),
         method: head.method,
         account,
@@ -185,8 +184,9 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     first.extend_from_slice(text.as_deref().unwrap_or_default());
     let socket = Socket { stream, meter, stall: gateway.options.write_stall };
     socket.send(&first, range.is_some()).await?;
-    if let Some((file, offset, bytes)) = range {
-        socket.send_file(&file, offset, bytes, &handed).await?;
+    if let Some((reader, range)) = &range {
+        let (file, begin) = reader.plain_file().expect("asked before the range was promised");
+        socket.send_file(file, begin + range.first, range.len(), &handed).await?;
     }
     drop(permit);
     meter.finish();
@@ -269,8 +269,10 @@ impl Socket<'_> {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
             }
             handed.add(sent);
-            // Other connections of this thread get their turn.
-            tokio::task::consume_budget().await;
+            // Other connections get their turn; meanwhile the peer takes what lies in the socket, so that the next call finds room.
+            if at < end {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }

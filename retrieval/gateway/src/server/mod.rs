@@ -18,6 +18,7 @@ mod proofs;
 mod rejection;
 mod report;
 mod routes;
+mod signed;
 mod trustless;
 
 use std::convert::Infallible;
@@ -49,9 +50,12 @@ use self::fast::Left;
 pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_body};
 pub use self::rejection::RequestRejection;
 pub use self::report::{AccessLog, Metrics, Reporter, serve_metrics};
+pub(crate) use self::signed::X_SERVED_GROUP;
 use crate::gate::{Account, Gatekeeper, Guarded};
+use crate::signing::{GroupSigner, Signing};
 use crate::source::{ContentSource, SourceError};
 use crate::tls::TlsIdentity;
+pub use prometheus_client::collector::Collector;
 
 /// Called once for every finished request, with what it moved. Metrics and payment hang here; it must be quick.
 pub type Observer = Arc<dyn Fn(&ServedRequest) + Send + Sync>;
@@ -91,6 +95,8 @@ pub struct GatewayOptions {
     pub mounts: Vec<Mount>,
     /// Gives leave for every object of the gateway's own routes; a mounted handler asks by itself. Default: everybody has it.
     pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    /// Signs for a provider what is sent to who asks for it (`/piece/{cid}/signed`). Default: nobody does.
+    pub group_signer: Option<Arc<dyn GroupSigner>>,
     /// Counts and logs every finished request; answers then carry `Traceparent` and `Server-Timing`. Default: nobody.
     pub reporter: Option<Reporter>,
     /// Sees every finished request.
@@ -115,6 +121,7 @@ impl Default for GatewayOptions {
             tls: None,
             mounts: Vec::new(),
             gatekeeper: None,
+            group_signer: None,
             reporter: None,
             observer: None,
         }
@@ -195,6 +202,10 @@ pub async fn serve(
 ) -> Result<(), OptionsRejection> {
     options.check()?;
     let grace = options.shutdown_grace;
+    let source = match options.group_signer.clone() {
+        Some(signer) => Arc::new(Signing { source, signer }),
+        None => source,
+    };
     let source = match options.gatekeeper.clone() {
         Some(gate) => Arc::new(Guarded { source, gate }),
         None => source,
@@ -417,6 +428,9 @@ impl Gateway {
         if let Err(rejection) = self.check_head(&head, version, welcome) {
             return (answer::refused(&head, &rejection), None);
         }
+        if head.method == Method::OPTIONS {
+            return (answer::preflight(), None);
+        }
         let Ok(permit) = self.transfers.clone().try_acquire_owned() else {
             return (answer::refused(&head, &self.busy("transfers", self.options.transfers_max)), None);
         };
@@ -450,7 +464,7 @@ impl Gateway {
         }
         // Of a path that belongs to a mounted handler only refusals come here.
         let mounted = self.options.mounts.iter().any(|mount| mount.takes(&head.path));
-        if !mounted && head.method != Method::GET && head.method != Method::HEAD {
+        if !mounted && ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method) {
             return Err(RequestRejection::Method);
         }
         let (got, max) =

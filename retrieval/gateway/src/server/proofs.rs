@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use cairn_content::{BlockId, CarWriter, Codec, MAX_BLOCK_BYTES, PbNode, verify_block};
+use cairn_content::{BlockId, CarWriter, Codec, MAX_BLOCK_BYTES, PbNode, PieceGroups, verify_block};
 use cairn_protocol::{piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::header::HeaderName;
@@ -28,19 +28,25 @@ const IN_MEMORY: &str = "writing to memory does not fail";
 
 const X_PROOF_BYTES: HeaderName = HeaderName::from_static("x-proof-bytes");
 
+/// The groups of the piece that a PieceCID names.
+pub(crate) fn held_groups(source: &dyn ContentSource, cid: &str) -> Result<PieceGroups, RequestRejection> {
+    let asked = parse_piece(cid)?;
+    let groups = source.piece_groups(&asked.comm_p)?.ok_or(RequestRejection::NotFound { kind: "piece" })?;
+    let held = groups.shape().payload_bytes();
+    match asked.size.filter(|size| size.payload_bytes != held) {
+        Some(size) => Err(RequestRejection::PayloadLength { held, asked: size.payload_bytes }),
+        None => Ok(groups),
+    }
+}
+
 /// The proof for a range of a piece.
 pub(crate) fn piece_range(
     source: &dyn ContentSource,
     head: &RequestHead,
     cid: &str,
 ) -> Result<Found, RequestRejection> {
-    let asked = parse_piece(cid)?;
-    let groups = source.piece_groups(&asked.comm_p)?.ok_or(RequestRejection::NotFound { kind: "piece" })?;
+    let groups = held_groups(source, cid)?;
     let commitment = groups.commitment();
-    if let Some(size) = asked.size.filter(|size| size.payload_bytes != commitment.payload_bytes) {
-        let (held, asked) = (commitment.payload_bytes, size.payload_bytes);
-        return Err(RequestRejection::PayloadLength { held, asked });
-    }
     let text = query_value(head, "range");
     let rejected = RequestRejection::Query { name: "range", expected: "first-last, two numbers within the piece" };
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));

@@ -61,6 +61,9 @@ pub enum RequestRejection {
         /// Bytes in the CID.
         asked: u64,
     },
+    /// A signature is asked for, and nobody here signs.
+    #[error("this gateway signs for no provider")]
+    Unsigned,
     /// `/ipfs` with a format that is not served.
     #[error("format {format:?} is not served here for this content; raw, car and files are")]
     Format {
@@ -130,7 +133,7 @@ impl RequestRejection {
     /// HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Route | Self::NotFound { .. } | Self::PayloadLength { .. } => StatusCode::NOT_FOUND,
+            Self::Route | Self::Unsigned | Self::NotFound { .. } | Self::PayloadLength { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::OutboardTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -157,6 +160,7 @@ impl RequestRejection {
             Self::Path(_) => "bad_path",
             Self::Cid { .. } => "bad_cid",
             Self::NotFound { .. } => "not_found",
+            Self::Unsigned => "not_signed",
             Self::NotCached { .. } => "not_cached",
             Self::PayloadLength { .. } => "payload_length_differs",
             Self::Format { .. } => "format_not_served",

@@ -10,6 +10,8 @@
 //! | `gateway_requests_in_flight`, `gateway_connections` | | at this moment |
 //! | `gateway_log_lines_dropped_total` | | access log lines that did not fit the queue |
 //!
+//! What else is counted beside a gateway comes from collectors ([`Metrics::with`]).
+//!
 //! The log is a JSON object a line, written by a thread of its own; a disk that does not keep up costs lines, which are counted,
 //! and never a request's time. Neither holds queries: a token may stand there.
 
@@ -32,6 +34,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -87,6 +90,11 @@ pub struct Metrics {
 impl Metrics {
     /// All at nothing.
     pub fn new() -> Arc<Self> {
+        Self::with(Vec::new())
+    }
+
+    /// Counts of a gateway, and what others count beside it; names of theirs get the same prefix.
+    pub fn with(collectors: Vec<Box<dyn Collector>>) -> Arc<Self> {
         let seconds = || Histogram::new(exponential_buckets(0.000_1, 4.0, 12));
         let mut metrics = Self {
             registry: Registry::with_prefix("gateway"),
@@ -108,6 +116,7 @@ impl Metrics {
         registry.register("requests_in_flight", "Answers on their way", metrics.in_flight.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("log_lines_dropped", "Access log lines dropped", metrics.dropped.clone());
+        collectors.into_iter().for_each(|collector| registry.register_collector(collector));
         Arc::new(metrics)
     }
 

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `/piece/{cid}` | PieceCID version 1 or 2 | raw unpadded bytes of the piece |
 //! | `/piece/{cid}/proof?range=a-b` | the same, and bytes of it | a proof for the groups around them, see `proofs` |
+//! | `/piece/{cid}/signed?group=&epoch=&nonce=` | the same, and a group of it | the group, its root signed by a provider, see `signed` |
 //! | `/outboard/{cid}` | CID of a file or folder | its interior nodes as a CAR, see `proofs` |
 //! | `/data/{dataset}/{path}` | root CID or registered name, then a path | a file, or a folder as JSON |
 //! | `/ipfs/{cid}/{path}` | any CID, then a path | block, archive or file: see `trustless` |
@@ -27,6 +28,7 @@ use super::answer::{self, CACHE_IMMUTABLE, CACHE_NAMED, Content, Found, Prepared
 use super::content_type;
 use super::proofs;
 use super::rejection::RequestRejection;
+use super::signed;
 use super::trustless::{self, Answer};
 use crate::conditional::ETag;
 use crate::gate::{Gatekeeper, Subject};
@@ -50,9 +52,10 @@ pub(crate) fn prepare(
     gate: Option<&dyn Gatekeeper>,
 ) -> Result<Prepared, RequestRejection> {
     let found = if let Some(rest) = head.path.strip_prefix("/piece/") {
-        match rest.strip_suffix("/proof") {
-            Some(cid) => proofs::piece_range(source.as_ref(), head, cid)?,
-            None => piece(source.as_ref(), rest)?,
+        match rest.split_once('/') {
+            Some((cid, "proof")) => proofs::piece_range(source.as_ref(), head, cid)?,
+            Some((cid, "signed")) => signed::group(source.as_ref(), head, cid)?,
+            _ => piece(source.as_ref(), rest)?,
         }
     } else if let Some(rest) = head.path.strip_prefix("/outboard/") {
         proofs::outboard(source.as_ref(), rest)?

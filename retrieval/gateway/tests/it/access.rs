@@ -11,8 +11,8 @@ use base64::prelude::BASE64_STANDARD;
 use cairn_access::vouchers::ChannelSource;
 use cairn_access::x402::Price;
 use cairn_access::{AccessGate, ChannelTerms, Grant, GrantId, PolicyFile, UnixSeconds, VoucherBook};
-use cairn_gateway::GatewayOptions;
-use cairn_ledger::payments::{Channel, ChannelId, Voucher};
+use cairn_gateway::{Asked, Gatekeeper, GatewayOptions, Leave, Refusal};
+use cairn_ledger::payments::{Channel, ChannelId, ChannelView, Voucher};
 use cairn_ledger::{Address, ChainId};
 use cairn_protocol::Amount;
 use ed25519_consensus::{SigningKey, VerificationKey};
@@ -38,8 +38,8 @@ fn address(number: u8) -> Address {
 struct OneChannel(Mutex<Channel>);
 
 impl ChannelSource for OneChannel {
-    fn channel(&self, id: ChannelId) -> Result<Option<Channel>, String> {
-        Ok((id == CHANNEL).then(|| self.0.lock().unwrap().clone()))
+    fn channel(&self, id: ChannelId) -> Result<Option<ChannelView>, String> {
+        Ok((id == CHANNEL).then(|| self.0.lock().unwrap().view()))
     }
 }
 
@@ -137,6 +137,37 @@ fn tokens_open_what_they_cover_through_both_loops() {
         guarded.now.store(2_000, Ordering::Relaxed);
         assert_eq!(server.get(&query, &[]).status, 401, "expired");
         guarded.now.store(1_000, Ordering::Relaxed);
+    }
+}
+
+/// Gives leave to everybody, and counts.
+#[derive(Default)]
+struct Counted(AtomicU64);
+
+impl Gatekeeper for Counted {
+    fn admit(&self, _: &Asked<'_>) -> Result<Leave, Refusal> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Leave::default())
+    }
+
+    fn denies(&self, _: &cid::Cid) -> Option<Refusal> {
+        None
+    }
+}
+
+#[test]
+fn leave_is_asked_once_an_answer_in_either_loop() {
+    let fixture = Fixture::new();
+    let root = fixture.dataset.root();
+    for sendfile in [true, false] {
+        let gate = Arc::new(Counted::default());
+        let options = GatewayOptions { gatekeeper: Some(gate.clone()), sendfile, ..GatewayOptions::default() };
+        let server = TestServer::start(fixture.store.clone(), options);
+        let paths = [format!("/data/{root}/{BIG}"), format!("/data/{root}/"), format!("/ipfs/{root}?format=raw")];
+        for (number, path) in paths.iter().enumerate() {
+            assert_eq!(server.get(path, &[]).status, 200);
+            assert_eq!(gate.0.load(Ordering::Relaxed), number as u64 + 1, "{path}");
+        }
     }
 }
 

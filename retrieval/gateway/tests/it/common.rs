@@ -101,11 +101,15 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    pub fn start(source: Arc<dyn ContentSource>, mut options: GatewayOptions) -> Self {
+    pub fn start(source: Arc<dyn ContentSource>, options: GatewayOptions) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), source, options)
+    }
+
+    pub fn start_at(addr: SocketAddr, source: Arc<dyn ContentSource>, mut options: GatewayOptions) -> Self {
         let served = Arc::new(Mutex::new(Vec::new()));
         let log = served.clone();
         options.observer = Some(Arc::new(move |request: &ServedRequest| log.lock().unwrap().push(request.clone())));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(addr).unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

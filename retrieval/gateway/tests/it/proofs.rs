@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_content::{BlockId, CarLimits, CarReader, Codec, GROUP_BYTES, PbNode, RangeProof};
+use cairn_content::{BlockId, CarLimits, CarReader, CheckGroup, Codec, GROUP_BYTES, PbNode, RangeProof};
 use cairn_protocol::{piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 

@@ -220,12 +220,34 @@ fn errors_are_json_and_never_cached() {
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
+    for method in ["POST", "PUT", "DELETE", "TRACE", "PURGE"] {
         let answer = request(server.addr, method, "/data/demo", &[]);
-        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{method}");
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS"), "{method}");
     }
     let cached = server.get(&format!("/ipfs/{other}?format=raw"), &[("Cache-Control", "only-if-cached")]);
     assert_eq!(cached.status, 412);
+}
+
+#[test]
+fn a_page_of_another_origin_may_ask_with_a_token_for_a_range() {
+    let (_, server) = &*SHARED;
+    let asked = [
+        ("Origin", "https://example.org"),
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "authorization,range"),
+    ];
+    let answer = request(server.addr, "OPTIONS", "/data/demo/whatever", &asked);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin"), answer.body.len()), (204, "*", 0));
+    let lists = |header: &str, name: &str| answer.header(header).split(", ").any(|listed| listed == name);
+    for (header, name) in [
+        ("access-control-allow-methods", "GET"),
+        ("access-control-allow-headers", "Authorization"),
+        ("access-control-allow-headers", "Range"),
+        ("access-control-expose-headers", "Content-Range"),
+    ] {
+        assert!(lists(header, name), "{header} lists {name}");
+    }
+    assert_eq!(server.get("/data/demo/whatever", &asked[..1]).header("access-control-allow-origin"), "*");
 }
 
 #[test]

@@ -6,16 +6,15 @@ mod common;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_content::{Dataset, ImportOptions};
-use cairn_gateway::{GatewayOptions, Library, Mount, ServedRequest, serve};
+use cairn_gateway::{ContentSource, GatewayOptions, Library, Metrics, Mount};
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginAddress, OriginOptions, OriginSource, S3Settings};
 use cairn_s3::{AccessKeys, S3Handler, S3Options};
 use common::{MIB, TestServer, noise};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 const BIG: &str = "shards/big.tar";
 /// Three slices, the last one short.
@@ -73,12 +72,7 @@ impl World {
 const KEYS: (&str, &str) = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
 
 /// Our S3 over the origin's folder, on an address that can be used again.
-struct S3Server {
-    addr: SocketAddr,
-    served: Arc<Mutex<Vec<ServedRequest>>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+struct S3Server(TestServer);
 
 impl S3Server {
     fn start(world: &World, addr: SocketAddr) -> Self {
@@ -88,41 +82,18 @@ impl S3Server {
         let library = Arc::new(library);
         let keys = AccessKeys::parse(&format!("{} {} read\n", KEYS.0, KEYS.1)).unwrap();
         let handler = Arc::new(S3Handler::new(library.clone(), S3Options { keys, ..S3Options::default() }));
-        let served = Arc::new(Mutex::new(Vec::new()));
-        let log = served.clone();
-        let mut options = GatewayOptions { mounts: vec![Mount { prefix: "/".into(), handler }], ..Default::default() };
-        options.observer = Some(Arc::new(move |request: &ServedRequest| log.lock().unwrap().push(request.clone())));
-        let listener = TcpListener::bind(addr).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                serve(listener, library, options, async { _ = stopped.await }).await.unwrap();
-            });
-        });
-        Self { addr, served, stop: Some(stop), thread: Some(thread) }
+        let options = GatewayOptions { mounts: vec![Mount { prefix: "/".into(), handler }], ..Default::default() };
+        Self(TestServer::start_at(addr, library, options))
     }
 
     fn origin(&self) -> Origin {
-        let settings = format!("endpoint http://{}\naccess-key {}\nsecret-key {}\n", self.addr, KEYS.0, KEYS.1);
+        let settings = format!("endpoint http://{}\naccess-key {}\nsecret-key {}\n", self.0.addr, KEYS.0, KEYS.1);
         let address: OriginAddress = "s3://bucket/prefix".parse().unwrap();
         Origin::open(&address, &S3Settings::parse(&settings).unwrap()).unwrap()
     }
 
     fn requests_for(&self, name: &str) -> usize {
-        self.served.lock().unwrap().iter().filter(|request| request.path.contains(name)).count()
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        self.stop.take().map(|stop| stop.send(()));
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+        self.0.served.lock().unwrap().iter().filter(|request| request.path.contains(name)).count()
     }
 }
 
@@ -218,6 +189,16 @@ fn many_readers_of_one_file_cost_one_request_a_slice() {
     });
     let counts = source.counts();
     assert_eq!((counts.origin_requests, counts.origin_bytes), (3, BIG_BYTES as u64));
+    let metrics = Metrics::with(vec![source.collector()]).text();
+    for line in [
+        "gateway_origin_requests_total 3".to_owned(),
+        format!("gateway_origin_bytes_total {BIG_BYTES}"),
+        format!("gateway_origin_leaves_total{{from=\"memory\"}} {}", counts.memory_hits),
+        format!("gateway_origin_held_bytes{{tier=\"memory\"}} {}", counts.memory_bytes),
+        "gateway_origin_datasets 1".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|text| text == line), "{line}: {metrics}");
+    }
     println!(
         "8 readers, 18 MiB: {} origin requests, {:.3} a client request, {:.1} % of leaves without one of their own",
         counts.origin_requests,
@@ -226,7 +207,7 @@ fn many_readers_of_one_file_cost_one_request_a_slice() {
     );
     drop(gateway);
     // The log is complete when the server has ended.
-    let (cid, log) = (world.dataset.file(BIG).unwrap().cid.to_string(), s3.served.clone());
+    let (cid, log) = (world.dataset.file(BIG).unwrap().cid.to_string(), s3.0.served.clone());
     assert!(s3.requests_for(&cid) <= 3);
     drop(s3);
     assert_eq!(log.lock().unwrap().iter().filter(|request| request.path.contains(&cid)).count(), 3);
@@ -281,7 +262,7 @@ fn wrong_bytes_of_the_origin_are_never_served() {
 fn an_origin_that_is_away_or_overrun_means_later() {
     let world = World::new();
     let s3 = S3Server::start(&world, any_port());
-    let addr = s3.addr;
+    let addr = s3.0.addr;
     let cache = CacheOptions {
         fetches_max: 1,
         queue_max: 0,
@@ -324,6 +305,47 @@ fn an_origin_that_is_away_or_overrun_means_later() {
     let _back = S3Server::start(&world, addr);
     assert_eq!(ask(3).status, 206);
     assert_eq!(ask(12).body, world.expected(12 * MIB, 12 * MIB + 9));
+}
+
+#[test]
+fn who_waits_for_the_origin_keeps_nobody_else_waiting() {
+    let world = World::new();
+    let s3 = S3Server::start(&world, any_port());
+    let addr = s3.0.addr;
+    let cache = CacheOptions { fetch_timeout: Duration::from_secs(30), ..CacheOptions::default() };
+    let source = source_with(s3.origin(), cache);
+    let gateway = gateway(&source);
+    drop(s3);
+    let silent = TcpListener::bind(addr).unwrap();
+    let before = source.counts().origin_requests;
+    std::thread::scope(|scope| {
+        // More of them than the server has threads for its connections.
+        for leaf in [0, 8, 16] {
+            let (gateway, url) = (&gateway, world.big_url());
+            let range = format!("bytes={}-{}", leaf * MIB, leaf * MIB + 9);
+            scope.spawn(move || assert_eq!(gateway.get(&url, &[("Range", &range)]).status, 503));
+        }
+        for _ in 0..1500 {
+            if source.counts().origin_requests == before + 3 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(source.counts().origin_requests, before + 3, "all of them wait at the same time");
+        assert_eq!(gateway.get("/health", &[]).status, 200);
+        assert_eq!(gateway.get(&format!("/data/{}/", world.dataset.root()), &[]).status, 200);
+        drop(silent);
+    });
+}
+
+#[test]
+fn a_block_of_a_dataset_of_the_origin_is_known_as_a_part_of_it() {
+    let world = World::new();
+    let mut library = Library::default();
+    library.add_origin(source_with(world.folder(), CacheOptions::default()));
+    let (root, leaf) = (world.dataset.root(), world.dataset.file(BIG).unwrap().leaves().nth(3).unwrap());
+    assert!(library.holds(&root, &root) && library.holds(&root, &leaf));
+    assert!(!library.holds(&leaf, &leaf));
 }
 
 #[test]

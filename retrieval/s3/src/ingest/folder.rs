@@ -3,16 +3,16 @@
 //! Invariants
 //! 1. An object is there whole or not at all, and what was acknowledged survives a crash: bytes go to a file in
 //!    `FOLDER/.staging`, are synced and renamed, and the folder of the new name is synced.
-//! 2. Below a bucket there are objects alone; so the folder is what `cairn data import` and `cairn order` take.
+//! 2. Below a bucket there are objects alone; so the folder is what `cairn order place`, `cairn data publish` and `cairn gateway --data` take.
 //! 3. A key is a path: names without `.` at their beginning, no empty ones, none above 255 bytes, no control characters.
 //!    A key cannot be a file and a folder at once.
 //! 4. An entity tag is a hash of the file's inode, time and size: the same after a restart, never that of other bytes, and
 //!    of a form that no client takes for MD5.
 //! 5. One process writes to a folder: it holds a lock on `.staging/lock`.
 //!
-//! Files that a crash left in `.staging` are removed at the start; open multipart uploads stay.
+//! What a crash left half done in `.staging` is removed at the start; open multipart uploads stay ([`super::uploads`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -22,23 +22,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::uploads::{self, Upload};
 use crate::bucket::is_bucket_name;
 use crate::error::{ErrorCode, S3Rejection};
 use crate::listing::{Listed, SortedKeys};
+use crate::time::seconds;
 
 /// Most buckets.
 pub const BUCKETS_MAX: usize = 100;
 /// Most objects of all buckets together; each takes about 200 bytes of memory.
 pub const OBJECTS_MAX: usize = 1_000_000;
-/// Most open multipart uploads.
-pub const UPLOADS_MAX: usize = 1000;
 /// Most names of a key.
 const KEY_NAMES_MAX: usize = 64;
 
 const STAGING: &str = ".staging";
 const UPLOADS: &str = "uploads";
-/// In the folder of an upload: the bucket, a line feed, the key.
-const UPLOAD_TARGET: &str = "target";
 
 /// A folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,28 +64,22 @@ pub struct Stored {
 }
 
 impl Stored {
-    fn of(path: &Path) -> io::Result<Self> {
-        let data = fs::symlink_metadata(path)?;
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        fs::symlink_metadata(path).map(|data| Self::of_metadata(&data))
+    }
+
+    fn of_metadata(data: &fs::Metadata) -> Self {
         let mut hash = Sha256::new();
         for number in [data.ino(), data.mtime() as u64, data.mtime_nsec() as u64, data.size()] {
             hash.update(number.to_be_bytes());
         }
         let etag = format!("{}-w", hex::encode(&hash.finalize()[..16]));
-        Ok(Self { size: data.size(), modified: u64::try_from(data.mtime()).unwrap_or_default(), etag })
+        Self { size: data.size(), modified: u64::try_from(data.mtime()).unwrap_or_default(), etag }
     }
 }
 
 /// Objects of a bucket in the order of their keys.
 pub type Objects = BTreeMap<String, Stored>;
-
-/// An open multipart upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// Its bucket.
-    pub bucket: String,
-    /// Its key.
-    pub key: String,
-}
 
 /// What is in the folder.
 #[derive(Debug, Default)]
@@ -175,6 +167,13 @@ pub struct Temporary {
     pub file: File,
 }
 
+impl Temporary {
+    /// Gives it a name; from then on it stays.
+    pub(super) fn rename(&self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+}
+
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
@@ -192,13 +191,36 @@ pub fn failed(error: io::Error) -> S3Rejection {
     }
 }
 
-/// Conditions of a write, looked at in the moment of the rename.
-#[derive(Debug, Clone, Default)]
+/// Conditions of a change, looked at in the moment of the rename or removal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// `If-None-Match: *`.
     pub absent: bool,
-    /// `If-Match`, without quotes.
+    /// `If-Match`, without quotes; `*` is any object.
     pub etag: Option<String>,
+}
+
+impl Conditions {
+    fn check(&self, present: Option<&Stored>) -> Result<(), S3Rejection> {
+        let is_it = |tag: &String| present.is_some_and(|present| *tag == present.etag || tag == "*");
+        let holds = self.etag.as_ref().is_none_or(is_it) && !(self.absent && present.is_some());
+        if holds { Ok(()) } else { Err(ErrorCode::PreconditionFailed.into()) }
+    }
+}
+
+/// Bounds of what is not an object yet.
+#[derive(Debug, Clone, Copy)]
+pub struct IngestOptions {
+    /// Seconds after which a multipart upload that nobody touches is given up. Default 7 days.
+    pub upload_idle_seconds: u64,
+    /// Most bytes of the parts of all open uploads together. Default 1 TiB.
+    pub staged_bytes_max: u64,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self { upload_idle_seconds: 7 * 24 * 3600, staged_bytes_max: 1 << 40 }
+    }
 }
 
 /// The folder.
@@ -206,6 +228,9 @@ pub struct Conditions {
 pub struct IngestFolder {
     root: PathBuf,
     state: Mutex<State>,
+    pub(super) options: IngestOptions,
+    /// Seconds since 1970 when uploads were last looked through.
+    pub(super) swept: AtomicU64,
     next: AtomicU64,
     _lock: File,
 }
@@ -215,10 +240,10 @@ impl IngestFolder {
     ///
     /// # Errors
     /// The file system's, or another process has it open.
-    pub fn open(root: &Path) -> Result<Self, IngestError> {
+    pub fn open(root: &Path, options: IngestOptions) -> Result<Self, IngestError> {
         let staging = root.join(STAGING);
-        let uploads = staging.join(UPLOADS);
-        at(&uploads, fs::create_dir_all(&uploads))?;
+        let uploads_dir = staging.join(UPLOADS);
+        at(&uploads_dir, fs::create_dir_all(&uploads_dir))?;
         let lock_path = staging.join("lock");
         let lock = at(&lock_path, File::create(&lock_path))?;
         let busy = |_| io::Error::other("another process writes to this folder");
@@ -226,7 +251,8 @@ impl IngestFolder {
         let mut state = State::default();
         at(root, load(root, &mut state))?;
         at(root, sync(root))?;
-        Ok(Self { root: root.to_owned(), state: Mutex::new(state), next: AtomicU64::new(0), _lock: lock })
+        let (state, swept, next) = (Mutex::new(state), AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { root: root.to_owned(), state, options, swept, next, _lock: lock })
     }
 
     /// What is there now.
@@ -283,13 +309,33 @@ impl IngestFolder {
         self.state().may_hold(bucket, key)
     }
 
+    /// A number that no other call of this process gets.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A new name for what a crash may take.
+    pub(super) fn staging_name(&self) -> PathBuf {
+        self.root.join(STAGING).join(format!("{}.partial", self.next_number()))
+    }
+
+    /// Where open uploads lie.
+    pub(super) fn uploads_dir(&self) -> PathBuf {
+        self.root.join(STAGING).join(UPLOADS)
+    }
+
+    /// When a bucket was made, in seconds since 1970, as far as the file system knows.
+    pub fn created(&self, bucket: &str) -> u64 {
+        let data = fs::metadata(self.root.join(bucket));
+        data.and_then(|data| data.created().or_else(|_| data.modified())).map_or(0, seconds)
+    }
+
     /// A new file in the staging folder.
     ///
     /// # Errors
     /// The file system's.
     pub fn temporary(&self) -> Result<Temporary, S3Rejection> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(STAGING).join(format!("{number}.partial"));
+        let path = self.staging_name();
         let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
         Ok(Temporary { path, file })
     }
@@ -308,19 +354,13 @@ impl IngestFolder {
         temporary.file.sync_all().map_err(failed)?;
         let mut state = self.state();
         state.may_hold(bucket, key)?;
-        let present = state.buckets[bucket].get(key);
-        let wrong_tag = conditions.etag.as_ref().is_some_and(|tag| present.is_none_or(|present| present.etag != *tag));
-        if wrong_tag || (conditions.absent && present.is_some()) {
-            return Err(ErrorCode::PreconditionFailed.into());
-        }
+        conditions.check(state.buckets[bucket].get(key))?;
         let path = self.make_folders(bucket, key).map_err(failed)?;
-        let put = || {
-            fs::rename(&temporary.path, &path)?;
-            sync(path.parent().unwrap_or(&self.root))?;
-            Stored::of(&path)
-        };
-        let stored = put().map_err(failed)?;
+        let stored = temporary.file.metadata().map(|data| Stored::of_metadata(&data)).map_err(failed)?;
+        temporary.rename(&path).map_err(failed)?;
+        // The file is there from here on, whatever becomes of the rest: the state follows the folder.
         state.buckets.get_mut(bucket).expect("looked up above").insert(key.to_owned(), stored.clone());
+        sync(path.parent().unwrap_or(&self.root)).map_err(failed)?;
         Ok(stored)
     }
 
@@ -350,22 +390,60 @@ impl IngestFolder {
     /// Removes an object, if it is there, and the folders that it leaves empty.
     ///
     /// # Errors
-    /// `NoSuchBucket`, or the file system's.
-    pub fn delete(&self, bucket: &str, key: &str) -> Result<(), S3Rejection> {
+    /// `NoSuchBucket`, a condition that does not hold, or the file system's.
+    pub fn delete(&self, bucket: &str, key: &str, conditions: &Conditions) -> Result<(), S3Rejection> {
         let mut state = self.state();
-        if !state.objects(bucket)?.contains_key(key) {
-            return Ok(());
+        match self.remove(&mut state, bucket, key, conditions)? {
+            Some(folder) => sync(&folder).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes objects, each like [`Self::delete`], and syncs each folder once. What the first error of a sync leaves open is
+    /// told of every one of them.
+    pub fn delete_all(&self, bucket: &str, wanted: &[(String, Conditions)]) -> Vec<Result<(), S3Rejection>> {
+        let mut folders = BTreeSet::new();
+        let mut state = self.state();
+        let mut removed: Vec<Result<(), S3Rejection>> = Vec::with_capacity(wanted.len());
+        for (key, conditions) in wanted {
+            let one = self.remove(&mut state, bucket, key, conditions);
+            removed.push(one.map(|folder| folders.extend(folder)));
+        }
+        drop(state);
+        // A folder that became empty after it was noted is gone, and the one above it is noted too.
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let synced = folders
+            .iter()
+            .try_for_each(|folder| sync(folder).or_else(|error| if gone(&error) { Ok(()) } else { Err(error) }));
+        if let Err(error) = synced {
+            let refusal = failed(error);
+            removed.iter_mut().filter(|one| one.is_ok()).for_each(|one| *one = Err(refusal.clone()));
+        }
+        removed
+    }
+
+    /// Removes an object and says which folder changed.
+    fn remove(
+        &self,
+        state: &mut State,
+        bucket: &str,
+        key: &str,
+        conditions: &Conditions,
+    ) -> Result<Option<PathBuf>, S3Rejection> {
+        let present = state.objects(bucket)?.get(key);
+        conditions.check(present)?;
+        if present.is_none() {
+            return Ok(None);
         }
         let base = self.root.join(bucket);
         let path = base.join(key);
         fs::remove_file(&path).map_err(failed)?;
+        state.buckets.get_mut(bucket).expect("looked up above").remove(key);
         let mut folder = path.parent().unwrap_or(&base).to_owned();
         while folder != base && fs::remove_dir(&folder).is_ok() {
             folder.pop();
         }
-        sync(&folder).map_err(failed)?;
-        state.buckets.get_mut(bucket).expect("looked up above").remove(key);
-        Ok(())
+        Ok(Some(folder))
     }
 
     /// Opens an object.
@@ -378,115 +456,9 @@ impl IngestFolder {
         let file = File::open(self.root.join(bucket).join(key)).map_err(failed)?;
         Ok((file, stored))
     }
-
-    /// Opens a multipart upload and names it.
-    ///
-    /// # Errors
-    /// Too many of them, a key that cannot be, or the file system's.
-    pub fn create_upload(&self, bucket: &str, key: &str, seed: u64) -> Result<String, S3Rejection> {
-        self.check_target(bucket, key)?;
-        let mut state = self.state();
-        if state.uploads.len() >= UPLOADS_MAX {
-            return Err(S3Rejection::new(ErrorCode::SlowDown, "1000 multipart uploads are open"));
-        }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let name = hex::encode(&Sha256::digest(format!("{seed} {number} {bucket}/{key}"))[..16]);
-        let folder = self.upload_folder(&name);
-        let make = || {
-            fs::create_dir(&folder)?;
-            let mut file = File::create(folder.join(UPLOAD_TARGET))?;
-            io::Write::write_all(&mut file, format!("{bucket}\n{key}").as_bytes())?;
-            file.sync_all()?;
-            sync(&folder)?;
-            sync(folder.parent().unwrap_or(&self.root))
-        };
-        make().map_err(|error| {
-            let _ = fs::remove_dir_all(&folder);
-            failed(error)
-        })?;
-        state.uploads.insert(name.clone(), Upload { bucket: bucket.into(), key: key.into() });
-        Ok(name)
-    }
-
-    fn upload_folder(&self, upload: &str) -> PathBuf {
-        self.root.join(STAGING).join(UPLOADS).join(upload)
-    }
-
-    /// Refuses an upload that is not open for this key.
-    ///
-    /// # Errors
-    /// `NoSuchUpload`.
-    pub fn check_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<(), S3Rejection> {
-        let state = self.state();
-        let open = state.uploads.get(upload).filter(|open| open.bucket == bucket && open.key == key);
-        open.map(drop).ok_or_else(|| ErrorCode::NoSuchUpload.into())
-    }
-
-    /// Gives a complete file its number; one that was there before is replaced.
-    ///
-    /// # Errors
-    /// `NoSuchUpload`, or the file system's.
-    pub fn add_part(&self, temporary: Temporary, upload: &str, number: u32) -> Result<Stored, S3Rejection> {
-        temporary.file.sync_all().map_err(failed)?;
-        let state = self.state();
-        if !state.uploads.contains_key(upload) {
-            return Err(ErrorCode::NoSuchUpload.into());
-        }
-        let folder = self.upload_folder(upload);
-        let path = folder.join(part_name(number));
-        let put = || {
-            fs::rename(&temporary.path, &path)?;
-            sync(&folder)?;
-            Stored::of(&path)
-        };
-        put().map_err(failed)
-    }
-
-    /// The parts of an upload, by number.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn parts(&self, upload: &str) -> Result<BTreeMap<u32, Stored>, S3Rejection> {
-        let read = || {
-            let mut parts = BTreeMap::new();
-            for entry in fs::read_dir(self.upload_folder(upload))? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let number = name.to_str().and_then(|name| name.strip_prefix("part-")?.parse().ok());
-                if let Some(number) = number {
-                    parts.insert(number, Stored::of(&entry.path())?);
-                }
-            }
-            Ok(parts)
-        };
-        read().map_err(failed)
-    }
-
-    /// Opens a part.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn part(&self, upload: &str, number: u32) -> Result<File, S3Rejection> {
-        File::open(self.upload_folder(upload).join(part_name(number))).map_err(failed)
-    }
-
-    /// Closes an upload and removes its parts.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn end_upload(&self, upload: &str) -> Result<(), S3Rejection> {
-        let mut state = self.state();
-        fs::remove_dir_all(self.upload_folder(upload)).map_err(failed)?;
-        state.uploads.remove(upload);
-        Ok(())
-    }
 }
 
-fn part_name(number: u32) -> String {
-    format!("part-{number:05}")
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -495,7 +467,7 @@ fn load(root: &Path, state: &mut State) -> io::Result<()> {
     for entry in fs::read_dir(&staging)? {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == "partial") {
-            fs::remove_file(path)?;
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
     }
     for entry in fs::read_dir(root)? {
@@ -507,20 +479,7 @@ fn load(root: &Path, state: &mut State) -> io::Result<()> {
             state.buckets.insert(name, objects);
         }
     }
-    for entry in fs::read_dir(staging.join(UPLOADS))? {
-        let (path, name) = {
-            let entry = entry?;
-            (entry.path(), entry.file_name().into_string().unwrap_or_default())
-        };
-        let target = fs::read_to_string(path.join(UPLOAD_TARGET)).unwrap_or_default();
-        match target.split_once('\n').filter(|(bucket, _)| state.buckets.contains_key(*bucket)) {
-            Some((bucket, key)) => {
-                state.uploads.insert(name, Upload { bucket: bucket.into(), key: key.into() });
-            }
-            // A crash came before it was acknowledged.
-            None => fs::remove_dir_all(path)?,
-        }
-    }
+    state.uploads = uploads::load(&staging.join(UPLOADS), |bucket| state.buckets.contains_key(bucket))?;
     Ok(())
 }
 
@@ -561,19 +520,21 @@ mod tests {
     #[test]
     fn what_was_acknowledged_is_there_after_a_restart_and_the_rest_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = IngestFolder::open(dir.path()).unwrap();
+        let folder = IngestFolder::open(dir.path(), IngestOptions::default()).unwrap();
         folder.create_bucket("bucket").unwrap();
         let stored = put(&folder, "a/b", "text").unwrap();
         let upload = folder.create_upload("bucket", "c", 7).unwrap();
+        folder.add_part(folder.temporary().unwrap(), &upload, 1, 7).unwrap();
         std::mem::forget(folder.temporary().unwrap());
-        assert!(IngestFolder::open(dir.path()).is_err(), "one process at a time");
+        assert!(IngestFolder::open(dir.path(), IngestOptions::default()).is_err(), "one process at a time");
         drop(folder);
-        let folder = IngestFolder::open(dir.path()).unwrap();
+        let folder = IngestFolder::open(dir.path(), IngestOptions::default()).unwrap();
         assert_eq!(folder.read("bucket", "a/b").unwrap().1, stored);
-        folder.check_upload("bucket", "c", &upload).unwrap();
+        folder.check_upload("bucket", "c", &upload, 0).unwrap();
         assert!(!fs::read_dir(dir.path().join(STAGING)).unwrap().any(|e| e.unwrap().path().extension().is_some()));
+        assert_eq!(folder.parts(&upload).unwrap().len(), 1);
         folder.end_upload(&upload).unwrap();
-        folder.delete("bucket", "a/b").unwrap();
+        folder.delete("bucket", "a/b", &Conditions::default()).unwrap();
         assert!(!dir.path().join("bucket/a").exists());
         folder.delete_bucket("bucket").unwrap();
     }
@@ -581,7 +542,7 @@ mod tests {
     #[test]
     fn keys_are_paths_and_stay_inside() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = IngestFolder::open(dir.path()).unwrap();
+        let folder = IngestFolder::open(dir.path(), IngestOptions::default()).unwrap();
         folder.create_bucket("bucket").unwrap();
         for key in ["", "/a", "a//b", "a/", "..", "a/../../b", ".hidden", "a\0b", &"n".repeat(256)] {
             assert_eq!(put(&folder, key, ""), Err(ErrorCode::InvalidArgument), "{key:?}");
@@ -596,7 +557,7 @@ mod tests {
     #[test]
     fn conditions_are_looked_at_when_the_name_is_given() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = IngestFolder::open(dir.path()).unwrap();
+        let folder = IngestFolder::open(dir.path(), IngestOptions::default()).unwrap();
         folder.create_bucket("bucket").unwrap();
         let first = put(&folder, "a", "1").unwrap();
         let with = |conditions: Conditions| {
@@ -607,5 +568,35 @@ mod tests {
         assert_eq!(with(Conditions { absent: false, etag: Some("other".into()) }), failed);
         let second = with(Conditions { absent: false, etag: Some(first.etag.clone()) }).unwrap();
         assert_ne!(second.etag, first.etag);
+        let delete = |tag: &str| {
+            let conditions = Conditions { absent: false, etag: Some(tag.into()) };
+            folder.delete("bucket", "a", &conditions).map_err(|error| error.code)
+        };
+        assert_eq!(delete(&first.etag), Err(ErrorCode::PreconditionFailed));
+        assert_eq!(delete(&second.etag), Ok(()));
+        assert_eq!(delete("*"), Err(ErrorCode::PreconditionFailed), "nothing is there any more");
+    }
+
+    #[test]
+    fn many_are_removed_at_once_and_each_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = IngestFolder::open(dir.path(), IngestOptions::default()).unwrap();
+        folder.create_bucket("bucket").unwrap();
+        for key in ["a/b/c", "a/b/d", "e"] {
+            put(&folder, key, "").unwrap();
+        }
+        let other = Conditions { absent: false, etag: Some("other".into()) };
+        let wanted = ["a/b/c", "missing", "a/b/d"].map(|key| (key.to_owned(), Conditions::default()));
+        let wanted = [wanted.as_slice(), &[("e".to_owned(), other)]].concat();
+        let codes: Vec<_> =
+            folder.delete_all("bucket", &wanted).into_iter().map(|one| one.map_err(|e| e.code)).collect();
+        assert_eq!(codes, [Ok(()), Ok(()), Ok(()), Err(ErrorCode::PreconditionFailed)]);
+        assert!(!dir.path().join("bucket/a").exists() && dir.path().join("bucket/e").exists());
+        assert!(
+            folder
+                .delete_all("none", &wanted)
+                .iter()
+                .all(|one| one.as_ref().unwrap_err().code == ErrorCode::NoSuchBucket)
+        );
     }
 }

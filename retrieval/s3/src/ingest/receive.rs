@@ -12,11 +12,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
+use super::WriteRequest;
 use super::folder::failed;
 use crate::checksum::Checksums;
 use crate::chunked::{Decoder, Piece};
 use crate::error::{ErrorCode, S3Rejection};
-use crate::request::RequestHead;
 use crate::sigv4::{ChunkSigner, PayloadHash, Verified};
 
 /// The body as it comes; `Ok(None)` is its end, a channel that closes without it is a body that was cut.
@@ -114,9 +114,18 @@ impl Receiver<'_> {
     }
 }
 
-fn declared_bytes(head: &RequestHead, chunked: bool) -> Result<u64, S3Rejection> {
-    let name = if chunked { "x-amz-decoded-content-length" } else { "content-length" };
-    let text = head.header(name).filter(|text| text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit()));
+fn is_chunked(verified: &Verified) -> bool {
+    matches!(verified.payload, PayloadHash::SignedChunks { .. } | PayloadHash::UnsignedChunks)
+}
+
+/// Bytes of data that a request says it brings.
+///
+/// # Errors
+/// `MissingContentLength`.
+pub fn declared_bytes(request: &WriteRequest<'_>) -> Result<u64, S3Rejection> {
+    let name = if is_chunked(request.verified) { "x-amz-decoded-content-length" } else { "content-length" };
+    let is_number = |text: &&str| text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = request.head.header(name).filter(is_number);
     text.and_then(|text| text.parse().ok()).ok_or_else(|| ErrorCode::MissingContentLength.into())
 }
 
@@ -126,28 +135,26 @@ fn declared_bytes(head: &RequestHead, chunked: bool) -> Result<u64, S3Rejection>
 /// Whatever does not fit: length, signature, checksum, more than `bytes_max`; or a sink that fails. What was written until
 /// then is of no use.
 pub fn receive(
-    head: &RequestHead,
-    verified: &Verified,
+    request: &WriteRequest<'_>,
+    checksums: Checksums,
     body: &mut BodyReader,
     bytes_max: u64,
     sink: &mut dyn Write,
 ) -> Result<u64, S3Rejection> {
-    let (chunked, signed, trailer_signed) = match verified.payload {
-        PayloadHash::SignedChunks { trailer } => (true, true, trailer),
-        PayloadHash::UnsignedChunks => (true, false, false),
-        PayloadHash::Sha256(_) | PayloadHash::Unsigned => (false, false, false),
-    };
+    let WriteRequest { head, verified, .. } = request;
+    let chunked = is_chunked(verified);
     let encoded = head.header("content-encoding").is_some_and(|text| text.contains("aws-chunked"));
     if encoded && !chunked {
         return Err(S3Rejection::new(ErrorCode::InvalidRequest, "aws-chunked needs a STREAMING x-amz-content-sha256"));
     }
-    let declared = declared_bytes(head, chunked)?;
+    let declared = declared_bytes(request)?;
     if declared > bytes_max {
         return Err(ErrorCode::EntityTooLarge.into());
     }
+    let signed = matches!(verified.payload, PayloadHash::SignedChunks { .. });
     let mut receiver = Receiver {
         sink,
-        checksums: Checksums::announced(head)?,
+        checksums,
         whole: match verified.payload {
             PayloadHash::Sha256(expected) => Some((Sha256::new(), expected)),
             _ => None,
@@ -155,7 +162,7 @@ pub fn receive(
         signer: signed.then(|| verified.chunks.clone()),
         chunk: Sha256::new(),
         trailer: Sha256::new(),
-        trailer_signed,
+        trailer_signed: verified.payload == PayloadHash::SignedChunks { trailer: true },
         trailer_signature: None,
         declared,
         taken: 0,
@@ -176,9 +183,13 @@ pub fn receive(
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use hyper::{HeaderMap, Method};
 
     use super::*;
+    use crate::access::Caller;
+    use crate::request::RequestHead;
 
     /// The signed chunks of the documentation of S3: 66,560 bytes of `a` in two chunks.
     #[test]
@@ -225,7 +236,15 @@ mod tests {
             }
             frames.try_send(Ok(None)).unwrap();
             let mut out = Vec::new();
-            let got = receive(&head, &verified, &mut BodyReader::new(go, reader), 1 << 20, &mut out);
+            let request = WriteRequest {
+                head: &head,
+                verified: &verified,
+                caller: Caller::nobody(),
+                now: SystemTime::UNIX_EPOCH,
+                open: &|_| Err(ErrorCode::NoSuchKey.into()),
+            };
+            let checksums = Checksums::announced(&head).unwrap();
+            let got = receive(&request, checksums, &mut BodyReader::new(go, reader), 1 << 20, &mut out);
             got.map_err(|error| error.code)
         };
         assert_eq!(run(&good), Ok(66560));

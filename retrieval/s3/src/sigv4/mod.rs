@@ -355,6 +355,28 @@ impl Claim<'_> {
     }
 }
 
+/// Signs a head as a client would, in its `authorization` header.
+#[cfg(test)]
+pub(crate) fn sign(head: &mut RequestHead, access_key: &str, secret: &str, timestamp: &str) {
+    let scope = Scope { date: timestamp[..8].into(), region: "us-east-1".into(), service: "s3".into() };
+    head.headers.insert("host", "s3.test".parse().expect("ASCII"));
+    head.headers.insert("x-amz-date", timestamp.parse().expect("ASCII"));
+    let mut signed_headers: Vec<String> = head.headers.keys().map(|name| name.as_str().to_owned()).collect();
+    signed_headers.sort();
+    let payload = head.header("x-amz-content-sha256").unwrap_or("UNSIGNED-PAYLOAD").to_owned();
+    let (access_key, timestamp) = (access_key.to_owned(), timestamp.to_owned());
+    let claim =
+        Authorization { access_key, scope, signed_headers, timestamp, expires: None, payload, signature: vec![] };
+    let request = canonical::request(head, &claim).expect("headers that are there");
+    let to_sign = string_to_sign(ALGORITHM, &claim.timestamp, &claim.scope, &canonical::digest(request.as_bytes()));
+    let mut mac = hmac(&signing_key(&SecretKey::new(secret.to_owned()), &claim.scope));
+    mac.update(to_sign.as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    let (key, scope, signed) = (&claim.access_key, &claim.scope, claim.signed_headers.join(";"));
+    let text = format!("{ALGORITHM} Credential={key}/{scope},SignedHeaders={signed},Signature={signature}");
+    head.headers.insert("authorization", text.parse().expect("ASCII"));
+}
+
 fn other_version() -> S3Rejection {
     let message = "only AWS4-HMAC-SHA256 is taken (boto3: signature_version='s3v4')";
     S3Rejection::new(ErrorCode::InvalidRequest, message)

@@ -61,6 +61,12 @@ def make_files() -> dict[str, bytes]:
     return files | {f"many/sample-{number:05d}.txt": str(number).encode() for number in range(1200)}
 
 
+def write_secret(path: Path, text: str) -> None:
+    """A file that nobody else may read, as the gateway wants it."""
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 def start(*arguments: str) -> tuple[subprocess.Popen[str], list[dict[str, object]]]:
     command = [str(BINARY), "gateway", "--listen", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -95,7 +101,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     keys = base / "keys.txt"
-    keys.write_text(f"# of this test\n{ACCESS} {SECRET} read\n")
+    write_secret(keys, f"# of this test\n{ACCESS} {SECRET} read\n")
     signed, lines = start("--data", str(folder), "--s3-key", str(keys), "--s3-region", REGION)
     unsigned, open_lines = start("--data", str(folder))
     try:

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from conftest import ACCESS, BINARY, MIB, REGION, SECRET, noise
+from conftest import ACCESS, BINARY, MIB, REGION, SECRET, noise, write_secret
 
 FILES = {"small.txt": b"small", "deep/er/empty.bin": b"", "big.bin": noise("upload", 20 * MIB + 7)}
 
@@ -42,7 +42,7 @@ def client(endpoint: str, secret: str = SECRET):
 
 def test_boto3_uploads_survive_a_kill_and_become_a_dataset(tmp_path: Path) -> None:
     keys, folder, source = tmp_path / "keys", tmp_path / "ingest", tmp_path / "source"
-    keys.write_text(f"{ACCESS} {SECRET} write\n")
+    write_secret(keys, f"{ACCESS} {SECRET} write\n")
     for name, data in FILES.items():
         path = source / name
         path.parent.mkdir(parents=True, exist_ok=True)

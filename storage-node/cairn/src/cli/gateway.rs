@@ -28,7 +28,15 @@ URL. Ctrl-C or SIGTERM stops; running transfers get half a minute to end.
 key and state are needed: a key file (cairn wallet new) and the folder of the counts. issuers are the addresses whose tokens
 (cairn grant issue) are taken, beside the gateway's own; free are datasets that everybody may read; open gives everybody all that
 is not denied. The denylist is one of IPIP-0383 and read again when it changes. A crash costs the bearer of a token at most
-step_bytes.")]
+step_bytes. To be paid by channels of a ledger (cairn channel), add
+  \"payments\": {\"rpc\": \"http://127.0.0.1:8080\", \"price_per_mib\": 10, \"window_bytes\": 16777216, \"redeem_from\": 1000000}
+which asks whoever has no token for vouchers to key's address (402, in x402's headers), lends window_bytes to each channel, keeps the
+vouchers in the folder \"vouchers\" and redeems them by itself, each for redeem_from micro-units at least.
+
+--s3-key FILE has a key a line: ACCESS-KEY SECRET-KEY read (or write, which reads too), then, if the key is to be limited,
+buckets, each perhaps with a path (photos/train is that object and all below), and bytes=N for what it may read in all, which
+needs --access. A line `anonymous read`, perhaps with buckets, lets requests without a signature read. With --access a key opens
+what its line names as a token would, but nothing that is denied; what is not signed gets what is free.")]
 pub struct GatewayArguments {
     /// Where to listen; port 0 takes a free one, which the first line names
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
@@ -57,19 +65,24 @@ pub struct GatewayArguments {
     /// Serve the read side of S3 here too (path style): a dataset is a bucket, by name or root CID; also at /s3 of the gateway
     #[arg(long, value_name = "ADDR:PORT")]
     pub s3: Option<SocketAddr>,
-    /// Keys of the S3 interface, one a line: ACCESS-KEY SECRET-KEY read (or write); a line `anonymous read` lets the nameless read.
-    /// Without a file everybody may read
+    /// Keys of the S3 interface, as described below; nobody else may be able to read the file. Without one everybody may read
     #[arg(long, value_name = "FILE", requires = "s3")]
     pub s3_key: Option<PathBuf>,
     /// Take uploads by S3 (PutObject, multipart) into this folder: a bucket is a folder in it, and `cairn data publish` or
-    /// `cairn order` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
+    /// `cairn order place` makes a dataset of that. Needs a key whose line in --s3-key ends in `write`, which sees all its buckets
     #[arg(long, value_name = "FOLDER", requires = "s3_key")]
     pub s3_ingest: Option<PathBuf>,
+    /// Give up a multipart upload of S3 that nobody has gone on with for so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    pub s3_upload_days: u64,
+    /// Most gibibytes of parts of uploads that are not complete
+    #[arg(long, value_name = "GIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub s3_upload_gib: u64,
     /// Region that S3's signatures must name
     #[arg(long, value_name = "NAME", default_value = "us-east-1", requires = "s3")]
     pub s3_region: String,
-    /// Ask for tokens, and serve nobody what is denied: a policy, as described below. Not with --s3, which has keys of its own
-    #[arg(long, value_name = "FILE", conflicts_with = "s3")]
+    /// Ask for tokens, and serve nobody what is denied: a policy, as described below. With --s3, a key stands for a token
+    #[arg(long, value_name = "FILE")]
     pub access: Option<PathBuf>,
     /// Answer Prometheus at /metrics of this address
     #[arg(long, value_name = "ADDR:PORT")]

@@ -62,8 +62,8 @@ pub use score::ScoreCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
 pub use sim::{EconomyArguments, LedgerArguments, ScaleArguments, SimCommand};
 pub use validator::{
-    Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments, ValidatorKeyArguments,
-    ValidatorRunArguments,
+    ProofKeyArguments, Share, ValidatorCommand, ValidatorGenesisArguments, ValidatorInitArguments,
+    ValidatorKeyArguments, ValidatorRunArguments,
 };
 pub use wallet::{DevnetRole, WalletBalanceArguments, WalletCommand};
 

@@ -16,7 +16,8 @@ use super::ledger::parse_amount;
 
 Takes proof jobs from a ledger and proves them on this machine, one after the other. A job is bid on only after its plain
 proof was fetched and verified; a bid locks a bond from the account of --key. The ledger verifies the proof and pays in the
-same step. What is in hand is kept under --dir: killed at any moment and started again, no proof is made twice.
+same step. Jobs are about replication, spacetime and, if the folder has parameters of that circuit too, sector updates. What is
+in hand is kept under --dir: killed at any moment and started again, no proof is made twice.
 
 The parameters must be the network's, and others are refused at the start. A machine that is too slow costs a quarter of the
 bond: --epochs says how many epochs one proof may take here, and jobs that give less are left

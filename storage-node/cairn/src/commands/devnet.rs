@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cairn_consensus::Network;
+use cairn_sealing::NetworkCircuits;
 
 use crate::cli::DevnetArguments;
 use crate::devnet::console::Console;
@@ -48,7 +49,12 @@ fn open(arguments: &DevnetArguments, console: &Console) -> anyhow::Result<(Home,
     let (dir, size) = (&arguments.dir, arguments.sector_size);
     let found = Home::find(dir, size)?;
     let network = found.as_ref().map_or(Network::Development, |home| home.genesis().network);
-    let parameters = Parameters::open(&params, network, size, found.is_none(), arguments.threads, console)?;
+    let circuits = match &found {
+        Some(home) => NetworkCircuits::named(size, home.genesis().verifying_keys.keys()),
+        None => NetworkCircuits { sector_size: size, updates: arguments.updates },
+    };
+    ensure!(circuits.updates || !arguments.updates, "--updates: the network in {} takes none", dir.display());
+    let parameters = Parameters::open(&params, network, circuits, found.is_none(), arguments.threads, console)?;
     let keys = parameters.verifying_keys();
     let home = match found {
         Some(home) => home,

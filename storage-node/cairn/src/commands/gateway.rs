@@ -14,14 +14,15 @@ use anyhow::{Context, ensure};
 use cairn_access::{AccessGate, PolicyFile, gate::system_clock};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
 use cairn_gateway::{
-    AccessLog, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity, listen,
-    serve, serve_metrics,
+    AccessLog, Collector, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity,
+    listen, serve, serve_metrics,
 };
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
-use cairn_s3::{AccessKeys, IngestFolder, S3Handler, S3Options};
+use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use super::payments::{Payments, Redeeming};
 use crate::cli::{GatewayArguments, OriginArguments};
 use crate::devnet::ended_by_signal;
 use crate::key_file::KeyFile;
@@ -32,6 +33,9 @@ use crate::secret_file::{self, Readers};
 const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
 /// Most bytes of a file with the settings of an origin.
 const ORIGIN_SETTINGS_BYTES_MAX: u64 = 16 << 10;
+
+/// Most bytes of a file with keys of S3.
+const S3_KEYS_BYTES_MAX: u64 = 4 << 20;
 
 /// One line of what is served.
 #[derive(Debug, Serialize)]
@@ -81,7 +85,8 @@ pub(super) fn import(path: &Path, what: &str) -> anyhow::Result<Dataset> {
     Ok(dataset)
 }
 
-fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
+/// Everything that is served, and what counts beside the gateway.
+fn open(arguments: &GatewayArguments) -> anyhow::Result<(Library, Vec<Box<dyn Collector>>)> {
     let GatewayArguments { cars, data, store, .. } = arguments;
     ensure!(
         !(cars.is_empty()
@@ -106,10 +111,12 @@ fn open(arguments: &GatewayArguments) -> anyhow::Result<Library> {
     for path in cars {
         library.add_archive(CarArchive::open(path).context("--car")?);
     }
+    let mut collectors = Vec::new();
     if let Some(source) = origin_source(arguments)? {
+        collectors.push(source.collector());
         library.add_origin(Arc::new(source));
     }
-    Ok(library)
+    Ok((library, collectors))
 }
 
 /// The origin that was asked for, behind its cache.
@@ -181,42 +188,58 @@ fn s3_handler(
     arguments: &GatewayArguments,
     library: &Arc<Library>,
     ingest: Option<Arc<IngestFolder>>,
+    gatekeeper: Option<Arc<dyn Gatekeeper>>,
     prefix: &str,
 ) -> anyhow::Result<Mount> {
     let keys = match &arguments.s3_key {
         None => AccessKeys::open(),
         Some(path) => {
             let named = || format!("--s3-key {}", path.display());
-            let text = std::fs::read_to_string(path).with_context(named)?;
-            AccessKeys::parse(&text).with_context(named)?
+            let bytes = secret_file::read(path, Readers::Owner, S3_KEYS_BYTES_MAX).context("--s3-key")?;
+            AccessKeys::parse(&String::from_utf8(bytes).with_context(named)?).with_context(named)?
         }
     };
     ensure!(ingest.is_none() || keys.can_write(), "--s3-ingest: --s3-key has no key that may write");
+    ensure!(gatekeeper.is_some() || !keys.needs_count(), "--s3-key: bytes= needs --access, which keeps the count");
     let region = arguments.s3_region.clone();
-    let options = S3Options { prefix: prefix.into(), region, keys, ingest, ..S3Options::default() };
+    let options = S3Options { prefix: prefix.into(), region, keys, ingest, gatekeeper, ..S3Options::default() };
     let handler = Arc::new(S3Handler::new(library.clone(), options));
     Ok(Mount { prefix: if prefix.is_empty() { "/".into() } else { prefix.into() }, handler })
 }
 
-/// The policy of a file, opened.
-fn gatekeeper(path: &Path) -> anyhow::Result<Arc<AccessGate>> {
+/// The folder that uploads go to, if they are taken.
+fn ingest(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<IngestFolder>>> {
+    let Some(folder) = &arguments.s3_ingest else { return Ok(None) };
+    let options = IngestOptions {
+        upload_idle_seconds: arguments.s3_upload_days * 24 * 3600,
+        staged_bytes_max: arguments.s3_upload_gib << 30,
+    };
+    Ok(Some(Arc::new(IngestFolder::open(folder, options).context("--s3-ingest")?)))
+}
+
+/// The policy of a file, opened, and who redeems what it takes.
+fn gatekeeper(path: &Path) -> anyhow::Result<(Arc<AccessGate>, Option<Redeeming>)> {
     let named = || format!("--access {}", path.display());
     let text = std::fs::read_to_string(path).with_context(named)?;
     let policy = PolicyFile::parse(&text).with_context(named)?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?;
-    Ok(Arc::new(policy.open(dir, key.key, None, system_clock()).with_context(named)?))
+    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?.key;
+    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, key.clone()));
+    let (payments, vouchers) = payments.transpose().with_context(named)?.unzip();
+    let gate = Arc::new(policy.open(dir, key, vouchers, system_clock()).with_context(named)?);
+    let redeeming = payments.map(|payments| payments.redeem(gate.clone())).transpose()?;
+    Ok((gate, redeeming))
 }
 
 /// Who tells of requests, if anybody wants to know.
-fn reporter(arguments: &GatewayArguments) -> anyhow::Result<Option<Reporter>> {
+fn reporter(arguments: &GatewayArguments, collectors: Vec<Box<dyn Collector>>) -> anyhow::Result<Option<Reporter>> {
     let log = arguments
         .access_log
         .as_ref()
         .map(|path| AccessLog::open(path).with_context(|| format!("--access-log {}", path.display())));
     let log = log.transpose()?;
     let wanted = log.is_some() || arguments.metrics.is_some();
-    Ok(wanted.then(|| Reporter { metrics: Metrics::new(), log, surface: None }))
+    Ok(wanted.then(|| Reporter { metrics: Metrics::with(collectors), log, surface: None }))
 }
 
 /// Certificate and key, if TLS was asked for.
@@ -237,24 +260,25 @@ fn bind(address: SocketAddr, flag: &str, tls: bool) -> anyhow::Result<(TcpListen
 
 /// Runs the command.
 pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
-    let library = Arc::new(open(&arguments)?);
-    let gate = arguments.access.as_deref().map(gatekeeper).transpose()?;
+    let (library, collectors) = open(&arguments)?;
+    let library = Arc::new(library);
+    let (gate, redeeming) = arguments.access.as_deref().map(gatekeeper).transpose()?.unzip();
     let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
         gatekeeper: gate.clone().map(|gate| gate as Arc<dyn Gatekeeper>),
-        reporter: reporter(&arguments)?,
+        reporter: reporter(&arguments, collectors)?,
         tls: tls_identity(&arguments)?,
         ..GatewayOptions::default()
     };
     let reporter = options.reporter.clone();
     let mut s3_options = options.clone();
-    let ingest =
-        arguments.s3_ingest.as_deref().map(IngestFolder::open).transpose().context("--s3-ingest")?.map(Arc::new);
+    let ingest = ingest(&arguments)?;
     if arguments.s3.is_some() {
-        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "/s3")?);
+        let gatekeeper = options.gatekeeper.clone();
+        options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), gatekeeper.clone(), "/s3")?);
         s3_options.reporter = reporter.clone().map(|reporter| Reporter { surface: Some("s3"), ..reporter });
-        s3_options.mounts.push(s3_handler(&arguments, &library, ingest.clone(), "")?);
+        s3_options.mounts.push(s3_handler(&arguments, &library, ingest, gatekeeper, "")?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let tls = options.tls.is_some();
@@ -306,6 +330,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     });
     // Whatever still held a count goes with the runtime; then the truth is written.
     drop(runtime);
+    drop(redeeming);
     if let Some(gate) = gate {
         gate.access().meter().flush().context("--access")?;
     }

@@ -11,6 +11,7 @@ mod grant;
 pub mod keys;
 mod ledger;
 pub mod params;
+mod payments;
 mod piece;
 mod post;
 mod proof_file;

@@ -54,7 +54,7 @@ pub fn run(arguments: ProveJobsArguments) -> anyhow::Result<()> {
         dir: arguments.dir,
         ledger: Arc::new(JobSeat::new(ledger)),
         prover: parameters.prover.clone(),
-        sector_sizes: vec![arguments.sector_size],
+        circuits: parameters.circuits.of_jobs(),
         verifier: parameters.verifier.clone(),
         workers: Workers::new(arguments.threads)?,
         fetch: FetchOptions::default(),

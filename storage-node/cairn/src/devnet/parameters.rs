@@ -20,7 +20,7 @@ use cairn_consensus::Network;
 use cairn_ledger::{KeyDigest, ProofVerifier, VerifyingKeys};
 use cairn_protocol::SectorSize;
 use cairn_rpc::wire::{self, NetworkGrade};
-use cairn_sealing::{CircuitSnarks, Groth16ProofVerifier, SnarkProver, ledger_circuits};
+use cairn_sealing::{CircuitSnarks, Groth16ProofVerifier, NetworkCircuits, SnarkProver};
 use cairn_snark::Engine;
 use cairn_snark::groth16::Circuit;
 use rand::TryRng;
@@ -40,6 +40,8 @@ pub struct Parameters {
     pub verifier: Arc<Groth16ProofVerifier>,
     /// The provider's prover.
     pub prover: Arc<dyn SnarkProver>,
+    /// What both are for.
+    pub circuits: NetworkCircuits,
     /// Circuits whose parameters were made now, and the bytes of their files.
     pub made: Vec<(String, u64)>,
     /// What all of it took.
@@ -60,29 +62,34 @@ impl Parameters {
     pub fn open(
         dir: &Path,
         network: Network,
-        sector_size: SectorSize,
+        circuits: impl Into<NetworkCircuits>,
         may_make: bool,
         threads: usize,
         console: &Console,
     ) -> anyhow::Result<Self> {
+        let circuits = circuits.into();
         let started = Instant::now();
         let (trust, workers) = (trust_in(network), Workers::new(threads)?);
         let keys = Keys::new(dir.to_owned(), None, trust);
-        let missing = missing(&keys, sector_size);
+        let missing = missing(&keys, circuits);
         if let Some(circuit) = missing.first().filter(|_| !may_make) {
             let dir = dir.display();
             bail!("{dir} has no parameters of {circuit}, which the network was made with: --params names their folder");
         }
         fs::create_dir_all(keys.cache()).with_context(|| format!("cannot make {}", keys.cache().display()))?;
         let _lock = lock(dir, console)?;
-        let made = make_missing(&keys, sector_size, &workers, console)?;
-        let verifier = Groth16ProofVerifier::open(keys.store(), sector_size, workers.clone())?;
+        let made = make_missing(&keys, circuits, &workers, console)?;
+        let verifier = Groth16ProofVerifier::open(keys.store(), circuits, workers.clone())?;
         let options = ProverArguments { cache: None, backend: Engine::Auto, trust, threads };
-        let [porep, window_post] = ledger_circuits(sector_size);
+        let size = circuits.sector_size;
         let open = |circuit| keys.prover(circuit, &options, &workers).map(|(prover, _)| prover);
-        let prover = CircuitSnarks::new(open(porep)?, open(window_post)?, Box::new(random));
+        let (porep, window_post) = (open(Circuit::Porep(size))?, open(Circuit::WindowPost(size))?);
+        let mut prover = CircuitSnarks::new(porep, window_post, Box::new(random));
+        if circuits.updates {
+            prover = prover.with_updates(open(Circuit::Update(size))?);
+        }
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Self { verifier: Arc::new(verifier), prover: Arc::new(prover), made, seconds })
+        Ok(Self { verifier: Arc::new(verifier), prover: Arc::new(prover), circuits, made, seconds })
     }
 
     /// Those that the network of a remote ledger was made with, in `dir` or the user's folder.
@@ -105,7 +112,8 @@ impl Parameters {
             NetworkGrade::Development => Network::Development,
             NetworkGrade::Production => Network::Production,
         };
-        let parameters = Self::open(&dir, grade, sector_size, false, threads, console)?;
+        let circuits = circuits_of(sector_size, network, &dir, grade, console);
+        let parameters = Self::open(&dir, grade, circuits, false, threads, console)?;
         check_keys(rpc, &network.verifying_keys, &parameters.verifying_keys())
             .with_context(|| dir.display().to_string())?;
         Ok(parameters)
@@ -130,6 +138,23 @@ fn check_keys(rpc: &str, network: &BTreeMap<String, String>, own: &VerifyingKeys
     Ok(())
 }
 
+/// What a network takes proofs of: updates only with their parameters, everything else needs its own.
+fn circuits_of(
+    sector_size: SectorSize,
+    network: &wire::Network,
+    params: &Path,
+    grade: Network,
+    console: &Console,
+) -> NetworkCircuits {
+    let circuits = NetworkCircuits::named(sector_size, network.verifying_keys.keys());
+    let keys = Keys::new(params.to_owned(), None, trust_in(grade));
+    if circuits.updates && !keys.store().has(Circuit::Update(sector_size)) {
+        console.line(format!("no parameters of updates in {}: updates are left to others", params.display()));
+        return sector_size.into();
+    }
+    circuits
+}
+
 /// Blinding comes from the operating system.
 fn random(bytes: &mut [u8]) {
     SysRng.try_fill_bytes(bytes).expect("the operating system gives randomness once it runs");
@@ -146,20 +171,20 @@ fn lock(dir: &Path, console: &Console) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn missing(keys: &Keys, sector_size: SectorSize) -> Vec<Circuit> {
-    ledger_circuits(sector_size).into_iter().filter(|circuit| !keys.store().has(*circuit)).collect()
+fn missing(keys: &Keys, circuits: NetworkCircuits) -> Vec<Circuit> {
+    circuits.all().into_iter().filter(|circuit| !keys.store().has(*circuit)).collect()
 }
 
 /// Step 2.
 fn make_missing(
     keys: &Keys,
-    sector_size: SectorSize,
+    circuits: NetworkCircuits,
     workers: &Workers,
     console: &Console,
 ) -> anyhow::Result<Vec<(String, u64)>> {
     let mut made = vec![];
     let dir = keys.params().display();
-    for circuit in missing(keys, sector_size) {
+    for circuit in missing(keys, circuits) {
         console.line(format!("parameters: making those of {circuit} for development in {dir}, once for all networks"));
         let started = Instant::now();
         // Twice: the prover converts them.
@@ -183,6 +208,8 @@ pub fn default_dir(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<
 
 #[cfg(test)]
 mod tests {
+    use cairn_protocol::SectorSize;
+
     use super::*;
 
     #[test]
@@ -233,5 +260,14 @@ mod tests {
         );
         let none = check_keys("http://here", &BTreeMap::new(), &own).unwrap_err().to_string();
         assert!(none.contains("verifying key none"), "{none}");
+    }
+
+    #[test]
+    fn a_network_without_updates_needs_no_parameters_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::new(dir.path().to_owned(), None, trust_in(Network::Development));
+        let sector_size = SectorSize::KIB2;
+        let count = |updates| missing(&keys, NetworkCircuits { sector_size, updates }).len();
+        assert_eq!((count(false), count(true)), (2, 3));
     }
 }

@@ -44,7 +44,7 @@ impl ProofWorker {
             dir: home.jobs_dir(),
             ledger: Arc::new(AccountJobs::new(NodePort(ledger), home.worker_key())),
             prover: parameters.prover.clone(),
-            sector_sizes: vec![home.sector_size()],
+            circuits: parameters.circuits.of_jobs(),
             verifier: parameters.verifier.clone(),
             workers,
             fetch: FetchOptions::default(),

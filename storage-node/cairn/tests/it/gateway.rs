@@ -14,14 +14,14 @@ use serde_json::Value;
 use crate::support::{cairn, text};
 
 /// A running gateway; killed if a test ends early.
-struct Running {
+pub struct Running {
     child: Child,
-    lines: Vec<Value>,
+    pub lines: Vec<Value>,
 }
 
 impl Running {
     /// Starts it and reads `count` lines.
-    fn start(arguments: &[&str], count: usize) -> Self {
+    pub fn start(arguments: &[&str], count: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
             .args(["gateway", "--listen", "127.0.0.1:0", "--json"])
             .args(arguments)
@@ -39,17 +39,23 @@ impl Running {
 
     /// Status line and body of an answer.
     fn get(&self, path: &str) -> (String, Vec<u8>) {
+        let (head, body) = self.ask(path, &[]);
+        (head.lines().next().unwrap().to_owned(), body)
+    }
+
+    /// Head and body of an answer.
+    pub fn ask(&self, path: &str, headers: &[(&str, &str)]) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(self.url().strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let status = String::from_utf8_lossy(&answer[..end]).lines().next().unwrap().to_owned();
-        (status, answer[end + 4..].to_vec())
+        (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
@@ -226,7 +232,12 @@ fn gateways_share_a_bucket_of_our_own_s3() {
     std::fs::create_dir_all(dir.path().join("ingest/shared")).unwrap();
     let (keys, ingest) = (text(&dir.path().join("keys.txt")), text(&dir.path().join("ingest")));
     std::fs::write(&keys, "AKIDEXAMPLE wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY write\n").unwrap();
-    let s3 = Running::start(&["--s3", "127.0.0.1:0", "--s3-key", &keys, "--s3-ingest", &ingest], 2);
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
+    let arguments = ["--s3", "127.0.0.1:0", "--s3-key", &keys, "--s3-ingest", &ingest];
+    let open = cairn(["gateway", "--listen", "127.0.0.1:0"].into_iter().chain(arguments));
+    assert!(open.failure().contains("others may read it: expected mode 600, got 644"), "{}", open.stderr);
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+    let s3 = Running::start(&arguments, 2);
     let settings = text(&dir.path().join("origin.txt"));
     let endpoint = s3.lines[1]["url"].as_str().unwrap();
     let lines =

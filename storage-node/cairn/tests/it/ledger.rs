@@ -11,18 +11,24 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use cairn_access::ChannelTerms;
+use cairn_access::x402::Price;
 use cairn_consensus::Genesis;
 use cairn_fixtures::labelled_data;
+use cairn_ledger::payments::{ChannelId, Voucher};
 use cairn_ledger::scores::ballot::Ballot;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{Command, DealStatus, SectorStatus, State};
-use cairn_protocol::{Epoch, ProviderId};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use self::served::{Ledger, PATIENCE, Served};
+use crate::gateway::Running;
 use crate::support::{Ran, cairn, text};
 
 /// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
@@ -476,4 +482,63 @@ fn blocks_and_receipts_are_checked_against_the_genesis() {
     assert!(refused.failure().contains("the checkpoint is 0000"), "{}", refused.stderr);
     let alone = place.ask(&["block", "show", "2", "--verify"]);
     assert!(alone.failure().contains("--genesis"), "{}", alone.stderr);
+}
+
+/// A header of an answer's head.
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.into_iter().find(|(key, _)| *key == name).unwrap_or_else(|| panic!("{name} in {head}")).1
+}
+
+#[test]
+fn a_gateway_is_paid_by_a_channel_and_redeems_by_itself() {
+    let place = Place::new(NetworkGrade::Development);
+    let (rpc, data) = (format!("http://{}", place.served.address), place.path("letters"));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("a.bin"), labelled_data("a", 3 << 20)).unwrap();
+    fs::write(data.join("b.txt"), "another").unwrap();
+    let policy = format!(
+        r#"{{"key": "provider", "state": "state",
+             "payments": {{"rpc": "{rpc}", "price_per_mib": 1000, "window_bytes": 0, "redeem_from": 1}}}}"#
+    );
+    fs::write(place.path("policy.json"), policy).unwrap();
+    let (data, policy) = (text(&data), text(&place.path("policy.json")));
+    let gateway = Running::start(&["--data", &data, "--access", &policy], 2);
+    let path = format!("/data/{}/a.bin", gateway.lines[1]["root"].as_str().unwrap());
+    let (refused, _) = gateway.ask(&path, &[]);
+    assert!(refused.starts_with("HTTP/1.1 402") && refused.contains("payment-required: "), "{refused}");
+
+    let (ledger, payee) = (&place.served.ledger, Story::address(2));
+    let opened = Command::OpenChannel { payee, deposit: Amount(1_000_000) };
+    ledger.handle().submit_command(&Story::key(1), opened).unwrap();
+    ledger.block();
+    let state = ledger.handle().state();
+    let (channel, record) = state.channels_from(ChannelId(0)).next().unwrap();
+    assert_eq!((record.parties(), record.redeemed()), ((Story::address(1), payee), Amount(0)));
+    let terms = ChannelTerms { price_per_mib: Amount(1_000), window_bytes: 0 };
+    let price = Price { chain: state.chain(), payee, terms };
+    let promise = |cumulative| Voucher { channel, cumulative }.sign(state.chain(), &Story::key(1));
+    let poor = price.write_payment(&promise(Amount(2_999)));
+    let (refused, _) = gateway.ask(&path, &[("Payment-Signature", &poor)]);
+    assert!(refused.starts_with("HTTP/1.1 402"), "{refused}");
+    let enough = price.write_payment(&promise(Amount(3_000)));
+    let (head, body) = gateway.ask(&path, &[("Payment-Signature", &enough)]);
+    assert!(head.starts_with("HTTP/1.1 200") && body == labelled_data("a", 3 << 20), "{head}");
+    let settled: Value = serde_json::from_slice(&BASE64.decode(header(&head, "payment-response")).unwrap()).unwrap();
+    let bearer = format!("Bearer {}", settled["extra"]["token"].as_str().unwrap());
+    let (spent, _) = gateway.ask(&path, &[("Authorization", &bearer)]);
+    assert!(spent.starts_with("HTTP/1.1 402"), "every paid byte was sent: {spent}");
+    gateway.stop();
+
+    // The voucher was kept: the next process redeems it.
+    let redeemed = || ledger.handle().state().channel(channel).unwrap().redeemed();
+    place.ticking(|| {
+        let gateway = Running::start(&["--data", &data, "--access", &policy], 2);
+        let began = Instant::now();
+        while redeemed() != Amount(3_000) {
+            assert!(began.elapsed() < PATIENCE, "nothing is redeemed");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        gateway.stop();
+    });
 }

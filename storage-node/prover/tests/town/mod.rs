@@ -21,15 +21,18 @@ use cairn_gateway::{GatewayOptions, serve};
 use cairn_ledger::jobs::JobParams;
 use cairn_ledger::{
     Command, JobCommand, JobEvent, JobId, JobTerms, LedgerParams, Outcome, PorepStatement, ProofStatement,
-    ProofVerifier, Receipt, State, WindowPostStatement, address_of,
+    ProofVerifier, Receipt, SectorUpdateStatement, State, WindowPostStatement, address_of,
 };
 use cairn_protocol::{
-    Amount, CommD, CommR, Epoch, PostRandomness, ProverId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
+    Amount, CommD, CommR, Epoch, PostRandomness, ProverId, ProviderId, SealProof, SectorNumber, SectorSize, Seed,
+    Ticket,
 };
 use cairn_prover::*;
-use cairn_sealing::SnarkProver;
+use cairn_sealing::{NetworkCircuits, SnarkProver};
 use cairn_sector::porep::PorepProof;
 use cairn_sector::post::PostProof;
+use cairn_sector::update::{self, HSelect, UpdateStatement};
+use cairn_sector::{SectorFiles, SectorIdentity, seal};
 use ed25519_consensus::SigningKey;
 
 use node_port::Port;
@@ -57,8 +60,12 @@ pub struct Town {
 impl Town {
     /// Opens the town in `dir`, as it was left.
     pub fn open(dir: &Path) -> Self {
+        Self::with_verifier(dir, Arc::new(RealPostVerifier::open(dir, Workers::new(2).unwrap())))
+    }
+
+    /// The same, where proofs are checked in another way.
+    pub fn with_verifier(dir: &Path, verifier: Arc<dyn ProofVerifier + Send + Sync>) -> Self {
         let workers = Workers::new(2).unwrap();
-        let verifier: Arc<dyn ProofVerifier + Send + Sync> = Arc::new(RealPostVerifier::open(dir, workers.clone()));
         let rich = |n| Allocation { address: address_of(&key(n)), amount: Amount(FUNDS) };
         let mut genesis = Genesis::devnet(0, [7; 32], (1..=PEOPLE).map(rich).collect());
         genesis.verifying_keys = verifier.verifying_keys();
@@ -157,7 +164,7 @@ impl Town {
             dir: self.dir.join(format!("worker-{n}")),
             ledger: self.ledger_of(n),
             prover,
-            sector_sizes: vec![SectorSize::KIB2],
+            circuits: NetworkCircuits { sector_size: SectorSize::KIB2, updates: true }.of_jobs(),
             verifier: self.verifier.clone(),
             workers: self.workers(),
             fetch: FetchOptions { retries: 0, ..FetchOptions::default() },
@@ -212,6 +219,30 @@ pub fn window_post() -> (ProofStatement, Vec<u8>) {
         sectors: sectors.collect(),
     };
     (ProofStatement::WindowPost(statement), plain.to_bytes())
+}
+
+/// A sector of zeros that was sealed and takes new data: the plain proof of that, and what it proves.
+pub fn sector_update(dir: &Path) -> (ProofStatement, Vec<u8>) {
+    let (size, seal_proof, workers) = (SectorSize::KIB2, SealProof::V1_1, Workers::new(2).unwrap());
+    let (old, new) = (SectorFiles::new(dir.join("old")), SectorFiles::new(dir.join("new")));
+    let identity = SectorIdentity {
+        sector_size: size,
+        seal_proof,
+        porep_id: seal_proof.porep_id(size),
+        prover_id: ProviderId(1_000).prover_id(),
+        sector_number: SectorNumber(3),
+        ticket: Ticket([5; 32]),
+    };
+    seal::add_pieces(&old, size, &mut [], &|_, _| {}).unwrap();
+    seal::seal(&old, &identity, &workers, &|_, _, _| {}).unwrap();
+    let data: Vec<u8> = (0..size.unpadded().0).map(|index| (index as u8).wrapping_mul(37)).collect();
+    let source = seal::PieceSource { payload_bytes: data.len() as u64, reader: &mut data.as_slice() };
+    seal::add_pieces(&new, size, &mut [source], &|_, _| {}).unwrap();
+    let made = update::update(&old, &new, size, HSelect::default_of(size), &workers, &|_, _| {}).unwrap();
+    let plain = update::prove(&old, &new, &made, &workers).unwrap();
+    let UpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new, .. } = made;
+    let statement = SectorUpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new };
+    (ProofStatement::SectorUpdate(statement), plain.to_bytes())
 }
 
 fn serde_json_value<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {

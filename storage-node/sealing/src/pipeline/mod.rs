@@ -16,6 +16,7 @@
 mod posts;
 mod repair;
 mod runner;
+mod update;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use cairn_sector::pieces::comm_d;
 
 pub use posts::PostProgress;
 pub use runner::Running;
+pub use update::UpdateProgress;
 
 use crate::error::PipelineError;
 use crate::event::{Observer, PipelineEvent};
@@ -182,6 +184,9 @@ impl Pipeline {
 
     /// Removes temporary files of all sectors, and files that a finalized sector no longer needs.
     fn sweep(&self) -> Result<(), PipelineError> {
+        for update in self.inner.journal.updates()? {
+            self.inner.sweep_update(update.sector);
+        }
         for record in self.inner.journal.sectors()? {
             let files = self.inner.files(record.sector());
             for folder in [files.dir().to_owned(), files.cache_dir()] {

@@ -169,7 +169,8 @@ impl Inner {
         let Some(record) = self.journal.sector(sector)? else {
             return Err(StageError::Prove { reason: format!("sector {sector} is not in the journal") });
         };
-        let damaged = self.find_damage(&record, &self.post_workers, which)?;
+        let mut damaged = self.find_damage(&record, &self.post_workers, &which)?;
+        damaged.extend(self.find_update_damage(&record, &self.post_workers, &which)?);
         if damaged.is_empty() {
             return Ok(true);
         }
@@ -279,7 +280,9 @@ impl Inner {
                 return Err(StageError::Prove { reason });
             }
         }
-        let files: Vec<SectorFiles> = sectors.iter().map(|sector| self.files(*sector)).collect();
+        let replicas = statement.sectors.iter();
+        let files = replicas.map(|(sector, comm_r)| self.replica_files(*sector, *comm_r));
+        let files = files.collect::<Result<Vec<SectorFiles>, _>>()?;
         post::prove(&to_post_statement(statement), &files, &self.post_workers).map_err(|error| {
             // The small files are intact, so it is a replica; its digests say where.
             let reason = error.to_string();

@@ -100,9 +100,10 @@ impl Pipeline {
     /// [`PipelineError`] if there is no such sector, or the journal's.
     pub fn check_sector(&self, sector: SectorNumber) -> Result<Vec<Damage>, PipelineError> {
         let record = self.sector(sector)?;
-        self.inner
-            .find_damage(&record, &self.inner.workers, |_| true)
-            .map_err(|source| PipelineError::Repair { sector, source })
+        let failed = |source| PipelineError::Repair { sector, source };
+        let mut found = self.inner.find_damage(&record, &self.inner.workers, |_| true).map_err(failed)?;
+        found.extend(self.inner.find_update_damage(&record, &self.inner.workers, |_| true).map_err(failed)?);
+        Ok(found)
     }
 
     /// Makes every damaged file of the sector again. For a finalized sector that may mean sealing it again from its
@@ -135,6 +136,7 @@ impl Pipeline {
             work.record.state = work.record.state.effective().clone();
             self.inner.journal.write_sector(&work.record, &[])?;
         }
+        self.inner.repair_update(&work.record).map_err(failed)?;
         self.inner.repairs_wanted().remove(&sector);
         Ok(())
     }

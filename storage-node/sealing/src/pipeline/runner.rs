@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use cairn_protocol::{Epoch, SectorNumber};
 
-use super::{Pipeline, Progress};
+use super::{Pipeline, Progress, UpdateProgress};
 use crate::error::PipelineError;
 use crate::event::PipelineEvent;
 use crate::ledger_client::LedgerClientError;
+use crate::sector_update::UpdateState;
 
 /// A pipeline at work. Dropping it stops and joins the threads.
 pub struct Running {
@@ -150,7 +151,37 @@ impl Shared {
                 done |= self.step(record.sector())?;
             }
         }
+        for update in self.pipeline.updates()? {
+            if self.stopping() {
+                return Ok(done);
+            }
+            if !matches!(update.state, UpdateState::Active { .. }) && !self.rests_at(update.sector, head) {
+                done |= self.update_step(update.sector)?;
+            }
+        }
         Ok(done)
+    }
+
+    /// One step of an update; says whether it may have another right away.
+    fn update_step(&self, sector: SectorNumber) -> Result<bool, PipelineError> {
+        let rest = match self.pipeline.update_step(sector) {
+            Ok(UpdateProgress::Advanced(_) | UpdateProgress::Finished) => None,
+            Ok(UpdateProgress::Waiting(epoch)) => Some(Rest::UntilEpoch(epoch)),
+            Ok(UpdateProgress::Failed { .. }) => {
+                Some(Rest::Until(Instant::now() + self.pipeline.inner.options.retry_pause))
+            }
+            Err(PipelineError::Busy { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        self.set_rest(sector, rest);
+        Ok(rest.is_none())
+    }
+
+    fn set_rest(&self, sector: SectorNumber, rest: Option<Rest>) {
+        match rest {
+            Some(rest) => self.rests().insert(sector, rest),
+            None => self.rests().remove(&sector),
+        };
     }
 
     fn rests_at(&self, sector: SectorNumber, head: Epoch) -> bool {
@@ -175,10 +206,7 @@ impl Shared {
             Err(PipelineError::Busy { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        match rest {
-            Some(rest) => self.rests().insert(sector, rest),
-            None => self.rests().remove(&sector),
-        };
+        self.set_rest(sector, rest);
         Ok(rest.is_none())
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use cairn_compute::Workers;
 use cairn_ledger::PorepStatement;
-use cairn_protocol::{CommC, CommR, CommRLast, Epoch, SectorParams};
+use cairn_protocol::{CommC, CommR, CommRLast, Epoch, SectorNumber, SectorParams, SectorSize};
 use cairn_sector::SectorFiles;
 use cairn_sector::pieces::comm_d;
 use cairn_sector::porep::{self, PorepProof, ProveError};
@@ -24,7 +24,7 @@ use crate::piece_source::LazyReader;
 use crate::snark::SnarkError;
 use crate::space;
 use crate::stage::{Stage, StagePart};
-use crate::state::{Challenged, Failure, SealInputs, Sealed, SectorRecord, SectorState, Sent};
+use crate::state::{Assignment, Challenged, Failure, SealInputs, Sealed, SectorPiece, SectorRecord, SectorState, Sent};
 use crate::verifier::to_porep_statement;
 
 /// What a stage leads to.
@@ -213,15 +213,12 @@ impl<'a> Work<'a> {
         space::check_free(&cache, bytes, reserve).map_err(io("ask for free space of", &cache))??;
         let started = Instant::now();
         let sector = self.record.sector();
-        let progress = |done: u64, total: u64| {
-            let seconds = started.elapsed().as_secs_f64();
-            let total = total.max(1);
-            let eta_seconds = (done > 0).then(|| seconds * total.saturating_sub(done) as f64 / done as f64);
-            let progress = StageProgress { done, total, seconds, eta_seconds };
-            self.emit(PipelineEvent::Progress { sector, part, progress });
-        };
+        let progress = |done: u64, total: u64| self.emit(stage_progress(sector, part, started, done, total));
         match part.stage {
-            Stage::AddPieces => self.add_pieces(&progress).map(|()| Made::Files),
+            Stage::AddPieces => {
+                let Assignment { pieces, sector_size, .. } = &self.record.assignment;
+                stage_pieces(self.inner, pieces, *sector_size, &self.files, &progress).map(|()| Made::Files)
+            }
             Stage::Labels => {
                 let (identity, inputs) = (self.identity(), self.inputs());
                 let layer = part.layer.expect("labels are made layer by layer") as usize;
@@ -264,38 +261,6 @@ impl<'a> Work<'a> {
 
     fn inputs(&self) -> SealInputs {
         *self.record.state.inputs().expect("the ticket is drawn before labelling")
-    }
-
-    fn add_pieces(&self, progress: cairn_sector::Progress<'_>) -> Result<(), StageError> {
-        let assignment = &self.record.assignment;
-        let mut readers: Vec<_> = assignment
-            .pieces
-            .iter()
-            .map(|piece| LazyReader::new(self.inner.pieces.as_ref(), piece.info.comm_p))
-            .collect();
-        let mut sources: Vec<_> = readers
-            .iter_mut()
-            .zip(&assignment.pieces)
-            .map(|(reader, piece)| seal::PieceSource {
-                reader: reader as &mut dyn Read,
-                payload_bytes: piece.payload_bytes,
-            })
-            .collect();
-        let added = seal::add_pieces(&self.files, assignment.sector_size, &mut sources, progress);
-        let infos = added.map_err(|error| match error {
-            SealError::PieceRead { index, source } => {
-                StageError::PieceUnavailable { index, reason: source.to_string() }
-            }
-            SealError::PieceLength { index, expected, got } => StageError::PieceLength { index, expected, got },
-            other => other.into(),
-        })?;
-        for (index, (piece, info)) in assignment.pieces.iter().zip(infos).enumerate() {
-            if piece.info != info {
-                let (expected, got) = (piece.info.comm_p, info.comm_p);
-                return Err(StageError::PieceMismatch { index, expected, got });
-            }
-        }
-        Ok(())
     }
 
     /// Hands in the pre-commit, unless the ledger has it. `sent` is the transaction on record, if any.
@@ -460,6 +425,52 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Reads the pieces into the staged file of `files`, and checks every CommP.
+pub(super) fn stage_pieces(
+    inner: &Inner,
+    pieces: &[SectorPiece],
+    sector_size: SectorSize,
+    files: &SectorFiles,
+    progress: cairn_sector::Progress<'_>,
+) -> Result<(), StageError> {
+    let mut readers: Vec<_> =
+        pieces.iter().map(|piece| LazyReader::new(inner.pieces.as_ref(), piece.info.comm_p)).collect();
+    let mut sources: Vec<_> = readers
+        .iter_mut()
+        .zip(pieces)
+        .map(|(reader, piece)| seal::PieceSource {
+            reader: reader as &mut dyn Read,
+            payload_bytes: piece.payload_bytes,
+        })
+        .collect();
+    let added = seal::add_pieces(files, sector_size, &mut sources, progress);
+    let infos = added.map_err(|error| match error {
+        SealError::PieceRead { index, source } => StageError::PieceUnavailable { index, reason: source.to_string() },
+        SealError::PieceLength { index, expected, got } => StageError::PieceLength { index, expected, got },
+        other => other.into(),
+    })?;
+    for (index, (piece, info)) in pieces.iter().zip(infos).enumerate() {
+        if piece.info != info {
+            let (expected, got) = (piece.info.comm_p, info.comm_p);
+            return Err(StageError::PieceMismatch { index, expected, got });
+        }
+    }
+    Ok(())
+}
+
+/// How far the work of `part` is that began at `started`.
+pub(super) fn stage_progress(
+    sector: SectorNumber,
+    part: StagePart,
+    started: Instant,
+    done: u64,
+    total: u64,
+) -> PipelineEvent {
+    let (seconds, total) = (started.elapsed().as_secs_f64(), total.max(1));
+    let eta_seconds = (done > 0).then(|| seconds * total.saturating_sub(done) as f64 / done as f64);
+    PipelineEvent::Progress { sector, part, progress: StageProgress { done, total, seconds, eta_seconds } }
+}
+
 fn next(state: SectorState) -> Result<Outcome, StageError> {
     done(state, Vec::new())
 }
@@ -489,7 +500,7 @@ fn expect_ours(sealed: &Sealed, got: CommR) -> Result<(), StageError> {
     if got == sealed.comm_r { Ok(()) } else { Err(StageError::NumberTaken { expected: sealed.comm_r, got }) }
 }
 
-fn expect_same<T: PartialEq + ToString>(
+pub(super) fn expect_same<T: PartialEq + ToString>(
     part: StagePart,
     what: &'static str,
     expected: T,

@@ -15,7 +15,7 @@ use cairn_sealing::{SnarkError, SnarkProver};
 use cairn_sector::pieces;
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{self, PostProof, PostStatement};
-use cairn_sector::update::{self, UpdateProof};
+use cairn_sector::update::{self, UpdateProof, UpdateStatement};
 
 const SERIAL_BYTES: usize = 8;
 
@@ -62,6 +62,15 @@ impl SnarkProver for CarriedSnarks {
         _workers: &Workers,
     ) -> Result<Vec<u8>, SnarkError> {
         Ok(self.carry("window-post", &plain.to_bytes()))
+    }
+
+    fn prove_update(
+        &self,
+        _statement: &UpdateStatement,
+        plain: &UpdateProof,
+        _workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        Ok(self.carry("update", &plain.to_bytes()))
     }
 }
 

@@ -257,6 +257,16 @@ impl LedgerClient for FolderLedger {
         })
     }
 
+    fn send_update(
+        &self,
+        _: SectorNumber,
+        _: &[SectorPiece],
+        _: CommR,
+        _: Vec<u8>,
+    ) -> Result<TransactionId, LedgerClientError> {
+        Err(LedgerClientError::Refused { what: "sector update", reason: "not on this ledger".to_owned() })
+    }
+
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
         if let Some(reason) = self.failed.lock().unwrap().get(&transaction.0) {
             return Ok(SubmissionStatus::Failed(reason.clone()));

@@ -1,14 +1,17 @@
-//! Replication is carried, spacetime is proven, with the keys that the reference made for sectors of 2 KiB.
+//! Replication and updates are carried, spacetime is proven, with the keys that the reference made for sectors of 2 KiB.
 
 use std::path::Path;
 
 use cairn_compute::Workers;
 use cairn_fixtures::groth16_dir;
-use cairn_ledger::{PorepStatement, ProofRejection, ProofVerifier, VerifyingKeys, WindowPostStatement};
+use cairn_ledger::{
+    PorepStatement, ProofRejection, ProofVerifier, SectorUpdateStatement, VerifyingKeys, WindowPostStatement,
+};
 use cairn_protocol::{CommD, PieceInfo, SectorSize};
 use cairn_sealing::{Groth16ProofVerifier, SnarkError, SnarkProver};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{ChallengeNumbering, PostKind, PostProof, PostStatement};
+use cairn_sector::update::{UpdateProof, UpdateStatement};
 use cairn_snark::engine::Engine;
 use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Trust};
 use cairn_snark::proving::CircuitProver;
@@ -57,6 +60,15 @@ impl SnarkProver for RealPosts {
         let numbering = ChallengeNumbering::of(PostKind::Window);
         Ok(posts.prove_post(statement, plain, numbering, &mut || Blinding::from_bytes(&[7; 128]), workers)?)
     }
+
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        self.carried.prove_update(statement, plain, workers)
+    }
 }
 
 /// Checks both.
@@ -79,6 +91,10 @@ impl ProofVerifier for RealPostVerifier {
 
     fn verify_window_post(&self, statement: &WindowPostStatement, snark: &[u8]) -> Result<(), ProofRejection> {
         self.0.verify_window_post(statement, snark)
+    }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, snark: &[u8]) -> Result<(), ProofRejection> {
+        CarriedVerifier.verify_sector_update(statement, snark)
     }
 
     fn verifying_keys(&self) -> VerifyingKeys {

@@ -48,8 +48,7 @@ pub fn init(arguments: &ValidatorInitArguments) -> anyhow::Result<()> {
     let hosts = &arguments.host;
     ensure!(hosts.is_empty() || hosts.len() == count, "--host: expected {count}, one for each, got {}", hosts.len());
     let addresses = addresses(arguments)?;
-    let proofs = &arguments.proofs;
-    let keys = verifying_keys(proofs.params.as_deref(), Network::Development, proofs.sector_size)?;
+    let keys = verifying_keys(&arguments.proofs, Network::Development)?;
     let folders: Vec<_> = (0..count).map(|number| arguments.dir.join(format!("validator-{number}"))).collect();
     if let Some(there) = folders.iter().find(|folder| folder.exists()) {
         anyhow::bail!("{} is there: --dir names a folder for a new network", there.display());
@@ -130,9 +129,9 @@ impl fmt::Display for MadeGenesis {
 
 /// `cairn validator genesis`.
 pub fn genesis(arguments: &ValidatorGenesisArguments) -> anyhow::Result<()> {
-    let (file, network, proofs) = (&arguments.out, arguments.network, &arguments.proofs);
+    let (file, network) = (&arguments.out, arguments.network);
     ensure!(!file.exists(), "{} is there: it is not replaced", file.display());
-    let keys = verifying_keys(proofs.params.as_deref(), network, proofs.sector_size)?;
+    let keys = verifying_keys(&arguments.proofs, network)?;
     let made = genesis_of(&arguments.name, network, &arguments.validator, &arguments.allocation, keys)?;
     write_whole(file, made.to_json().as_bytes(), 0o644)?;
     Output::from_flag(arguments.json).print(&MadeGenesis { chain: made.chain(), file: file.clone() })

@@ -20,11 +20,10 @@ use anyhow::{Context, bail};
 use cairn_compute::Workers;
 use cairn_consensus::{Genesis, Network};
 use cairn_ledger::{ProofVerifier, VerifyingKeys};
-use cairn_protocol::SectorSize;
-use cairn_sealing::Groth16ProofVerifier;
+use cairn_sealing::{Groth16ProofVerifier, NetworkCircuits};
 use cairn_snark::verifying::Verifier;
 
-use crate::cli::ValidatorCommand;
+use crate::cli::{ProofKeyArguments, ValidatorCommand};
 use crate::commands::keys::Keys;
 use crate::devnet::parameters::trust_in;
 
@@ -38,33 +37,37 @@ pub fn run(command: ValidatorCommand) -> anyhow::Result<()> {
     }
 }
 
-/// The checks of proofs of one sector size; none without a size: then every proof is refused.
+/// The checks of a network's proofs; without circuits every proof is refused.
 fn verifier(
     params: Option<&Path>,
     network: Network,
-    size: Option<SectorSize>,
+    circuits: Option<NetworkCircuits>,
 ) -> anyhow::Result<Arc<Groth16ProofVerifier>> {
     let workers = Workers::new(0)?;
-    let (Some(params), Some(size)) = (params, size) else {
+    let (Some(params), Some(circuits)) = (params, circuits) else {
         return Ok(Arc::new(Groth16ProofVerifier::new(Verifier::default(), [], workers)));
     };
     let keys = Keys::open(params.to_owned(), None, trust_in(network))?;
-    let opened = Groth16ProofVerifier::open(keys.store(), size, workers);
+    let opened = Groth16ProofVerifier::open(keys.store(), circuits, workers);
     Ok(Arc::new(opened.with_context(|| format!("verifying keys in {}", params.display()))?))
 }
 
 /// The verifying keys for a new genesis.
-fn verifying_keys(params: Option<&Path>, network: Network, size: Option<SectorSize>) -> anyhow::Result<VerifyingKeys> {
-    Ok(verifier(params, network, size)?.verifying_keys())
+fn verifying_keys(proofs: &ProofKeyArguments, network: Network) -> anyhow::Result<VerifyingKeys> {
+    let circuits = proofs.sector_size.map(|sector_size| NetworkCircuits { sector_size, updates: proofs.updates });
+    Ok(verifier(proofs.params.as_deref(), network, circuits)?.verifying_keys())
 }
 
-/// The sector size of a network's proofs; none if it takes none.
-fn sector_size_of(genesis: &Genesis) -> anyhow::Result<Option<SectorSize>> {
+/// The circuits of a network's proofs; none if it takes none.
+fn circuits_of(genesis: &Genesis) -> anyhow::Result<Option<NetworkCircuits>> {
     let sizes: BTreeSet<&str> =
         genesis.verifying_keys.keys().filter_map(|circuit| circuit.rsplit(' ').next()).collect();
     match sizes.into_iter().collect::<Vec<_>>().as_slice() {
         [] => Ok(None),
-        [one] => Ok(Some(one.parse().with_context(|| format!("the genesis has a circuit of size {one:?}"))?)),
+        [one] => {
+            let size = one.parse().with_context(|| format!("the genesis has a circuit of size {one:?}"))?;
+            Ok(Some(NetworkCircuits::named(size, genesis.verifying_keys.keys())))
+        }
         several => bail!("the genesis has proofs of sectors of {several:?}, expected one size"),
     }
 }

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::folder::{Folder, Settings, read_genesis};
 use super::late::Lookout;
-use super::{sector_size_of, verifier};
+use super::{circuits_of, verifier};
 use crate::cli::ValidatorRunArguments;
 use crate::devnet::console::Console;
 use crate::devnet::{ended_by_signal, parameters, start_rpc, stopped};
@@ -251,7 +251,12 @@ fn rounds(
     );
     let urls = if urls.is_empty() { PUBLIC_RELAYS.map(str::to_owned).to_vec() } else { urls.clone() };
     console.line(format!("drand: {}", urls.join(", ")));
-    Ok(Some(Arc::new(HttpRounds::start(network, HttpOptions::new(urls)).context("--drand-url")?)))
+    let authorities = arguments
+        .drand_ca
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("--drand-ca {}", path.display())));
+    let options = HttpOptions { authorities: authorities.transpose()?, ..HttpOptions::new(urls) };
+    Ok(Some(Arc::new(HttpRounds::start(network, options).context("--drand-url, --drand-ca")?)))
 }
 
 fn read_rounds(path: &Path) -> anyhow::Result<RecordedRounds> {
@@ -263,16 +268,16 @@ fn verifier_of(
     arguments: &ValidatorRunArguments,
     genesis: &Genesis,
 ) -> anyhow::Result<Arc<cairn_sealing::Groth16ProofVerifier>> {
-    let size = sector_size_of(genesis)?;
-    let params = match (&arguments.params, size) {
+    let circuits = circuits_of(genesis)?;
+    let params = match (&arguments.params, circuits) {
         (Some(params), _) => Some(params.clone()),
         (None, Some(_)) => Some(parameters::default_dir(|name| std::env::var(name).ok())?),
         (None, None) => None,
     };
-    if genesis.network == Network::Production && size.is_none() {
+    if genesis.network == Network::Production && circuits.is_none() {
         bail!("a production network without verifying keys takes no sectors: its genesis is not complete");
     }
-    let verifier = verifier(params.as_deref(), genesis.network, size)?;
+    let verifier = verifier(params.as_deref(), genesis.network, circuits)?;
     genesis.check_keys(&cairn_ledger::ProofVerifier::verifying_keys(verifier.as_ref()))?;
     Ok(verifier)
 }
