@@ -41,7 +41,7 @@ pub struct DevnetArguments {
     #[arg(long, value_name = "SIZE", default_value = "8MiB")]
     pub sector_size: SectorSize,
     /// Take updates of sealed sectors too, decided when the network is made; needs parameters of a third circuit (for 2KiB
-    /// sectors 0.7 GB)
+    /// sectors 0.7 GB, and as much again for the prover)
     #[arg(long)]
     pub updates: bool,
     /// Folder of the proofs' parameters, made on first use [default: $XDG_CACHE_HOME/cairn/params, or ~/.cache/cairn/params]
@@ -60,6 +60,9 @@ pub struct DevnetArguments {
     /// Who makes the proofs of replication
     #[arg(long, value_name = "SOURCE", value_enum, default_value = "local")]
     pub snarks: SnarkSource,
+    /// No provider here: those of `cairn provider run` take the orders, with --rpc
+    #[arg(long, requires = "rpc", conflicts_with_all = ["demo", "snarks"])]
+    pub no_provider: bool,
     /// Run a checker beside the network: it stakes, fetches what the beacon assigns, and votes on how well it was served
     #[arg(long)]
     pub checker: bool,
