@@ -45,6 +45,29 @@ impl PieceSource for OnePiece {
     }
 }
 
+fn open_pipeline(
+    town: &Town,
+    provider: ProviderId,
+    market: MarketOptions,
+    home: Option<Arc<dyn SnarkProver>>,
+) -> Pipeline {
+    let snarks = MarketSnarks::new(market, town.ledger_of(PROVIDER), town.shelf(), home);
+    Pipeline::open(PipelineParts {
+        options: PipelineOptions { reserve_bytes: 0, retry_pause: Duration::ZERO, ..PipelineOptions::default() },
+        journal_dir: town.dir.join("journal"),
+        sectors_dir: town.dir.join("sectors"),
+        provider,
+        workers: town.workers(),
+        post_workers: town.workers(),
+        ledger: Arc::new(ProviderLedger::new(town.port(), provider, key(PROVIDER))),
+        pieces: Arc::new(OnePiece(payload())),
+        prover: Arc::new(snarks),
+        verifier: town.verifier.clone(),
+        observer: Arc::new(Silent),
+    })
+    .unwrap()
+}
+
 struct House {
     town: Town,
     provider: ProviderId,
@@ -69,21 +92,7 @@ impl House {
         };
         let receipt = town.carry_out(PROVIDER, command);
         let [Event::ProviderRegistered { provider, .. }] = receipt.events[..] else { panic!("registered") };
-        let snarks = MarketSnarks::new(market, town.ledger_of(PROVIDER), town.shelf(), home);
-        let pipeline = Pipeline::open(PipelineParts {
-            options: PipelineOptions { reserve_bytes: 0, retry_pause: Duration::ZERO, ..PipelineOptions::default() },
-            journal_dir: dir.join("journal"),
-            sectors_dir: dir.join("sectors"),
-            provider,
-            workers: town.workers(),
-            post_workers: town.workers(),
-            ledger: Arc::new(ProviderLedger::new(town.port(), provider, key(PROVIDER))),
-            pieces: Arc::new(OnePiece(payload())),
-            prover: Arc::new(snarks),
-            verifier: town.verifier.clone(),
-            observer: Arc::new(Silent),
-        })
-        .unwrap();
+        let pipeline = open_pipeline(&town, provider, market, home);
         let worker = Worker::open(town.worker_parts(WORKER, town.prover(true))).unwrap();
         Self { town, provider, pipeline, worker }
     }
@@ -257,6 +266,50 @@ fn new_data_goes_into_a_sector_by_the_work_of_others() {
     let before = house.posts_accepted();
     house.rounds_until("a window PoSt of the new replica", |house| house.posts_accepted() > before + 1);
     house.town.state().check_invariants().unwrap();
+}
+
+/// Stopped between any two steps, an update goes on where it was. One that the ledger refuses says why, and makes room for
+/// another; one that is handed in does not.
+#[test]
+fn an_update_goes_on_after_every_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let market = MarketOptions { prove_epochs: 20, life_epochs: 2_000, ..MarketOptions::default() };
+    let mut house = House::open_idle(dir.path(), market.clone(), None);
+    house.assign(vec![]);
+    house.rounds_until("finalization", |house| {
+        house.pipeline.sector(SECTOR).unwrap().state.milestone() == Milestone::Finalized
+    });
+    let deal = house.win_deal();
+    let House { town, provider, pipeline, mut worker } = house;
+    // Gives what ended it, and the pipeline as the last restart left it.
+    let mut until_end = |mut pipeline: Pipeline| {
+        for _ in 0..1_500 {
+            drop(pipeline);
+            pipeline = open_pipeline(&town, provider, market.clone(), None);
+            match pipeline.update_step(SECTOR).unwrap() {
+                UpdateProgress::Advanced(_) | UpdateProgress::Waiting(_) => {}
+                end => return (end, pipeline),
+            }
+            pipeline.post_step().unwrap();
+            worker.step().unwrap();
+            town.block();
+        }
+        panic!("{:?}", pipeline.update(SECTOR));
+    };
+    pipeline.assign_update(SECTOR, vec![piece(None)]).unwrap();
+    let (refused, pipeline) = until_end(pipeline);
+    let UpdateProgress::Failed { kind: FailureKind::LedgerRefused, cause } = refused else { panic!("{refused:?}") };
+    assert!(cause.contains("sector update was refused"), "{cause}");
+    pipeline.withdraw_update(SECTOR).unwrap();
+    assert!(pipeline.update(SECTOR).unwrap().is_none() && !pipeline.update_files(SECTOR).dir().exists());
+
+    pipeline.assign_update(SECTOR, vec![piece(Some(deal))]).unwrap();
+    let (done, pipeline) = until_end(pipeline);
+    assert_eq!(done, UpdateProgress::Finished);
+    assert!(matches!(pipeline.withdraw_update(SECTOR), Err(PipelineError::UpdateSent { .. })));
+    assert!(matches!(town.state().deal(deal).unwrap().status, DealStatus::Active { .. }));
+    // Both were about the same data and the same replica: what was proven for the first served the second.
+    assert_eq!(carried::CarriedSnarks::made(dir.path(), "update"), 1);
 }
 
 /// Nobody works: each round offers more, and then the prover at home has to do it.

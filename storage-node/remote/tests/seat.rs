@@ -14,16 +14,18 @@ use cairn_checker::{AssignedCheck, CheckerLedger, CheckerView, Exhibit, Handed};
 use cairn_consensus::LedgerHandle;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{
-    ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, OrderId, ProofStatement, Receipt, Salt, State,
-    TransactionId,
+    ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, OrderId, Outcome, ProofStatement, Receipt, Salt,
+    SectorUpdateStatement, State, TransactionId,
 };
-use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{
+    Amount, CommD, CommP, CommR, Epoch, PaddedBytes, PieceInfo, ProviderId, SectorNumber, SectorSize,
+};
 use cairn_prover::{AccountJobs, JobLedger};
 use cairn_remote::{CheckSeat, JobSeat, ProviderSeat, RemoteLedger};
 use cairn_rpc::{ClientOptions, RpcClient, ServerOptions};
 use cairn_sealing::{
     DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, MarketLedger, PortRejection, ProviderLedger,
-    SubmissionStatus,
+    SectorPiece, SubmissionStatus,
 };
 use ed25519_consensus::SigningKey;
 
@@ -122,6 +124,20 @@ fn a_remote_seat_answers_what_one_beside_the_node_does() {
     let became = both.far.submission(&id).unwrap();
     assert_eq!(both.near.submission(&id), Ok(became.clone()));
     assert!(!matches!(became, SubmissionStatus::Pending));
+    // An update, which this sector cannot take, is handed in as the same command.
+    let piece = SectorPiece {
+        info: PieceInfo { comm_p: CommP([1; 32]), size: PaddedBytes(1 << 20) },
+        payload_bytes: 1,
+        deal: None,
+    };
+    let update = |client: &dyn LedgerClient| {
+        let id = client.send_update(SectorNumber(1), &[piece], CommR([2; 32]), vec![3; 192]).unwrap();
+        ledger.block();
+        ledger.handle().receipt(&id).unwrap().expect("in the block").outcome
+    };
+    let refused = update(&both.far);
+    assert!(matches!(refused, Outcome::Failed(_)), "{refused:?}");
+    assert_eq!(refused, update(&both.near));
     let head = both.far.head().unwrap();
     assert_eq!(both.far.wait_for(Epoch(head.0 + 5), Duration::from_millis(20)), Ok(head), "a timeout is no error");
     assert_eq!(both.far.wait_for(head, PATIENCE), Ok(head));
@@ -148,6 +164,13 @@ fn proof_jobs_are_told_as_beside_the_node() {
         tier_min: 0,
     };
     ledger.command(2, Command::Job(JobCommand::Post(Box::new(terms.clone()))));
+    let update = SectorUpdateStatement {
+        sector_size: SectorSize::GIB32,
+        comm_r_old: CommR([1; 32]),
+        comm_d_new: CommD([2; 32]),
+        comm_r_new: CommR([3; 32]),
+    };
+    let terms = JobTerms { statement: ProofStatement::SectorUpdate(update), ..terms };
     ledger.command(2, Command::Job(JobCommand::Post(Box::new(terms))));
     let remote = |n| RemoteLedger::connect(served.client(), &ledger.chain(), Story::key(n)).unwrap();
     let (far, near) = (JobSeat::new(remote(3)), AccountJobs::new(Port(ledger.handle()), Story::key(3)));

@@ -256,6 +256,12 @@ pub enum PipelineError {
         /// Which.
         sector: SectorNumber,
     },
+    /// An update that the ledger has, or may get any moment, is not given up.
+    #[error("the update of sector {sector} is handed in")]
+    UpdateSent {
+        /// Which.
+        sector: SectorNumber,
+    },
     /// The pieces do not make a sector.
     #[error("sector {sector}: {source}")]
     Pieces {

@@ -250,6 +250,16 @@ impl Journal {
         self.write(batch)
     }
 
+    /// Forgets an update.
+    ///
+    /// # Errors
+    /// As [`Journal::sector`].
+    pub fn forget_update(&self, sector: SectorNumber) -> Result<(), JournalError> {
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.family(CF_UPDATES), sector.0.to_be_bytes());
+        self.write(batch)
+    }
+
     /// The digests recorded for `file`.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub struct DevnetArguments {
     #[arg(long, value_name = "SIZE", default_value = "8MiB")]
     pub sector_size: SectorSize,
     /// Take updates of sealed sectors too, decided when the network is made; needs parameters of a third circuit (for 2KiB
-    /// sectors 0.7 GB)
+    /// sectors 0.7 GB, and as much again for the prover)
     #[arg(long)]
     pub updates: bool,
     /// Folder of the proofs' parameters, made on first use [default: $XDG_CACHE_HOME/cairn/params, or ~/.cache/cairn/params]

@@ -87,6 +87,27 @@ impl Pipeline {
         }
     }
 
+    /// Gives up an update that the ledger does not have and is not about to get, and removes its files: one whose deal went
+    /// to somebody else, for example. Without one nothing happens. Assigned again, it comes out the same.
+    ///
+    /// # Errors
+    /// [`PipelineError::UpdateSent`], or those of the journal and the folder.
+    pub fn withdraw_update(&self, sector: SectorNumber) -> Result<(), PipelineError> {
+        let _turn = self.inner.wait_turn(sector);
+        match self.inner.journal.update(sector)? {
+            Some(record) if record.state.may_be_on_ledger() => return Err(PipelineError::UpdateSent { sector }),
+            Some(_) => self.inner.journal.forget_update(sector)?,
+            None => {}
+        }
+        let path = self.inner.update_files(sector).dir().to_owned();
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(PipelineError::Io { operation: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where the update of a sector stands, if there is one.
     ///
     /// # Errors
