@@ -83,7 +83,7 @@ impl Channel {
 
     /// What vouchers are checked against.
     pub fn view(&self) -> ChannelView {
-        let &Self { id, payer, payee, held, redeemed, state, closes_at } = self;
+        let &Self { id, payer, payee, held, redeemed, state, closes_at, .. } = self;
         let status = match state {
             ChannelState::Open => ChannelStatus::Open,
             ChannelState::Closing => ChannelStatus::Closing { until: closes_at.unwrap_or(Epoch(0)) },
