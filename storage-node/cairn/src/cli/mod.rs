@@ -1,6 +1,7 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod accuse;
 mod chain;
 mod channel;
 mod checker;
@@ -30,6 +31,7 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
+pub use accuse::AccuseArguments;
 pub use chain::{
     BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
 };

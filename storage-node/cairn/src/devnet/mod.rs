@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use cairn_access::ProviderSigner;
 use cairn_compute::Workers;
 use cairn_consensus::{Genesis, LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
@@ -115,7 +116,8 @@ impl Devnet {
             None => None,
         };
         let own = open_store(home, "client")?;
-        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
+        let options = GatewayOptions::default();
+        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), options, &stopping, &mut services)?;
         let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
         let mut devnet = Self { runtime, stop, services, worker: None, ledger, storage: None, client, rpc };
         if let Some(snarks) = snarks {
@@ -135,7 +137,10 @@ impl Devnet {
     ) -> anyhow::Result<()> {
         let (ledger, stopping) = (self.ledger.clone(), self.stop.subscribe());
         let hot = open_store(home, "provider")?;
-        let gateway = start_gateway(&self.runtime, home.gateway(), hot.clone(), &stopping, &mut self.services)?;
+        let signer = Arc::new(ProviderSigner::new(ledger.state().chain(), home.provider_key()));
+        let vouched = GatewayOptions { group_signer: Some(signer.clone()), ..GatewayOptions::default() };
+        let gateway =
+            start_gateway(&self.runtime, home.gateway(), hot.clone(), vouched, &stopping, &mut self.services)?;
         let workers = Workers::new(threads)?;
         let prover = match snarks {
             SnarkSource::Local => parameters.prover.clone(),
@@ -149,6 +154,7 @@ impl Devnet {
         }
         let proofs = Proofs { prover, verifier: parameters.verifier.clone() };
         let provider = provider::start(home, proofs, ledger, hot, workers, gateway, console)?;
+        signer.signs_for(provider.id);
         self.storage = Some(Storage { provider, gateway });
         Ok(())
     }
@@ -232,6 +238,7 @@ fn start_gateway(
     runtime: &Runtime,
     address: SocketAddr,
     store: Arc<HotStore>,
+    options: GatewayOptions,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
 ) -> anyhow::Result<SocketAddr> {
@@ -239,7 +246,7 @@ fn start_gateway(
         .block_on(TcpListener::bind(address))
         .with_context(|| format!("cannot listen on {address}; if another program has this port, stop it"))?;
     let address = listener.local_addr()?;
-    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
+    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..options };
     let stopped = stopped(stopping.clone());
     services.push(runtime.spawn(async move { serve(listener, store, options, stopped).await.context("the gateway") }));
     Ok(address)

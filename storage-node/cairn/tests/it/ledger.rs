@@ -32,13 +32,13 @@ use crate::gateway::Running;
 use crate::support::{Ran, cairn, text};
 
 /// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
-struct Place {
-    served: Served,
+pub(crate) struct Place {
+    pub(crate) served: Served,
     folder: TempDir,
 }
 
 impl Place {
-    fn new(grade: NetworkGrade) -> Self {
+    pub(crate) fn new(grade: NetworkGrade) -> Self {
         Self::of(Ledger::new(100_000), grade)
     }
 
@@ -55,22 +55,22 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs a command that asks this ledger.
-    fn ask(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Ran {
         let url = format!("http://{}", self.served.address);
         cairn(arguments.iter().copied().chain(["--rpc", url.as_str()]))
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.ask(&[arguments, &["--json"]].concat()).json()
     }
 
     /// Makes blocks while `story` is told.
-    fn ticking<T>(&self, story: impl FnOnce() -> T) -> T {
+    pub(crate) fn ticking<T>(&self, story: impl FnOnce() -> T) -> T {
         self.living(|_| {}, story)
     }
 
