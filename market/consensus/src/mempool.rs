@@ -175,7 +175,7 @@ impl Mempool {
         if waiting >= self.options.transactions_per_sender_max {
             return Err(SubmitRejection::SenderFull { sender, waiting });
         }
-        match self.makes_room(state, transaction) {
+        match self.makes_room(state, transaction, transaction.encode().len() as u64) {
             Some(_) => Ok(()),
             None => Err(SubmitRejection::PoolFull { transactions: self.waiting.len(), bytes: self.bytes }),
         }
@@ -185,10 +185,10 @@ impl Mempool {
     /// takes the places of leave.
     pub fn insert(&mut self, state: &State, transaction: SignedTransaction) -> TransactionId {
         let (id, sender) = (transaction.id(), transaction.transaction.sender);
-        for place in self.makes_room(state, &transaction).unwrap_or_default() {
+        let bytes = transaction.encode().len() as u64;
+        for place in self.makes_room(state, &transaction, bytes).unwrap_or_default() {
             self.remove(place);
         }
-        let bytes = transaction.encode().len() as u64;
         let turn = self.turn_of(&sender);
         let queue = self.queues.entry(sender).or_default();
         *queue = Queue { count: queue.count + 1, end: turn.saturating_add(cost(state, &transaction, bytes)) };
@@ -205,13 +205,13 @@ impl Mempool {
     }
 
     /// Rules 2 and 3 of the module: who has to leave for a transaction, if it may come in.
-    fn makes_room(&self, state: &State, transaction: &SignedTransaction) -> Option<Vec<Place>> {
+    fn makes_room(&self, state: &State, transaction: &SignedTransaction, own: u64) -> Option<Vec<Place>> {
         let MempoolOptions { mut transactions_max, mut bytes_max, .. } = self.options;
         if !state.carries_owed_proof(transaction) {
             (transactions_max, bytes_max) = (transactions_max - transactions_max / 4, bytes_max - bytes_max / 4);
         }
         let sender = transaction.transaction.sender;
-        let (turn, own) = (self.turn_of(&sender), transaction.encode().len() as u64);
+        let turn = self.turn_of(&sender);
         let (mut transactions, mut bytes, mut leaving) = (self.waiting.len(), self.bytes, Vec::new());
         let mut last = self.waiting.iter().rev().take_while(|((place, _), _)| *place > turn);
         while transactions >= transactions_max || bytes + own > bytes_max {

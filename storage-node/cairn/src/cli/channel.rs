@@ -12,7 +12,8 @@ use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_number};
 #[derive(Debug, Subcommand)]
 #[command(before_long_help = "Examples:
   cairn channel open --to ADDRESS --deposit 5 --key reader.key
-  cairn channel promise 1 --total 0.25 --key reader.key --json > voucher.json
+  curl -H \"PAYMENT-SIGNATURE: $(cairn channel voucher 1 --total 0.25 --key reader.key)\" http://gateway.example/data/CID/
+  cairn channel voucher 1 --total 0.25 --key reader.key --json > voucher.json
   cairn channel redeem voucher.json --key gateway.key
   cairn channel bind 1 --provider 1000 --key gateway.key
 
@@ -27,8 +28,8 @@ pub enum ChannelCommand {
     Open(ChannelOpenArguments),
     /// Add to an open channel; anyone may
     TopUp(ChannelTopUpArguments),
-    /// Sign a voucher and print it; nothing is sent but the question for the chain
-    Promise(ChannelPromiseArguments),
+    /// Sign a voucher and print it: the header that a gateway takes, or with --json what `redeem` reads
+    Voucher(ChannelVoucherArguments),
     /// Have the payee paid what a voucher promises; anyone who has it may
     Redeem(ChannelRedeemArguments),
     /// Say that a channel pays for the service of a provider of one's own, once and for all; by the payee
@@ -93,9 +94,9 @@ pub struct ChannelTopUpArguments {
     pub ledger: RpcArguments,
 }
 
-/// Arguments of `cairn channel promise`.
+/// Arguments of `cairn channel voucher`.
 #[derive(Debug, Args)]
-pub struct ChannelPromiseArguments {
+pub struct ChannelVoucherArguments {
     /// Its number
     #[arg(value_name = "N", value_parser = |text: &str| parse_number("channel-", text))]
     pub channel: u64,
@@ -113,7 +114,7 @@ pub struct ChannelPromiseArguments {
 /// Arguments of `cairn channel redeem`.
 #[derive(Debug, Args)]
 pub struct ChannelRedeemArguments {
-    /// What `cairn channel promise` printed
+    /// What `cairn channel voucher --json` printed
     #[arg(value_name = "FILE")]
     pub voucher: PathBuf,
     /// The signer.

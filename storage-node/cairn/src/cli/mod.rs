@@ -35,7 +35,7 @@ pub use accuse::AccuseArguments;
 pub use chain::{
     BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
 };
-pub use channel::{ChannelCloseArguments, ChannelCommand, ChannelPromiseArguments};
+pub use channel::{ChannelCloseArguments, ChannelCommand, ChannelVoucherArguments};
 pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use data::{

@@ -275,3 +275,45 @@ pub(crate) fn start_rpc(
     services.push(runtime.spawn(serving));
     Ok(address)
 }
+
+#[cfg(test)]
+mod tests {
+    use cairn_consensus::{BeaconConfig, DrandNetwork};
+    use cairn_ledger::testing::HashVerifier;
+    use cairn_ledger::{KeyDigest, LedgerParams};
+    use cairn_rpc::{ClientOptions, RpcClient};
+
+    use super::*;
+    use crate::key_file::KeyFile;
+
+    /// What a validator's RPC says decides which keys commands sign with and which parameters workers take.
+    #[test]
+    fn the_interface_says_the_grade_and_the_keys_of_its_genesis() {
+        let runtime = Runtime::new().unwrap();
+        let development = Genesis::devnet(1_000, [3; 32], vec![]);
+        let production = Genesis {
+            network: Network::Production,
+            params: LedgerParams::mainnet(),
+            beacon: BeaconConfig::Drand(DrandNetwork::quicknet()),
+            ..development.clone()
+        };
+        for (mut genesis, grade) in [(development, NetworkGrade::Development), (production, NetworkGrade::Production)] {
+            genesis.verifying_keys.insert("porep 2KiB".to_owned(), KeyDigest("aa".to_owned()));
+            let folder = tempfile::tempdir().unwrap();
+            let options = NodeOptions::default();
+            let node = LedgerNode::open(folder.path(), &genesis, options, Arc::new(HashVerifier)).unwrap();
+            let (stop, stopping) = watch::channel(false);
+            let mut services = vec![];
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let at = start_rpc(&runtime, any, &genesis, node.handle(), &stopping, &mut services).unwrap();
+            let client = RpcClient::new(&format!("http://{at}"), ClientOptions::default()).unwrap();
+            let network = client.network().unwrap();
+            assert_eq!((network.grade, network.chain), (grade, genesis.chain()));
+            assert_eq!(network.verifying_keys.get("porep 2KiB").map(String::as_str), Some("aa"));
+            let key = KeyFile::generate(NetworkGrade::Development);
+            assert_eq!(key.check_for(network.grade).is_ok(), grade == NetworkGrade::Development);
+            stop.send_replace(true);
+            runtime.block_on(async { services.pop().unwrap().await.unwrap().unwrap() });
+        }
+    }
+}

@@ -348,11 +348,13 @@ fn a_channel_is_opened_bound_to_a_provider_redeemed_and_closed() {
     assert!(place.ask(&["channel", "show", &channel]).stdout.contains("the service of provider-1000"));
     assert!(act(&bind, &payee).failure().contains("bound or closed"), "once and for all");
 
-    let stranger = place.ask(&["channel", "promise", &channel, "--total", "2", "--key", &payee]);
+    let stranger = place.ask(&["channel", "voucher", &channel, "--total", "2", "--key", &payee]);
     assert!(stranger.failure().contains("is paid by"), "{}", stranger.stderr);
-    let voucher = place.json(&["channel", "promise", &channel, "--total", "2", "--key", &payer]);
+    let voucher = place.json(&["channel", "voucher", &channel, "--total", "2", "--key", &payer]);
     let file = place.path("voucher.json");
     fs::write(&file, voucher.to_string()).unwrap();
+    let header = place.ask(&["channel", "voucher", &channel, "--total", "2", "--key", &payer]).stdout;
+    assert_eq!(header.trim(), voucher["payment_signature"].as_str().unwrap());
     assert!(act(&["channel", "redeem", &text(&file)], &payee).stdout.contains("has paid 2.000000 units in all"));
     let rewards = place.json(&["provider", "show", "1000"])["rewards"].clone();
     assert_eq!(micro(&rewards["volume"]), 2_000_000, "it counts as paid service: {rewards}");

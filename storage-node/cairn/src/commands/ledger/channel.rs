@@ -5,18 +5,30 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use cairn_access::ChannelTerms;
+use cairn_access::x402::Price;
 use cairn_ledger::Command;
 use cairn_ledger::payments::{ChannelId, SignedVoucher, Voucher};
-use cairn_protocol::ProviderId;
+use cairn_protocol::{Amount, ProviderId};
 use cairn_rpc::wire::{Channel, ChannelState};
+use serde::{Deserialize, Serialize};
 
 use super::session::{Session, first, more_line};
 use super::table::{Table, facts};
-use crate::cli::{ChannelCloseArguments, ChannelCommand, ChannelPromiseArguments};
+use crate::cli::{ChannelCloseArguments, ChannelCommand, ChannelVoucherArguments};
 use crate::key_file::KeyFile;
 
 /// Nothing longer is a voucher.
 const VOUCHER_BYTES_MAX: u64 = 4096;
+
+/// A voucher for the ledger, and for a gateway.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VoucherReport {
+    signed: SignedVoucher,
+    /// What goes into the header PAYMENT-SIGNATURE of a request.
+    payment_signature: String,
+}
 
 /// Runs the command.
 pub fn run(command: ChannelCommand) -> anyhow::Result<()> {
@@ -45,7 +57,7 @@ pub fn run(command: ChannelCommand) -> anyhow::Result<()> {
             let command = Command::TopUpChannel { channel, amount };
             Session::open(&more.ledger)?.act_and_tell(&more.signer, command, &what)
         }
-        ChannelCommand::Promise(promise) => self::promise(&promise),
+        ChannelCommand::Voucher(arguments) => voucher(&arguments),
         ChannelCommand::Redeem(redeem) => {
             let signed = read_voucher(&redeem.voucher)?;
             let what = format!("{} has paid {} units in all", signed.voucher.channel, signed.voucher.cumulative);
@@ -79,7 +91,7 @@ fn close(arguments: &ChannelCloseArguments) -> anyhow::Result<()> {
     session.act_and_tell(&arguments.signer, command, &what)
 }
 
-fn promise(arguments: &ChannelPromiseArguments) -> anyhow::Result<()> {
+fn voucher(arguments: &ChannelVoucherArguments) -> anyhow::Result<()> {
     let session = Session::open(&arguments.ledger)?;
     let key = KeyFile::read(&arguments.key)?;
     let network = session.client.network()?;
@@ -88,7 +100,12 @@ fn promise(arguments: &ChannelPromiseArguments) -> anyhow::Result<()> {
     ensure!(known.payer == key.address(), "{} is paid by {}, the key is of {}", known.id, known.payer, key.address());
     let voucher = Voucher { channel: known.id, cumulative: arguments.total };
     let signed = voucher.sign(network.chain, &key.key);
-    session.output.print_as(&signed, || serde_json::to_string(&signed).expect("numbers and hex digits"))
+    // What a payee asks for is not in what it is paid with.
+    let terms = ChannelTerms { price_per_mib: Amount(1), window_bytes: 0 };
+    let price = Price { chain: network.chain, payee: known.payee, terms };
+    let payment_signature = price.write_payment(&signed);
+    let report = VoucherReport { signed, payment_signature };
+    session.output.print_as(&report, || report.payment_signature.clone())
 }
 
 fn read_voucher(path: &Path) -> anyhow::Result<SignedVoucher> {
@@ -97,7 +114,8 @@ fn read_voucher(path: &Path) -> anyhow::Result<SignedVoucher> {
     let mut bytes = Vec::new();
     file.take(VOUCHER_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(place)?;
     ensure!(bytes.len() as u64 <= VOUCHER_BYTES_MAX, "{}: expected at most {VOUCHER_BYTES_MAX} bytes", place());
-    serde_json::from_slice(&bytes).with_context(place)
+    let report: VoucherReport = serde_json::from_slice(&bytes).with_context(place)?;
+    Ok(report.signed)
 }
 
 fn table(channels: &[Channel]) -> Table {
