@@ -257,7 +257,7 @@ impl Inner {
         &self,
         caller: &Caller<'_>,
         folder: &IngestFolder,
-        CopySource { bucket, key, .. }: &CopySource,
+        CopySource { bucket, key, range, .. }: &CopySource,
     ) -> Result<SourceObject, S3Rejection> {
         if folder.has(bucket) {
             caller.check_key(&[bucket], key)?;
@@ -268,8 +268,11 @@ impl Inner {
         let seen = self.dataset(caller, bucket)?;
         caller.check_key(&seen.names(), key)?;
         let file = seen.dataset.file(key).ok_or(ErrorCode::NoSuchKey)?;
-        // No byte of it leaves the gateway here.
-        self.leave(&seen, key, Some(&file.cid), 0)?;
+        // Whoever writes can read the copy, uncounted; so it counts as if it were read here.
+        let bytes = range.map_or(file.size, |(first, last)| last.min(file.size).saturating_sub(first) + 1);
+        if let Some(account) = self.leave(&seen, key, Some(&file.cid), bytes)?.account {
+            account.sent(bytes);
+        }
         let resource = self.open(&seen.dataset, file, 0..file.size)?;
         let (size, modified, etag) = (file.size, bucket::modified(file), file.cid.to_string());
         Ok(SourceObject { size, modified, etag, bytes: SourceBytes::Reader(resource.reader) })

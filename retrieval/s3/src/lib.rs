@@ -1,9 +1,10 @@
-//! Datasets behind the read side of S3, for the loaders that speak nothing else.
+//! Datasets behind S3, for the loaders that speak nothing else, and folders that they write to ([`ingest`]).
 //!
 //! A dataset is a bucket, named by its root CID or its name; a path is a key; the ETag is the CID of the file, so that
 //! whoever kept one can check the bytes against it. The decisions are functions of a request's head, a clock and a dataset:
 //!
-//! 1. [`sigv4`] and [`access`]: who asks. Signatures in the header and in presigned addresses, or none.
+//! 1. [`sigv4`] and [`access`]: who asks, and what is open to them. Signatures in the header and in presigned addresses, or
+//!    none. A gatekeeper, if there is one, is asked once more when the bytes are known.
 //! 2. [`request`]: what is asked for, in path style. Parts of S3 that are not here are refused by name.
 //! 3. [`listing`] over [`bucket`]: pages of keys in S3's order, each found by seeking.
 //! 4. [`object`]: conditions, ranges and headers of one object, by the gateway's own rules.
@@ -12,7 +13,8 @@
 //! [`S3Handler`] joins them to a gateway's server as a `MountedHandler`.
 //!
 //! Why not a library: the ones that exist for servers (`s3s` above all) bring all hundred operations with their types, their
-//! own bodies and their own clock; this is a dozen operations over an index that never changes, and its bodies are the gateway's.
+//! own bodies and their own clock; this is two dozen operations over an index that never changes and plain folders, and its bodies
+//! are the gateway's.
 //! Version 2 of the signatures is refused with a line that says what to set instead.
 
 #![forbid(unsafe_code)]

@@ -358,4 +358,5 @@ fn the_gatekeeper_is_asked_before_anything_is_said_and_hears_of_the_bytes() {
     let copy = |source: &str| bench.ask("writer", Method::PUT, "/fresh/x", &[("x-amz-copy-source", source)], b"");
     assert_eq!(copy("letters/a.txt").refusal(), (451, "UnavailableForLegalReasons"), "no way around by a copy");
     assert_eq!(copy("letters/in/b.txt").status, 200);
+    assert_eq!(heard.lock().unwrap().last(), Some(&("writer".to_owned(), 7)), "whoever has the copy has the bytes");
 }

@@ -99,11 +99,22 @@ impl State {
         self.buckets.get(bucket).ok_or_else(|| ErrorCode::NoSuchBucket.into())
     }
 
+    /// Refuses a folder where an object is, or above which one is.
+    fn may_be_folder(&self, bucket: &str, path: &str) -> Result<(), S3Rejection> {
+        let objects = self.objects(bucket)?;
+        let mut ends = path.match_indices('/').map(|(place, _)| place).chain([path.len()]);
+        if ends.any(|end| objects.contains_key(&path[..end])) {
+            let message = format!("{path:?} is an object or lies below one; keys are paths here");
+            return Err(S3Rejection::new(ErrorCode::InvalidRequest, message));
+        }
+        Ok(())
+    }
+
     fn may_hold(&self, bucket: &str, key: &str) -> Result<(), S3Rejection> {
         let objects = self.objects(bucket)?;
         let conflict = |what: &str| S3Rejection::new(ErrorCode::InvalidRequest, format!("{key:?} {what}"));
-        if key.match_indices('/').any(|(place, _)| objects.contains_key(&key[..place])) {
-            return Err(conflict("lies below a key that is an object; keys are paths here"));
+        if let Some((folder, _)) = key.rsplit_once('/') {
+            self.may_be_folder(bucket, folder)?;
         }
         let below = format!("{key}/");
         if objects.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below)) {
@@ -307,6 +318,15 @@ impl IngestFolder {
     pub fn check_target(&self, bucket: &str, key: &str) -> Result<(), S3Rejection> {
         check_key(key)?;
         self.state().may_hold(bucket, key)
+    }
+
+    /// Refuses a folder that cannot be; nothing is made of one that can, folders are there by their objects.
+    ///
+    /// # Errors
+    /// See [`check_key`]; `NoSuchBucket`; an object that stands in the way.
+    pub fn check_folder(&self, bucket: &str, path: &str) -> Result<(), S3Rejection> {
+        check_key(path)?;
+        self.state().may_be_folder(bucket, path)
     }
 
     /// A number that no other call of this process gets.
@@ -551,6 +571,11 @@ mod tests {
         assert_eq!(put(&folder, "a/b", ""), Err(ErrorCode::InvalidRequest));
         put(&folder, "c/d", "").unwrap();
         assert_eq!(put(&folder, "c", ""), Err(ErrorCode::InvalidRequest));
+        // As PyArrow marks the folder of an object that it moved away.
+        folder.check_folder("bucket", "c").unwrap();
+        for path in ["a", "a/b", "c/d", ""] {
+            assert!(folder.check_folder("bucket", path).is_err(), "{path}");
+        }
         assert_eq!(folder.create_bucket("../x").unwrap_err().code, ErrorCode::InvalidBucketName);
     }
 

@@ -247,7 +247,7 @@ impl IngestFolder {
         let (conditions, checksums) = (request.conditions()?, Checksums::announced(request.head)?);
         if let Some(marker) = key.strip_suffix('/') {
             // What some clients write for a folder: folders are there by their files.
-            self.check_target(bucket, marker)?;
+            self.check_folder(bucket, marker)?;
             receive(request, checksums, body, 0, &mut io::sink())?;
             return Ok(Written::default());
         }

@@ -67,16 +67,55 @@ def write_secret(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def start(*arguments: str) -> tuple[subprocess.Popen[str], list[dict[str, object]]]:
+def start(*arguments: str, until: str = "dataset") -> tuple[subprocess.Popen[str], list[dict[str, object]]]:
+    """A gateway, and what it has said up to its first line of a kind."""
     command = [str(BINARY), "gateway", "--listen", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(json.loads(line))
-        if lines[-1]["kind"] == "dataset":
+        if lines[-1]["kind"] == until:
             return process, lines
     raise RuntimeError(f"the gateway ended with {process.wait()}")
+
+
+def end(process: subprocess.Popen[str], *, kill: bool = False) -> None:
+    """In order, or by a signal that no program hears."""
+    if kill:
+        process.kill()
+    else:
+        process.terminate()
+    process.wait(timeout=60)
+
+
+@dataclass
+class Staging:
+    """A gateway that takes uploads."""
+
+    folder: Path
+    endpoint: str
+
+    @property
+    def host(self) -> str:
+        return self.endpoint.removeprefix("http://")
+
+    def written(self, bucket: str) -> dict[str, bytes]:
+        """What lies in the folder of a bucket, by key."""
+        base = self.folder / bucket
+        return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+    base = tmp_path_factory.mktemp("staging")
+    keys, folder = base / "keys.txt", base / "ingest"
+    write_secret(keys, f"{ACCESS} {SECRET} write\n")
+    process, lines = start("--s3-key", str(keys), "--s3-ingest", str(folder), until="s3")
+    try:
+        yield Staging(folder, str(lines[-1]["url"]))
+    finally:
+        end(process)
 
 
 @pytest.fixture(scope="session")
@@ -111,8 +150,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield Bucket(folder, folder.name, root, url["s3"], open_url, files)
     finally:
         for process in (signed, unsigned):
-            process.terminate()
-            process.wait(timeout=60)
+            end(process)
 
 
 def client(module: str, version: str | None = None):
@@ -128,6 +166,34 @@ def client(module: str, version: str | None = None):
     return imported
 
 
+def boto(endpoint: str, access: str | None = ACCESS, secret: str = SECRET, region: str = REGION):
+    """A client of boto3; without an access key it signs nothing."""
+    boto3 = client("boto3")
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    signature = UNSIGNED if access is None else "s3v4"
+    config = Config(signature_version=signature, s3={"addressing_style": "path"}, retries={"max_attempts": 1})
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+        region_name=region,
+        config=config,
+    )
+
+
+def code(call, **arguments) -> tuple[str, int]:
+    """Code and status of a refusal, as boto3 reads them."""
+    from botocore.exceptions import ClientError
+
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
 def program(name: str, *version: str) -> str:
     """The path of a program, its version noted."""
     import shutil
@@ -140,6 +206,52 @@ def program(name: str, *version: str) -> str:
     said = subprocess.run([path, *version], capture_output=True, text=True, check=True).stdout
     VERSIONS[name] = said.splitlines()[0].strip()
     return path
+
+
+def run(*command: str, given: str = "", **environment: str) -> str:
+    """What a program says about what it reads; no settings reach it but these."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "RCLONE_", "S3_"))}
+    done = subprocess.run(command, env=clean | environment, input=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def rclone_remote(endpoint: str, config: Path) -> dict[str, str]:
+    """Settings that make `C:` of rclone this gateway."""
+    return {
+        "RCLONE_CONFIG": str(config),
+        "RCLONE_CONFIG_C_TYPE": "s3",
+        "RCLONE_CONFIG_C_PROVIDER": "Other",
+        "RCLONE_CONFIG_C_ACCESS_KEY_ID": ACCESS,
+        "RCLONE_CONFIG_C_SECRET_ACCESS_KEY": SECRET,
+        "RCLONE_CONFIG_C_REGION": REGION,
+        "RCLONE_CONFIG_C_ENDPOINT": endpoint,
+    }
+
+
+def s5cmd_settings(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": REGION,
+        "S3_ENDPOINT_URL": endpoint,
+    }
+
+
+def duckdb_connection(endpoint: str):
+    """A connection of DuckDB whose s3:// is this gateway."""
+    duckdb = client("duckdb")
+    client("duckdb_extension_httpfs", duckdb.__version__)
+    from duckdb_extensions import import_extension
+
+    import_extension("httpfs")
+    base = duckdb.connect()
+    base.execute("LOAD httpfs")
+    base.execute(
+        f"CREATE SECRET s (TYPE s3, KEY_ID '{ACCESS}', SECRET '{SECRET}', REGION '{REGION}', "
+        f"ENDPOINT '{endpoint.removeprefix('http://')}', URL_STYLE 'path', USE_SSL false)"
+    )
+    return base
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

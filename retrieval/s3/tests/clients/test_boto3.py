@@ -6,33 +6,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import ACCESS, MIB, REGION, SECRET, Bucket, client
+from conftest import ACCESS, MIB, REGION, SECRET, Bucket, boto, code
 
 
 def connect(bucket: Bucket, access: str | None = ACCESS, secret: str = SECRET, region: str = REGION, endpoint: str = ""):
-    boto3 = client("boto3")
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    signature = UNSIGNED if access is None else "s3v4"
-    config = Config(signature_version=signature, s3={"addressing_style": "path"}, retries={"max_attempts": 1})
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint or bucket.endpoint,
-        aws_access_key_id=access,
-        aws_secret_access_key=secret,
-        region_name=region,
-        config=config,
-    )
-
-
-def code(call, **arguments) -> tuple[str, int]:
-    from botocore.exceptions import ClientError
-
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    answer = caught.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+    return boto(endpoint or bucket.endpoint, access, secret, region)
 
 
 def test_every_file_is_the_same(bucket: Bucket, tmp_path: Path) -> None:

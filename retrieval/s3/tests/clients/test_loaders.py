@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from conftest import ACCESS, MIB, REGION, SECRET, Bucket, client
+from conftest import ACCESS, MIB, REGION, SECRET, Bucket, client, duckdb_connection
 
 PLAIN = ["big.bin", "exact.bin", "empty.txt", "deep/er/est.txt", "a-b", "a/c d", "table \u00e4 #1?+&=%.json"]
 
@@ -80,18 +80,7 @@ def test_minio(bucket: Bucket) -> None:
 
 
 def test_duckdb(bucket: Bucket) -> None:
-    duckdb = client("duckdb")
-    client("duckdb_extension_httpfs", duckdb.__version__)
-    from duckdb_extensions import import_extension
-
-    import_extension("httpfs")
-    base = duckdb.connect()
-    base.execute("LOAD httpfs")
-    endpoint = bucket.endpoint.removeprefix("http://")
-    base.execute(
-        f"CREATE SECRET s (TYPE s3, KEY_ID '{ACCESS}', SECRET '{SECRET}', REGION '{REGION}', ENDPOINT '{endpoint}', "
-        "URL_STYLE 'path', USE_SSL false)"
-    )
+    base = duckdb_connection(bucket.endpoint)
     total = base.execute(f"SELECT sum(c3), count(*) FROM read_parquet('s3://{bucket.name}/table.parquet')").fetchone()
     assert total == (sum(range(3, 100_003)), 100_000)
     globbed = base.execute(f"SELECT count(*) FROM glob('s3://{bucket.name}/many/*.txt')").fetchone()

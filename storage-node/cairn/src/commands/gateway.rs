@@ -225,10 +225,10 @@ fn gatekeeper(path: &Path) -> anyhow::Result<(Arc<AccessGate>, Option<Redeeming>
     let text = std::fs::read_to_string(path).with_context(named)?;
     let policy = PolicyFile::parse(&text).with_context(named)?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?.key;
-    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, key.clone()));
+    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?;
+    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, &key));
     let (payments, vouchers) = payments.transpose().with_context(named)?.unzip();
-    let gate = Arc::new(policy.open(dir, key, vouchers, system_clock()).with_context(named)?);
+    let gate = Arc::new(policy.open(dir, key.key, vouchers, system_clock()).with_context(named)?);
     let redeeming = payments.map(|payments| payments.redeem(gate.clone())).transpose()?;
     Ok((gate, redeeming))
 }

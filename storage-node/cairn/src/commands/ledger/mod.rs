@@ -2,6 +2,7 @@
 
 mod accuse;
 pub mod block;
+pub mod channel;
 pub mod deal;
 pub mod job;
 pub mod order;

@@ -10,6 +10,7 @@ use super::accuse;
 use super::session::{Session, first, more_line};
 use super::table::{Table, facts};
 use crate::cli::{ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
+use crate::commands::provider_run;
 
 /// Most auditors that are shown; anybody may be one.
 const ATTESTATIONS_MAX: usize = 20;
@@ -74,6 +75,7 @@ pub fn run(command: ProviderCommand) -> anyhow::Result<()> {
             let what = format!("{amount} units of collateral of {provider} are free");
             Session::open(&change.ledger)?.act_and_tell(&change.signer, command, &what)
         }
+        ProviderCommand::Run(arguments) => provider_run::run(*arguments),
     }
 }
 
