@@ -104,9 +104,11 @@ pub fn run(arguments: ProviderRunArguments) -> anyhow::Result<()> {
     })?;
     console.line(format!("{} of {} at {}; Ctrl-C stops", provider.id, key.address(), arguments.rpc));
     console.line(format!("gateway: http://{gateway}, known as {}", provider.endpoint));
+    // Its groups are checked before they are signed for, so its word costs it nothing.
     let signer = ProviderSigner::new(network.chain, key.key);
     signer.signs_for(provider.id);
-    let ended = serve_until_told(&runtime, listener, hot, Arc::new(signer));
+    let options = GatewayOptions { group_signer: Some(Arc::new(signer)), ..GatewayOptions::default() };
+    let ended = serve_until_told(&runtime, listener, hot, options);
     console.line("stopping");
     running.stop();
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
@@ -118,11 +120,10 @@ fn serve_until_told(
     runtime: &Runtime,
     listener: TcpListener,
     hot: Arc<HotStore>,
-    signer: Arc<ProviderSigner>,
+    options: GatewayOptions,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let options =
-        GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, group_signer: Some(signer), ..GatewayOptions::default() };
+    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..options };
     let mut gateway = runtime.spawn(serve(listener, hot, options, stopped(stopping)));
     runtime.block_on(async {
         tokio::select! {
