@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::command::ManifestPiece;
 use crate::emission::WHOLE_BP;
 use crate::ids::DealId;
+use crate::sector::Proving;
+use crate::state::State;
 
 /// Most sectors and deals that one termination ends, together; a single sector may always be ended.
 pub const TERMINATION_WORK_MAX: u64 = 512;
@@ -141,6 +143,22 @@ impl SectorRules {
 fn part_up(amount: Amount, basis_points: u32) -> Amount {
     let part = (u128::from(amount.0) * u128::from(basis_points)).div_ceil(u128::from(WHOLE_BP));
     Amount(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+impl State {
+    /// When the health of a proving sector may be declared again, if a block of `at` may not do so: the challenge of its
+    /// partition is drawn by then, and not answered.
+    pub fn sector_locked_until(&self, provider: ProviderId, proving: &Proving, at: Epoch) -> Option<Epoch> {
+        let partition = self.partition(provider, proving.deadline, proving.partition)?;
+        let instance = self.calendar(provider).closing_at(proving.deadline, partition.closes_at);
+        let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
+        (!answered && at >= instance.challenge_epoch).then_some(instance.closes_at)
+    }
+
+    /// Whether the next block may not declare the health of a proving sector.
+    pub fn is_sector_locked(&self, provider: ProviderId, proving: &Proving) -> bool {
+        self.sector_locked_until(provider, proving, Epoch(self.epoch().0.saturating_add(1))).is_some()
+    }
 }
 
 #[cfg(test)]

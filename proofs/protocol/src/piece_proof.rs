@@ -35,7 +35,7 @@ use crate::sha256::hash_pair;
 /// Payload bytes of a whole group.
 pub const GROUP_BYTES: u64 = 127 * 8192;
 /// Padded bytes of a whole group.
-const GROUP_PADDED: u64 = 1 << 20;
+pub const GROUP_PADDED: u64 = 1 << 20;
 /// Padded bytes of the largest piece that proofs are about: the largest sector.
 const PIECE_PADDED_MAX: u64 = 64 << 30;
 

@@ -11,6 +11,7 @@
 //! 5. [`x402`]: how a price and a payment travel in HTTP headers.
 //! 6. [`policy`]: puts them together.
 //! 7. [`gate`]: the policy as a gateway's gatekeeper, and the file that an operator writes.
+//! 8. [`served`]: a provider's word for the bytes that its gateway sends, and what a client makes of a false one.
 //!
 //! A generic client takes a 402 for the end of everything, so nobody pays by the range: a payment buys a grant, and the
 //! grant is used by as many requests as its bytes allow.
@@ -20,6 +21,7 @@ pub mod gate;
 pub mod grant;
 pub mod meter;
 pub mod policy;
+pub mod served;
 pub mod vouchers;
 pub mod x402;
 
@@ -28,6 +30,7 @@ pub use gate::{AccessGate, PaymentPolicy, PolicyError, PolicyFile};
 pub use grant::{Grant, GrantId, GrantRejection};
 pub use meter::{Meter, MeterError, Reservation};
 pub use policy::{Access, AccessOptions, AccessRejection, Admission, Asked, Object};
+pub use served::{AskedGroup, ProviderSigner, Word, WordRejection};
 pub use vouchers::{ChannelTerms, VoucherBook, VoucherError};
 
 /// Seconds since 1970, in UTC.

@@ -14,6 +14,7 @@ mod key_file;
 mod memory;
 mod output;
 mod progress;
+mod provider;
 mod secret_file;
 
 use std::process::ExitCode;

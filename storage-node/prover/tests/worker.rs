@@ -7,12 +7,23 @@ use std::time::Duration;
 
 use cairn_compute::Workers;
 use cairn_ledger::jobs::{JobBid, Worker as WorkerRecord};
-use cairn_ledger::{Address, Job, JobCommand, JobId, JobParams, JobStatus, TransactionId};
-use cairn_protocol::{Amount, Epoch, SectorSize};
+use cairn_ledger::{
+    Address, Job, JobCommand, JobId, JobParams, JobStatus, PorepStatement, ProofRejection, ProofStatement,
+    ProofVerifier, SectorUpdateStatement, TransactionId, WindowPostStatement,
+};
+use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, SectorSize};
 use cairn_prover::*;
-use cairn_sealing::{LedgerClientError, NetworkCircuits, SnarkError, SnarkProver, SubmissionStatus};
+use cairn_sealing::verifier::to_update_statement;
+use cairn_sealing::{
+    Groth16ProofVerifier, LedgerClientError, NetworkCircuits, SnarkError, SnarkProver, SubmissionStatus,
+};
 use cairn_sector::porep::{self, PorepProof};
 use cairn_sector::post::{PostProof, PostStatement};
+use cairn_sector::update::{UpdateProof, UpdateStatement};
+use cairn_snark::engine::Engine;
+use cairn_snark::groth16::{Blinding, Circuit, KeyStore, Secrets, Trust};
+use cairn_snark::proving::{CircuitProver, make_development_params};
+use cairn_snark::verifying::Verifier as SnarkVerifier;
 use town::*;
 
 const WORKER: u8 = 2;
@@ -61,6 +72,85 @@ fn an_update_is_proven_for_another_by_who_can() {
     let JobStatus::Proven { paid, .. } = town.state().job(job).unwrap().status else { unreachable!() };
     assert_eq!(paid, Amount(1_706));
     assert_eq!(town.balance(WORKER), FUNDS + 1_706 - 2 * town.fee());
+}
+
+/// Updates under a key of our own; everything else as in [`RealPosts`](real_posts::RealPosts).
+struct RealUpdates {
+    others: real_posts::RealPostVerifier,
+    updates: Groth16ProofVerifier,
+}
+
+impl ProofVerifier for RealUpdates {
+    fn comm_d(&self, size: SectorSize, pieces: &[PieceInfo]) -> Result<CommD, ProofRejection> {
+        self.others.comm_d(size, pieces)
+    }
+
+    fn verify_porep(&self, statement: &PorepStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.others.verify_porep(statement, proof)
+    }
+
+    fn verify_window_post(&self, statement: &WindowPostStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.others.verify_window_post(statement, proof)
+    }
+
+    fn verify_sector_update(&self, statement: &SectorUpdateStatement, proof: &[u8]) -> Result<(), ProofRejection> {
+        self.updates.verify_sector_update(statement, proof)
+    }
+}
+
+/// Makes them.
+struct Updater(CircuitProver);
+
+impl SnarkProver for Updater {
+    fn prove_porep(&self, _: &porep::PorepStatement, _: &PorepProof, _: &Workers) -> Result<Vec<u8>, SnarkError> {
+        panic!("nobody asked for it")
+    }
+
+    fn prove_window_post(&self, _: &PostStatement, _: &PostProof, _: &Workers) -> Result<Vec<u8>, SnarkError> {
+        panic!("nobody asked for it")
+    }
+
+    fn prove_update(
+        &self,
+        statement: &UpdateStatement,
+        plain: &UpdateProof,
+        workers: &Workers,
+    ) -> Result<Vec<u8>, SnarkError> {
+        Ok(self.0.prove_update(statement, plain, &mut || Blinding::from_bytes(&[9; 128]), workers)?)
+    }
+}
+
+/// An update for real: asked for by its provider, fetched by CID, proven with Groth16 under development parameters, verified
+/// by the ledger, paid, and handed over.
+#[test]
+#[ignore = "slow: sets up and proves 1.7 million constraints"]
+fn an_update_is_proven_with_groth16_for_another() {
+    let (dir, workers) = (tempfile::tempdir().unwrap(), Workers::new(2).unwrap());
+    let (store, circuit) =
+        (KeyStore::new(dir.path(), dir.path(), Trust::Development), Circuit::Update(SectorSize::KIB2));
+    make_development_params(
+        &store,
+        circuit,
+        Secrets::from_bytes(&std::array::from_fn(|index| (index * 7 + 1) as u8)),
+        &workers,
+        &|_, _| {},
+    )
+    .unwrap();
+    let verifier = SnarkVerifier::open(&store, [circuit], &workers).unwrap();
+    let others = real_posts::RealPostVerifier::open(dir.path(), workers.clone());
+    let updates = Groth16ProofVerifier::new(verifier, [circuit], workers.clone());
+    let town = Town::with_verifier(dir.path(), Arc::new(RealUpdates { others, updates }));
+
+    let (ProofStatement::SectorUpdate(statement), plain) = sector_update(dir.path()) else { unreachable!() };
+    let (asked, plain) = (to_update_statement(&statement), UpdateProof::from_bytes(&plain).unwrap());
+    let provider = MarketSnarks::new(MarketOptions::default(), town.ledger_of(POSTER), town.shelf(), None);
+    assert!(matches!(provider.prove_update(&asked, &plain, &workers), Err(SnarkError::NotYet { .. })));
+    town.block();
+    let prover = CircuitProver::open(&store, circuit, Engine::Auto, &workers, &|_, _| {}).unwrap();
+    let mut worker = Worker::open(town.worker_parts(WORKER, Arc::new(Updater(prover)))).unwrap();
+    town.work_until(&mut worker, JobId(1), is_proven);
+    let proof = provider.prove_update(&asked, &plain, &workers).unwrap();
+    assert_eq!((proof.len(), town.verifier.verify_sector_update(&statement, &proof)), (192, Ok(())));
 }
 
 /// What a bad plain proof, or none, costs a worker: nothing.

@@ -1,7 +1,7 @@
 //! Workers against a ledger that is somewhere else: the traits that they see the ledger through, over HTTP.
 //!
-//! [`RemoteLedger`] is one account's access. [`ProviderSeat`] implements [`cairn_sealing::LedgerClient`] over it, so that
-//! the sealing pipeline runs against a remote ledger as it does against a node in its own process, and [`JobSeat`]
+//! [`RemoteLedger`] is one account's access. [`ProviderSeat`] implements [`cairn_sealing::LedgerClient`] and
+//! [`cairn_sealing::MarketLedger`] over it, so that bidding and the sealing pipeline run against a remote ledger as it does against a node in its own process, and [`JobSeat`]
 //! implements [`cairn_prover::JobLedger`] for those who prove, or have proven, for money; [`CheckSeat`] implements
 //! [`cairn_checker::CheckerLedger`] for those who check. Transactions are signed here, for the chain that the caller names;
 //! the server never sees a key.
@@ -13,10 +13,12 @@
 mod checks;
 mod jobs;
 mod provider;
+mod sending;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_ledger::{Address, ChainId, Command, LedgerParams, TransactionId, address_of};
+use cairn_ledger::{Address, ChainId, Command, LedgerParams, TransactionId};
 use cairn_rpc::wire::Outcome;
 use cairn_rpc::{ClientError, RpcClient};
 use cairn_sealing::{LedgerClientError, SubmissionStatus};
@@ -26,13 +28,14 @@ use serde_json::Value;
 pub use checks::CheckSeat;
 pub use jobs::JobSeat;
 pub use provider::ProviderSeat;
+use sending::Sender;
 
-/// One account's access to a remote ledger.
+/// One account's access to a remote ledger. Copies share the order in which they send.
 #[derive(Clone)]
 pub struct RemoteLedger {
     client: RpcClient,
     chain: ChainId,
-    key: SigningKey,
+    sender: Arc<Sender>,
 }
 
 impl RemoteLedger {
@@ -42,12 +45,13 @@ impl RemoteLedger {
     /// [`ClientError::WrongChain`] if it is another ledger, or that it cannot be asked.
     pub fn connect(client: RpcClient, chain: &ChainId, key: SigningKey) -> Result<Self, ClientError> {
         client.expect_chain(chain)?;
-        Ok(Self { client, chain: *chain, key })
+        let sender = Arc::new(Sender::new(client.clone(), *chain, key));
+        Ok(Self { client, chain: *chain, sender })
     }
 
     /// The account.
     pub fn address(&self) -> Address {
-        address_of(&self.key)
+        self.sender.address()
     }
 
     /// Asks whatever else there is to ask.
@@ -66,12 +70,13 @@ impl RemoteLedger {
         })
     }
 
-    /// Signs a command with the next nonce and hands it in; `what` names it in errors.
+    /// Signs a command with the next nonce and hands it in; `what` names it in errors. A transaction whose answer was lost
+    /// is handed in again, the same, before anything else is signed: see [`sending`].
     ///
     /// # Errors
     /// [`LedgerClientError`] with the ledger's reason.
     pub fn send(&self, what: &'static str, command: &Command) -> Result<TransactionId, LedgerClientError> {
-        self.client.submit_command(self.chain, &self.key, command).map_err(|error| match error {
+        self.sender.send(command).map_err(|error| match error {
             ClientError::Problem(problem) if !problem.code.is_transient() => {
                 LedgerClientError::Refused { what, reason: problem.to_string() }
             }

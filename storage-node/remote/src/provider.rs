@@ -1,13 +1,15 @@
-//! [`LedgerClient`] over HTTP. What it answers equals what [`cairn_sealing::ProviderLedger`] answers beside a node.
+//! [`LedgerClient`] and [`MarketLedger`] over HTTP. What they answer equals what [`cairn_sealing::ProviderLedger`] answers beside a node.
 
 use std::time::Duration;
 
-use cairn_ledger::{Command, PreCommit, SectorCommand, SectorUpdate, TransactionId};
-use cairn_protocol::{CommR, Epoch, ProviderId, SectorNumber};
-use cairn_rpc::wire::{self, DutyState, SectorState};
+use cairn_ledger::{OrderId, OrderTerms, TransactionId};
+use cairn_protocol::{Amount, CommR, Epoch, ProviderId, SectorNumber};
+use cairn_rpc::client::{DealFilter, OrderFilter};
+use cairn_rpc::wire::{self, DealState, DutyState, OrderState, SectorState};
+use cairn_rpc::{ClientError, ProblemCode};
 use cairn_sealing::{
-    Assignment, DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, Sealed,
-    SectorPiece, SubmissionStatus,
+    Assignment, DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, MarketLedger,
+    OpenOrder, PostDuty, Request, Sealed, SectorPiece, SubmissionStatus, WaitingDeal, requests,
 };
 
 use crate::{RemoteLedger, unavailable};
@@ -33,9 +35,11 @@ impl ProviderSeat {
             let deal = self.ledger.client.deal(deal.0).map_err(unavailable)?;
             longest = longest.max(deal.map(|deal| deal.duration_epochs));
         }
-        let life = params.sector_epochs_min(longest.unwrap_or(params.deal_epochs_min));
-        let life = life.saturating_add(params.proving_period()).min(params.sector_epochs_max);
-        Ok(Epoch(self.head()?.0.saturating_add(life)))
+        Ok(requests::expiration(&params, self.head()?, longest))
+    }
+
+    fn send(&self, request: Request) -> Result<TransactionId, LedgerClientError> {
+        self.ledger.send(request.what, &request.command)
     }
 }
 
@@ -57,9 +61,7 @@ impl LedgerClient for ProviderSeat {
     fn is_ticket_usable(&self, epoch: Epoch) -> Result<bool, LedgerClientError> {
         match self.ledger.client.ticket(self.provider, Some(epoch)) {
             Ok(ticket) => Ok(ticket.is_some_and(|ticket| ticket.usable)),
-            Err(cairn_rpc::ClientError::Problem(problem)) if problem.code == cairn_rpc::ProblemCode::Forgotten => {
-                Ok(false)
-            }
+            Err(ClientError::Problem(problem)) if problem.code == ProblemCode::Forgotten => Ok(false),
             Err(error) => Err(unavailable(error)),
         }
     }
@@ -90,23 +92,12 @@ impl LedgerClient for ProviderSeat {
     }
 
     fn send_pre_commit(&self, assignment: &Assignment, sealed: &Sealed) -> Result<TransactionId, LedgerClientError> {
-        let pre_commit = PreCommit {
-            provider: self.provider,
-            sector: assignment.sector,
-            seal_proof: assignment.seal_proof,
-            comm_r: sealed.comm_r,
-            comm_d: sealed.inputs.comm_d,
-            ticket_epoch: sealed.inputs.ticket_epoch,
-            expiration: self.expiration(assignment)?,
-            deals: assignment.deals(),
-        };
-        self.ledger.send("pre-commit", &Command::PreCommit(pre_commit))
+        let request = requests::pre_commit(self.provider, assignment, sealed, self.expiration(assignment)?);
+        self.send(request)
     }
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let pieces = SectorPiece::manifest(&assignment.pieces);
-        let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
-        self.ledger.send("prove-commit", &command)
+        self.send(requests::prove_commit(self.provider, assignment, proof))
     }
 
     fn send_update(
@@ -116,9 +107,7 @@ impl LedgerClient for ProviderSeat {
         comm_r: CommR,
         proof: Vec<u8>,
     ) -> Result<TransactionId, LedgerClientError> {
-        let pieces = SectorPiece::manifest(pieces);
-        let update = SectorUpdate { provider: self.provider, sector, comm_r, pieces, proof };
-        self.ledger.send("sector update", &Command::Sector(SectorCommand::Update(update)))
+        self.send(requests::update(self.provider, sector, pieces, comm_r, proof))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
@@ -131,25 +120,57 @@ impl LedgerClient for ProviderSeat {
     }
 
     fn send_window_post(&self, duty: &PostDuty, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::SubmitWindowPost {
-            provider: self.provider,
-            deadline: duty.deadline,
-            partition: duty.partition,
-            challenge_epoch: duty.challenge_epoch,
-            proof,
-            skipped: Vec::new(),
-        };
-        self.ledger.send("window PoSt", &command)
+        self.send(requests::window_post(self.provider, duty, proof))
     }
 
     fn send_faults(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::DeclareFaults { provider: self.provider, sectors: sectors.to_vec() };
-        self.ledger.send("declaration of faults", &command)
+        self.send(requests::faults(self.provider, sectors))
     }
 
     fn send_recovery(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::DeclareRecovery { provider: self.provider, sectors: sectors.to_vec() };
-        self.ledger.send("declaration of recovery", &command)
+        self.send(requests::recovery(self.provider, sectors))
+    }
+}
+
+impl MarketLedger for ProviderSeat {
+    fn open_orders(&self, limit: usize) -> Result<Vec<OpenOrder>, LedgerClientError> {
+        let open = OrderFilter { state: Some(OrderState::Open), ..OrderFilter::default() };
+        let orders = self.ledger.client.orders(&open).take(limit).map(|order| {
+            let wire::Order { id: order, terms, bids_close_at, .. } = order.map_err(unavailable)?;
+            Ok(OpenOrder { order, terms: terms.to_terms(), bids_close_at })
+        });
+        orders.collect()
+    }
+
+    fn has_bid(&self, order: OrderId) -> Result<bool, LedgerClientError> {
+        for bid in self.ledger.client.bids(order.0) {
+            match bid {
+                Ok(bid) if bid.provider == self.provider => return Ok(true),
+                Ok(_) => {}
+                Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => break,
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn place_bid(&self, order: OrderId, price_per_epoch: Amount) -> Result<TransactionId, LedgerClientError> {
+        self.send(requests::bid(self.provider, order, price_per_epoch))
+    }
+
+    fn waiting_deals(&self, limit: usize) -> Result<Vec<WaitingDeal>, LedgerClientError> {
+        let provider = Some(self.provider.0);
+        let waiting = DealFilter { provider, state: Some(DealState::Assigned), ..DealFilter::default() };
+        let deals = self.ledger.client.deals(&waiting).take(limit).map(|deal| {
+            let wire::Deal { id: deal, order, piece, .. } = deal.map_err(unavailable)?;
+            Ok(WaitingDeal { deal, order, piece: piece.to_order_piece() })
+        });
+        deals.collect()
+    }
+
+    fn order_terms(&self, order: OrderId) -> Result<Option<OrderTerms>, LedgerClientError> {
+        let order = self.ledger.client.order(order.0).map_err(unavailable)?;
+        Ok(order.map(|order| order.terms.to_terms()))
     }
 }
 

@@ -4,21 +4,25 @@
 #[allow(dead_code, reason = "shared with the tests of the interface itself")]
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cairn_checker::{AssignedCheck, CheckerLedger, CheckerView, Exhibit, Handed};
 use cairn_consensus::LedgerHandle;
 use cairn_ledger::testing::Network as Story;
 use cairn_ledger::{
-    ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, ProofStatement, Receipt, Salt, State, TransactionId,
+    ChainId, CheckCommand, Command, JobCommand, JobId, JobTerms, OrderId, ProofStatement, Receipt, Salt, State,
+    TransactionId,
 };
 use cairn_protocol::{Amount, Epoch, ProviderId, SectorNumber};
 use cairn_prover::{AccountJobs, JobLedger};
 use cairn_remote::{CheckSeat, JobSeat, ProviderSeat, RemoteLedger};
-use cairn_rpc::ServerOptions;
+use cairn_rpc::{ClientOptions, RpcClient, ServerOptions};
 use cairn_sealing::{
-    DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, PortRejection, ProviderLedger,
+    DutyStatus, LedgerClient, LedgerClientError, LedgerPort, LedgerSector, MarketLedger, PortRejection, ProviderLedger,
     SubmissionStatus,
 };
 use ed25519_consensus::SigningKey;
@@ -64,6 +68,14 @@ impl Both {
         assert_eq!(self.far.sector(SectorNumber(2)), Ok(LedgerSector::Unknown));
         let duties = self.near.post_duties().unwrap();
         assert_eq!(self.far.post_duties().as_ref(), Ok(&duties));
+        for limit in [0, 1, 100] {
+            assert_eq!(self.far.open_orders(limit), self.near.open_orders(limit));
+            assert_eq!(self.far.waiting_deals(limit), self.near.waiting_deals(limit));
+        }
+        for order in (1..4).map(OrderId) {
+            assert_eq!(self.far.has_bid(order), self.near.has_bid(order), "{order}");
+            assert_eq!(self.far.order_terms(order), self.near.order_terms(order), "{order}");
+        }
         (sector, duties)
     }
 }
@@ -226,4 +238,91 @@ fn what_is_refused_and_what_cannot_be_asked_are_told_apart() {
     let far = seats(&served, provider).far;
     served.stop();
     assert!(matches!(far.head().unwrap_err(), LedgerClientError::Unavailable { .. }));
+}
+
+/// Between a client and its ledger: carries requests, but swallows the next `n` answers to transactions.
+struct Wire {
+    address: SocketAddr,
+    swallow: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    fn new(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, swallow) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let left = swallow.clone();
+        // It ends with the process; nobody waits for it.
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, left) = (near.unwrap(), left.clone());
+                std::thread::spawn(move || drop(carry(near, to, &left)));
+            }
+        });
+        Self { address, swallow }
+    }
+}
+
+/// One request and its answer; then the connection is closed.
+fn carry(mut near: TcpStream, to: SocketAddr, swallow: &AtomicUsize) -> std::io::Result<()> {
+    let mut far = TcpStream::connect(to)?;
+    let mut back = far.try_clone()?;
+    let mut out = near.try_clone()?;
+    let mut seen = Vec::new();
+    let is_swallowed = Arc::new(AtomicUsize::new(0));
+    let swallowed = is_swallowed.clone();
+    let answers = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = back.read(&mut piece) {
+            // An answer that is lost: the connection breaks instead.
+            if swallowed.load(Ordering::SeqCst) > 0 || out.write_all(&piece[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = out.shutdown(std::net::Shutdown::Both);
+    });
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = near.read(&mut piece) {
+        seen.extend_from_slice(&piece[..length]);
+        let posts = seen.windows(22).any(|part| part == b"POST /v1/transactions ");
+        if posts && swallow.load(Ordering::SeqCst) > 0 && is_swallowed.load(Ordering::SeqCst) == 0 {
+            is_swallowed.store(1, Ordering::SeqCst);
+            swallow.fetch_sub(1, Ordering::SeqCst);
+        }
+        far.write_all(&piece[..length])?;
+    }
+    drop(answers.join());
+    Ok(())
+}
+
+/// An answer that never came was taken for no answer of the ledger's, and the command was signed once more with the next
+/// nonce: two pre-commits, one of them refused for a fee.
+#[test]
+fn a_transaction_whose_answer_is_lost_is_handed_in_again_and_not_signed_twice() {
+    let served = Served::new(Ledger::new(1_000), ServerOptions::default());
+    let (handle, wire) = (served.ledger.handle(), Wire::new(served.address));
+    let client = || RpcClient::new(&format!("http://{}", wire.address), ClientOptions::default()).unwrap();
+    let ledger = RemoteLedger::connect(client(), &served.ledger.chain(), Story::key(1)).unwrap();
+    let transfer = |amount| Command::Transfer { to: Story::address(2), amount: Amount(amount) };
+    let waiting = || handle.waiting();
+
+    wire.swallow.store(1, Ordering::SeqCst);
+    let id = ledger.send("transfer", &transfer(5)).unwrap();
+    assert_eq!((waiting(), wire.swallow.load(Ordering::SeqCst)), (1, 0), "the second try was answered");
+
+    // No try is answered: the caller is told that the ledger is away, though it has the transaction.
+    wire.swallow.store(3, Ordering::SeqCst);
+    let lost = ledger.send("transfer", &transfer(6)).unwrap_err();
+    assert!(matches!(lost, LedgerClientError::Unavailable { .. }), "{lost}");
+    assert_eq!((waiting(), wire.swallow.load(Ordering::SeqCst)), (2, 0));
+    let again = ledger.send("transfer", &transfer(6)).unwrap();
+    assert_eq!(waiting(), 2, "asked for again, it is the same");
+    // A copy of the seat, and another command in between.
+    wire.swallow.store(3, Ordering::SeqCst);
+    assert!(ledger.send("transfer", &transfer(7)).is_err());
+    let other = ledger.clone().send("transfer", &transfer(8)).unwrap();
+    assert_eq!(waiting(), 4, "the lost one, then the other");
+    served.ledger.block();
+    for id in [id, again, other] {
+        assert!(matches!(ledger.submission(&id), Ok(SubmissionStatus::Applied(_))));
+    }
 }

@@ -11,7 +11,8 @@
 //! - A stage that cannot be done says why and what to do ([`Failure`]); what is done stays done.
 //!
 //! The world is handed in: the ledger as [`LedgerClient`], pieces as [`PieceSource`], SNARKs as [`SnarkProver`], threads
-//! as [`cairn_compute::Workers`], progress as [`Observer`]. [`ProviderLedger`] is the client over a real ledger,
+//! as [`cairn_compute::Workers`], progress as [`Observer`]. [`ProviderLedger`] is the client over a real ledger
+//! (and [`MarketLedger`], for those who win deals),
 //! [`CircuitSnarks`] the prover on this machine, [`Groth16ProofVerifier`] the checks that a ledger asks for, and that
 //! every proof passes before it leaves.
 //!
@@ -26,9 +27,11 @@ pub mod event;
 pub mod file;
 pub mod journal;
 pub mod ledger_client;
+pub mod market_ledger;
 pub mod piece_source;
 pub mod pipeline;
 pub mod provider_ledger;
+pub mod requests;
 pub mod sector_update;
 pub mod snark;
 pub mod space;
@@ -45,9 +48,11 @@ pub use journal::{Journal, JournalError};
 pub use ledger_client::{
     DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus,
 };
+pub use market_ledger::{MarketLedger, OpenOrder, WaitingDeal};
 pub use piece_source::{PieceSource, PieceSourceError};
 pub use pipeline::{Pipeline, PipelineOptions, PipelineParts, PostProgress, Progress, Running, UpdateProgress};
 pub use provider_ledger::{LedgerPort, PortRejection, ProviderLedger};
+pub use requests::Request;
 pub use sector_update::{EncodedUpdate, UpdateRecord, UpdateState};
 pub use snark::{CircuitSnarks, RandomBytes, SnarkError, SnarkProver};
 pub use stage::{Stage, StagePart};

@@ -1,4 +1,4 @@
-//! [`LedgerClient`] over the ledger's own state and a provider's signing key.
+//! [`LedgerClient`] and [`MarketLedger`] over the ledger's own state and a provider's signing key.
 //!
 //! The node that carries blocks is behind [`LedgerPort`], four methods, so that this crate depends on the ledger's types
 //! and not on how blocks are made. Queries read the node's latest state; sends build a command, and the node numbers
@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_ledger::{
-    Address, Command, Health, Outcome, PreCommit, Proving, Receipt, SectorCommand, SectorStatus, SectorUpdate, State,
-    TransactionId, address_of,
+    Address, Command, DealStatus, Health, OrderId, OrderTerms, Outcome, Receipt, SectorStatus, State, TransactionId,
+    address_of,
 };
-use cairn_protocol::{CommR, Epoch, ProviderId, SectorNumber};
+use cairn_protocol::{Amount, CommR, Epoch, ProviderId, SectorNumber};
 use ed25519_consensus::SigningKey;
 
 use crate::ledger_client::{
     DrawnTicket, DutyStatus, LedgerClient, LedgerClientError, LedgerHealth, LedgerSector, PostDuty, SubmissionStatus,
 };
+use crate::market_ledger::{MarketLedger, OpenOrder, WaitingDeal};
+use crate::requests::{self, Request};
 use crate::state::{Assignment, Sealed, SectorPiece};
 
 /// A running ledger node: the newest state, and a way in.
@@ -70,37 +72,16 @@ impl<P: LedgerPort> ProviderLedger<P> {
         address_of(&self.key)
     }
 
-    /// Hands in `command`; `what` names it in errors.
+    /// Hands in a request.
     ///
     /// # Errors
     /// [`LedgerClientError`] with the node's reason.
-    pub fn send(&self, what: &'static str, command: Command) -> Result<TransactionId, LedgerClientError> {
+    pub fn send(&self, request: Request) -> Result<TransactionId, LedgerClientError> {
+        let Request { what, command } = request;
         self.port.submit_command(&self.key, command).map_err(|rejection| match rejection {
             PortRejection::Busy(detail) => LedgerClientError::Unavailable { detail },
             PortRejection::Refused(reason) => LedgerClientError::Refused { what, reason },
         })
-    }
-
-    /// Whether the challenge of a sector's partition is drawn by the next block, and not answered.
-    fn is_locked(&self, state: &State, proving: &Proving) -> bool {
-        let Some(partition) = state.partition(self.provider, proving.deadline, proving.partition) else { return false };
-        let instance = state.calendar(self.provider).closing_at(proving.deadline, partition.closes_at);
-        let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
-        !answered && state.epoch().0.saturating_add(1) >= instance.challenge_epoch.0
-    }
-
-    /// Life of a sector that its deals fit into wherever in its windows they start, and one proving period to spare.
-    fn expiration(&self, state: &State, assignment: &Assignment) -> Epoch {
-        let params = state.params();
-        let longest = assignment
-            .deals()
-            .iter()
-            .filter_map(|deal| state.deal(*deal))
-            .map(|deal| deal.duration_epochs)
-            .max()
-            .unwrap_or(params.deal_epochs_min);
-        let life = params.sector_epochs_min(longest).saturating_add(params.proving_period());
-        Epoch(state.epoch().0.saturating_add(life.min(params.sector_epochs_max)))
     }
 }
 
@@ -147,31 +128,22 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
                     Health::Faulty { .. } => LedgerHealth::Faulty,
                     Health::Recovering { .. } => LedgerHealth::Recovering,
                 },
-                is_locked: self.is_locked(&state, proving),
+                is_locked: state.is_sector_locked(self.provider, proving),
             },
             SectorStatus::Closed(closure) => LedgerSector::Closed { reason: closure.reason.text().to_owned() },
         })
     }
 
     fn send_pre_commit(&self, assignment: &Assignment, sealed: &Sealed) -> Result<TransactionId, LedgerClientError> {
-        let expiration = self.expiration(&self.port.state(), assignment);
-        let pre_commit = PreCommit {
-            provider: self.provider,
-            sector: assignment.sector,
-            seal_proof: assignment.seal_proof,
-            comm_r: sealed.comm_r,
-            comm_d: sealed.inputs.comm_d,
-            ticket_epoch: sealed.inputs.ticket_epoch,
-            expiration,
-            deals: assignment.deals(),
-        };
-        self.send("pre-commit", Command::PreCommit(pre_commit))
+        let state = self.port.state();
+        let longest =
+            assignment.deals().iter().filter_map(|deal| state.deal(*deal)).map(|deal| deal.duration_epochs).max();
+        let expiration = requests::expiration(state.params(), state.epoch(), longest);
+        self.send(requests::pre_commit(self.provider, assignment, sealed, expiration))
     }
 
     fn send_prove_commit(&self, assignment: &Assignment, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let pieces = SectorPiece::manifest(&assignment.pieces);
-        let command = Command::ProveCommit { provider: self.provider, sector: assignment.sector, pieces, proof };
-        self.send("prove-commit", command)
+        self.send(requests::prove_commit(self.provider, assignment, proof))
     }
 
     fn send_update(
@@ -181,9 +153,7 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
         comm_r: CommR,
         proof: Vec<u8>,
     ) -> Result<TransactionId, LedgerClientError> {
-        let pieces = SectorPiece::manifest(pieces);
-        let update = SectorUpdate { provider: self.provider, sector, comm_r, pieces, proof };
-        self.send("sector update", Command::Sector(SectorCommand::Update(update)))
+        self.send(requests::update(self.provider, sector, pieces, comm_r, proof))
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
@@ -222,24 +192,46 @@ impl<P: LedgerPort> LedgerClient for ProviderLedger<P> {
     }
 
     fn send_window_post(&self, duty: &PostDuty, proof: Vec<u8>) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::SubmitWindowPost {
-            provider: self.provider,
-            deadline: duty.deadline,
-            partition: duty.partition,
-            challenge_epoch: duty.challenge_epoch,
-            proof,
-            skipped: Vec::new(),
-        };
-        self.send("window PoSt", command)
+        self.send(requests::window_post(self.provider, duty, proof))
     }
 
     fn send_faults(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::DeclareFaults { provider: self.provider, sectors: sectors.to_vec() };
-        self.send("declaration of faults", command)
+        self.send(requests::faults(self.provider, sectors))
     }
 
     fn send_recovery(&self, sectors: &[SectorNumber]) -> Result<TransactionId, LedgerClientError> {
-        let command = Command::DeclareRecovery { provider: self.provider, sectors: sectors.to_vec() };
-        self.send("declaration of recovery", command)
+        self.send(requests::recovery(self.provider, sectors))
+    }
+}
+
+impl<P: LedgerPort> MarketLedger for ProviderLedger<P> {
+    fn open_orders(&self, limit: usize) -> Result<Vec<OpenOrder>, LedgerClientError> {
+        let state = self.port.state();
+        let orders = state.open_orders().take(limit).map(|(order, open)| OpenOrder {
+            order,
+            terms: open.terms.clone(),
+            bids_close_at: open.bids_close_at,
+        });
+        Ok(orders.collect())
+    }
+
+    fn has_bid(&self, order: OrderId) -> Result<bool, LedgerClientError> {
+        Ok(self.port.state().bid(order, self.provider).is_some())
+    }
+
+    fn place_bid(&self, order: OrderId, price_per_epoch: Amount) -> Result<TransactionId, LedgerClientError> {
+        self.send(requests::bid(self.provider, order, price_per_epoch))
+    }
+
+    fn waiting_deals(&self, limit: usize) -> Result<Vec<WaitingDeal>, LedgerClientError> {
+        let state = self.port.state();
+        let waiting =
+            state.deals_of(self.provider).filter(|(_, deal)| matches!(deal.status, DealStatus::Assigned { .. }));
+        let waiting = waiting.map(|(id, deal)| WaitingDeal { deal: id, order: deal.order, piece: deal.piece });
+        Ok(waiting.take(limit).collect())
+    }
+
+    fn order_terms(&self, order: OrderId) -> Result<Option<OrderTerms>, LedgerClientError> {
+        Ok(self.port.state().order(order).map(|order| order.terms.clone()))
     }
 }

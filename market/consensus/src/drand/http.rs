@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use ureq::Agent;
+use ureq::tls::{PemItem, TlsConfig, parse_pem};
 
 use super::{DrandNetwork, DrandRejection, DrandRound, DrandSource, DrandVerifier, LAG_S, RecordedRound};
 
@@ -50,6 +51,8 @@ const CLOCK_TOLERANCE_S: u64 = 10;
 pub struct HttpOptions {
     /// Relays, the first to ask first: `http://` or `https://`, without the chain hash.
     pub urls: Vec<String>,
+    /// Authorities to believe about `https` relays, as PEM; default those that browsers believe.
+    pub authorities: Option<Vec<u8>>,
     /// Longest time for one answer; default 3 s.
     pub answer_timeout: Duration,
     /// Milliseconds since 1970.
@@ -59,7 +62,8 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// With the default bounds and the machine's clock.
     pub fn new(urls: Vec<String>) -> Self {
-        Self { urls, answer_timeout: Duration::from_secs(3), clock: Arc::new(crate::node::system_clock) }
+        let answer_timeout = Duration::from_secs(3);
+        Self { urls, authorities: None, answer_timeout, clock: Arc::new(crate::node::system_clock) }
     }
 }
 
@@ -75,6 +79,12 @@ pub enum HttpRoundsRejection {
     BadUrl {
         /// What was given.
         url: String,
+    },
+    /// Authorities that cannot be read, or none.
+    #[error("authorities: {reason}")]
+    BadAuthorities {
+        /// Why.
+        reason: String,
     },
     /// The network in the genesis cannot be.
     #[error(transparent)]
@@ -189,6 +199,7 @@ impl Fetcher {
         };
         let relays = options.urls.iter().map(relay).collect::<Result<_, HttpRoundsRejection>>()?;
         let config = Agent::config_builder()
+            .tls_config(tls_config(options.authorities.as_deref())?)
             .timeout_global(Some(options.answer_timeout))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -291,6 +302,23 @@ impl Fetcher {
         let seconds = self.newest(now_ms)?.saturating_sub(latest).saturating_mul(period_s);
         (seconds > period_s.saturating_add(CLOCK_TOLERANCE_S)).then_some(seconds)
     }
+}
+
+fn tls_config(authorities: Option<&[u8]>) -> Result<TlsConfig, HttpRoundsRejection> {
+    let Some(pem) = authorities else { return Ok(TlsConfig::default()) };
+    let bad = |reason: String| HttpRoundsRejection::BadAuthorities { reason };
+    let items = parse_pem(pem).collect::<Result<Vec<_>, _>>().map_err(|error| bad(error.to_string()))?;
+    let certificates: Vec<_> = items
+        .into_iter()
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(bad("expected certificates as PEM, got none".to_owned()));
+    }
+    Ok(TlsConfig::builder().root_certs(certificates.into()).build())
 }
 
 fn checked(url: &str) -> Result<String, HttpRoundsRejection> {

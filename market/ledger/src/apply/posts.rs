@@ -386,14 +386,10 @@ impl Step<'_> {
         let sector = self.state.sector(provider, number).ok_or(unknown)?;
         let live = || Rejection::WrongHealth { sector: number, expected: "live".to_owned() };
         let proving = sector.proving().ok_or_else(live)?;
-        let key = (provider, proving.deadline, proving.partition);
-        let partition = self.state.partitions.get(&key).expect("live sectors have a partition");
-        let instance = self.state.calendar(provider).closing_at(proving.deadline, partition.closes_at);
-        let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
-        if self.now() >= instance.challenge_epoch && !answered {
-            return Err(Rejection::DeadlineLocked { sector: number, until: instance.closes_at });
+        match self.state.sector_locked_until(provider, proving, self.now()) {
+            Some(until) => Err(Rejection::DeadlineLocked { sector: number, until }),
+            None => Ok(proving.health),
         }
-        Ok(proving.health)
     }
 
     fn set_health(&mut self, provider: ProviderId, number: SectorNumber, health: Health) {

@@ -81,7 +81,7 @@ impl ClientError {
     }
 
     /// Whether a transaction came with a nonce that is not the next one.
-    pub(super) fn is_wrong_nonce(&self) -> bool {
+    pub fn is_wrong_nonce(&self) -> bool {
         match self {
             Self::Problem(problem) => {
                 problem.code == ProblemCode::TransactionRefused && problem.got.as_deref() == Some("WrongNonce")

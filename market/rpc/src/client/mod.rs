@@ -30,6 +30,7 @@ use crate::wire::{
     InvariantReport, Job, JobBid, LightBlock, Network, Order, OrderTerms, Outcome, Params, PostDuties, Provider,
     ProviderRewards, Quote, QuoteRequest, Rail, RailAccount, Receipt, RewardRound, Rewards, Round, Score, Sector,
     SubmitRequest, Submitted, Supply, Ticket, TransactionProof, TransactionState, TransactionStatus, Validator, Worker,
+    WrongGroup,
 };
 
 /// Longest wait that one question asks for; longer ones are asked again.
@@ -338,6 +339,11 @@ impl RpcClient {
     /// What auditors vouch for about a provider.
     pub fn attestations(&self, provider: ProviderId) -> Pages<'_, Attestation> {
         self.pages(format!("/v1/providers/{}/attestations", provider.0))
+    }
+
+    /// Wrong bytes that a provider signed for and paid for, by piece and group.
+    pub fn wrong_bytes(&self, provider: ProviderId) -> Pages<'_, WrongGroup> {
+        self.pages(format!("/v1/providers/{}/wrong-bytes", provider.0))
     }
 
     /// The round of now.

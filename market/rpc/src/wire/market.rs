@@ -74,6 +74,25 @@ pub struct Attestation {
     pub since: Epoch,
 }
 
+/// A group of a piece that a provider signed for, wrong, and paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WrongGroup {
+    /// CommP of the piece.
+    #[schema(value_type = Hex32)]
+    pub piece: CommP,
+    /// Which group of it: 1,040,384 bytes, from that many times its number on.
+    pub group: u64,
+    /// When it was brought.
+    #[schema(value_type = u64)]
+    pub at: Epoch,
+    /// By whom.
+    #[schema(value_type = Hex32)]
+    pub reporter: Address,
+    /// What it cost, the reporter's part included.
+    #[schema(value_type = u64)]
+    pub taken: Amount,
+}
+
 /// A piece of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -34,7 +34,7 @@ pub use economy::{
 pub use jobs::{Job, JobBid, JobState, Worker};
 pub use market::{
     Attestation, Bid, BidState, Deal, DealState, Order, OrderState, OrderTerms, Piece, Provider, Quote, QuoteRequest,
-    Replaces,
+    Replaces, WrongGroup,
 };
 pub use money::{Account, Channel, ChannelState, InvariantReport, Params, Supply, Validator};
 pub use sectors::{DutyState, DutyStatement, PostDuties, PostDuty, ProvenSector, Sector, SectorState, Ticket};

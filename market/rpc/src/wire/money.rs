@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cairn_ledger::payments::{ChannelId, ChannelStatus, ChannelView};
 use cairn_ledger::{Address, State};
-use cairn_protocol::{Amount, Epoch};
+use cairn_protocol::{Amount, Epoch, ProviderId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -63,6 +63,10 @@ pub struct Channel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub closes_at: Option<Epoch>,
+    /// Whose service it pays for, once the payee has bound it to a provider of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub provider: Option<ProviderId>,
 }
 
 impl Channel {
@@ -73,12 +77,13 @@ impl Channel {
             ChannelStatus::Closed => (ChannelState::Closed, None),
         };
         let (payer, payee) = channel.parties();
-        Self { id, payer, payee, held: channel.held(), redeemed: channel.redeemed(), state, closes_at }
+        let (held, redeemed, provider) = (channel.held(), channel.redeemed(), channel.provider());
+        Self { id, payer, payee, held, redeemed, state, closes_at, provider }
     }
 
     /// What vouchers are checked against.
     pub fn view(&self) -> ChannelView {
-        let &Self { id, payer, payee, held, redeemed, state, closes_at } = self;
+        let &Self { id, payer, payee, held, redeemed, state, closes_at, .. } = self;
         let status = match state {
             ChannelState::Open => ChannelStatus::Open,
             ChannelState::Closing => ChannelStatus::Closing { until: closes_at.unwrap_or(Epoch(0)) },

@@ -136,7 +136,7 @@ impl Sector {
                 };
                 view.activated_at = Some(proving.activated_at);
                 (view.deadline, view.partition) = (Some(proving.deadline), Some(proving.partition));
-                view.locked = is_locked(state, provider, proving);
+                view.locked = state.is_sector_locked(provider, proving);
                 view.posts_accepted = proving.posts_accepted;
                 view.accounted_until = Some(proving.history.accounted_until());
             }
@@ -146,13 +146,6 @@ impl Sector {
         }
         view
     }
-}
-
-fn is_locked(state: &State, provider: ProviderId, proving: &cairn_ledger::Proving) -> bool {
-    let Some(partition) = state.partition(provider, proving.deadline, proving.partition) else { return false };
-    let instance = state.calendar(provider).closing_at(proving.deadline, partition.closes_at);
-    let answered = partition.proven_challenge >= Some(instance.challenge_epoch);
-    !answered && state.epoch().0.saturating_add(1) >= instance.challenge_epoch.0
 }
 
 /// Where a duty stands.

@@ -3,7 +3,7 @@
 use cairn_ledger::scores::Fraction;
 use cairn_ledger::scores::ballot::Phase;
 use cairn_ledger::scores::receipts::SignedCheckReceipt;
-use cairn_ledger::testing::Network as Story;
+use cairn_ledger::testing::{Network as Story, PieceTree};
 use cairn_ledger::{Attributes, CheckCommand, Command, Event, MarketCommand, RailCommand, RailEvent, RailTarget, Salt};
 use cairn_protocol::{Amount, Epoch, ProviderId};
 use cairn_rpc::client::{ClientError, RailFilter};
@@ -67,6 +67,28 @@ fn rails_are_told_with_what_is_settled_and_funded() {
     assert_eq!((told.state, told.funded_until), (RailState::Ending, None));
     ledger.blocks_until(Epoch(told.ends_at.unwrap().0 + 1));
     assert_eq!(client.rail(second).unwrap(), None, "what is over is forgotten");
+}
+
+#[test]
+fn wrong_bytes_are_told_group_by_group() {
+    let served = Served::new(Ledger::new(1_000), ServerOptions { page_max: 1, ..ServerOptions::default() });
+    let (ledger, client) = (&served.ledger, served.client());
+    let (provider, tree) = (ledger.provider(2), PieceTree::new(1, 2));
+    assert!(collect(client.wrong_bytes(provider)).is_empty());
+    let before = client.provider(provider).unwrap().unwrap().collateral;
+    for group in [2, 0] {
+        let said = tree.served_wrong(provider, group, ledger.handle().head().height);
+        let evidence = tree.evidence(said.sign(ledger.chain(), &Story::key(2)));
+        ledger.command(3, Command::ReportWrongBytes(Box::new(evidence)));
+    }
+    let told = collect(client.wrong_bytes(provider));
+    let (piece, reporter) = (tree.info().comm_p, Story::address(3));
+    assert_eq!(told.iter().map(|entry| (entry.piece, entry.group)).collect::<Vec<_>>(), [(piece, 0), (piece, 2)]);
+    assert!(told.iter().all(|entry| entry.reporter == reporter) && told[1].taken == Amount(before.0 / 10));
+    let after = client.provider(provider).unwrap().unwrap();
+    assert_eq!(after.collateral.0, before.0 - told[0].taken.0 - told[1].taken.0);
+    assert_eq!(after.reputation, Fraction::ZERO);
+    assert!(client.wrong_bytes(ProviderId(9)).next().unwrap().is_err());
 }
 
 /// Lets account 3 say of the last round what it measured, and gives its receipts.

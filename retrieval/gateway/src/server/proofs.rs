@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use cairn_content::{BlockId, CarWriter, Codec, MAX_BLOCK_BYTES, PbNode, PieceGroups, verify_block};
-use cairn_protocol::{piece_cid_v1, piece_cid_v2};
+use cairn_protocol::{CommP, piece_cid_v1, piece_cid_v2};
 use cid::Cid;
 use hyper::header::HeaderName;
 
@@ -29,13 +29,13 @@ const IN_MEMORY: &str = "writing to memory does not fail";
 const X_PROOF_BYTES: HeaderName = HeaderName::from_static("x-proof-bytes");
 
 /// The groups of the piece that a PieceCID names.
-pub(crate) fn held_groups(source: &dyn ContentSource, cid: &str) -> Result<PieceGroups, RequestRejection> {
+pub(crate) fn held_groups(source: &dyn ContentSource, cid: &str) -> Result<(CommP, PieceGroups), RequestRejection> {
     let asked = parse_piece(cid)?;
     let groups = source.piece_groups(&asked.comm_p)?.ok_or(RequestRejection::NotFound { kind: "piece" })?;
     let held = groups.shape().payload_bytes();
     match asked.size.filter(|size| size.payload_bytes != held) {
         Some(size) => Err(RequestRejection::PayloadLength { held, asked: size.payload_bytes }),
-        None => Ok(groups),
+        None => Ok((asked.comm_p, groups)),
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn piece_range(
     head: &RequestHead,
     cid: &str,
 ) -> Result<Found, RequestRejection> {
-    let groups = held_groups(source, cid)?;
+    let (_, groups) = held_groups(source, cid)?;
     let commitment = groups.commitment();
     let text = query_value(head, "range");
     let rejected = RequestRejection::Query { name: "range", expected: "first-last, two numbers within the piece" };

@@ -8,7 +8,7 @@
 //! there: what is signed is what is sent. One that differs is `storage_failed`.
 
 use cairn_content::group_root;
-use cairn_protocol::{CommP, Epoch, piece_cid_v1};
+use cairn_protocol::{CommP, Epoch, PieceInfo, piece_cid_v1};
 use hyper::header::HeaderName;
 
 use super::answer::{CACHE_NEVER, Content, Found, RequestHead, value};
@@ -26,14 +26,15 @@ pub(crate) const X_SERVED_GROUP: HeaderName = HeaderName::from_static("x-served-
 
 /// A group and the word for it.
 pub(crate) fn group(source: &dyn ContentSource, head: &RequestHead, cid: &str) -> Result<Found, RequestRejection> {
-    let groups = held_groups(source, cid)?;
+    let (comm_p, groups) = held_groups(source, cid)?;
     let number = |name: &'static str| -> Result<u64, RequestRejection> {
         let text = query_value(head, name).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let number = text.and_then(|text| text.parse().ok());
         number.ok_or(RequestRejection::Query { name, expected: "a number of up to 64 bits" })
     };
     let (group, epoch, nonce) = (number("group")?, Epoch(number("epoch")?), number("nonce")?);
-    let (shape, piece) = (groups.shape(), groups.commitment().info());
+    let shape = groups.shape();
+    let piece = PieceInfo { comm_p, size: shape.padded() };
     let expected = "the number of a group of the piece, from 0";
     let kept = groups.root(group).ok_or(RequestRejection::Query { name: "group", expected })?;
     let bytes = read_group(source, &piece.comm_p, shape.payload(group))?;

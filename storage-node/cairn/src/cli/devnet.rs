@@ -60,6 +60,9 @@ pub struct DevnetArguments {
     /// Who makes the proofs of replication
     #[arg(long, value_name = "SOURCE", value_enum, default_value = "local")]
     pub snarks: SnarkSource,
+    /// No provider here: those of `cairn provider run` take the orders, with --rpc
+    #[arg(long, requires = "rpc", conflicts_with_all = ["demo", "snarks"])]
+    pub no_provider: bool,
     /// Run a checker beside the network: it stakes, fetches what the beacon assigns, and votes on how well it was served
     #[arg(long)]
     pub checker: bool,

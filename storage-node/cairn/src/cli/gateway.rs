@@ -16,6 +16,7 @@ use super::OriginArguments;
   cairn gateway --data photos --s3 127.0.0.1:8481 --s3-key keys.txt
   cairn gateway --data photos --access policy.json --metrics 127.0.0.1:8482 --access-log requests.log
   cairn gateway --origin s3://datasets --origin-settings origin.txt --cache-dir cache --cache-mib 100000
+  cairn gateway --store hot --sign-for 1000 --sign-key provider.key --sign-rpc http://127.0.0.1:8440
   cairn gateway --data photos --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
 
 Serves folders, files and CAR archives over HTTP, without a ledger. Everything is hashed once at the start and read where it
@@ -84,6 +85,16 @@ pub struct GatewayArguments {
     /// Ask for tokens, and serve nobody what is denied: a policy, as described below. With --s3, a key stands for a token
     #[arg(long, value_name = "FILE")]
     pub access: Option<PathBuf>,
+    /// Sign for this provider what is sent to who asks for that (/piece/CID/signed): false bytes then cost its collateral, so every
+    /// group is checked against the piece before it is signed for
+    #[arg(long, value_name = "N", requires_all = ["sign_key", "sign_rpc"])]
+    pub sign_for: Option<u64>,
+    /// Key file of that provider's owner
+    #[arg(long, value_name = "FILE", requires = "sign_for")]
+    pub sign_key: Option<PathBuf>,
+    /// The ledger on which it is; asked once, at the start
+    #[arg(long, value_name = "URL", requires = "sign_for")]
+    pub sign_rpc: Option<String>,
     /// Answer Prometheus at /metrics of this address
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,

@@ -4,7 +4,9 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
+use super::AccuseArguments;
 use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_attribute, parse_number};
+use super::provider::ProviderRunArguments;
 
 /// `cairn deal ...`
 #[derive(Debug, Subcommand)]
@@ -67,6 +69,11 @@ pub struct DealSettleArguments {
 
 /// `cairn provider ...`
 #[derive(Debug, Subcommand)]
+#[command(before_long_help = "Examples:
+  cairn wallet new --out provider.key
+  cairn provider run --key provider.key --dir provider --params params --register 100 --sector-size 32GiB --listen 0.0.0.0:8480 \\
+      --endpoint http://storage.example:8480
+  cairn provider show 1000")]
 pub enum ProviderCommand {
     /// Register a provider
     Register(ProviderRegisterArguments),
@@ -82,6 +89,10 @@ pub enum ProviderCommand {
     AddCollateral(ProviderCollateralArguments),
     /// Free collateral above the minimum
     WithdrawCollateral(ProviderCollateralArguments),
+    /// Hold a provider to its word for the bytes that it sends, and bring false ones to the ledger
+    Accuse(AccuseArguments),
+    /// Store for others until told to stop: bid, fetch, seal, prove, serve
+    Run(Box<ProviderRunArguments>),
 }
 
 /// Arguments of `cairn provider register`.

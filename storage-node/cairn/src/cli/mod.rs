@@ -1,7 +1,9 @@
 //! What can be typed. Values are parsed into protocol types here, so that a wrong one is named with its flag; what a command needs
 //! beyond that (defaults that depend on other flags, files to open) is settled in [`crate::commands`].
 
+mod accuse;
 mod chain;
+mod channel;
 mod checker;
 mod circuit;
 mod data;
@@ -19,6 +21,7 @@ mod params;
 mod piece;
 mod post;
 mod prover;
+mod provider;
 mod rail;
 mod score;
 mod sector;
@@ -28,9 +31,11 @@ mod wallet;
 
 use clap::{Parser, Subcommand};
 
+pub use accuse::AccuseArguments;
 pub use chain::{
     BeliefArguments, BlockCommand, BlockFollowArguments, TxCommand, TxSendArguments, TxShowArguments, TxSignArguments,
 };
+pub use channel::{ChannelCloseArguments, ChannelCommand, ChannelPromiseArguments};
 pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use data::{
@@ -53,6 +58,7 @@ pub use params::{KeyCircuit, ParamsCommand, ParamsListArguments, ParamsSetupArgu
 pub use piece::PieceCommand;
 pub use post::{ApiVersion, PostCommand, PostProveArguments, PostVerifyArguments};
 pub use prover::ProveJobsArguments;
+pub use provider::ProviderRunArguments;
 pub use rail::{RailCommand, RailListArguments, RailOpenArguments};
 pub use score::ScoreCommand;
 pub use sector::{ProveArguments, SealArguments, SectorCommand, UnsealArguments, VerifyArguments};
@@ -121,12 +127,15 @@ pub enum Command {
     /// Look at deals, and settle them
     #[command(subcommand)]
     Deal(DealCommand),
-    /// Look at providers, and register one
+    /// Look at providers, register one, and be one
     #[command(subcommand)]
     Provider(ProviderCommand),
     /// Stream money to somebody, for storage that is proven or for anything else
     #[command(subcommand)]
     Rail(RailCommand),
+    /// Pay somebody for each request, with vouchers that the ledger need not see
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// Look at how well providers serve, and at those who check it
     #[command(subcommand)]
     Score(ScoreCommand),

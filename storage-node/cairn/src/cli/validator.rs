@@ -203,6 +203,9 @@ pub struct ValidatorRunArguments {
     /// it only observes]
     #[arg(long, value_name = "URL", conflicts_with = "drand_rounds")]
     pub drand_url: Vec<String>,
+    /// Certificates of authorities (PEM) to believe about https relays, instead of those that browsers believe
+    #[arg(long, value_name = "FILE", requires = "drand_url")]
+    pub drand_ca: Option<PathBuf>,
     /// Recorded rounds of drand, as JSON, instead of a relay
     #[arg(long, value_name = "FILE")]
     pub drand_rounds: Option<PathBuf>,

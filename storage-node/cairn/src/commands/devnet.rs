@@ -17,11 +17,18 @@ use crate::output::Output;
 pub fn run(arguments: DevnetArguments) -> anyhow::Result<()> {
     let console = Arc::new(Console::new());
     let (home, parameters) = open(&arguments, &console)?;
-    let DevnetArguments { snarks, threads, rpc, .. } = arguments;
+    let DevnetArguments { threads, rpc, .. } = arguments;
+    let snarks = (!arguments.no_provider).then_some(arguments.snarks);
     let mut devnet = Devnet::start(&home, &parameters, snarks, threads, rpc, console.clone())?;
     let head = devnet.ledger.head().height;
-    console.line(format!("devnet in {}: epoch {head}, {}", arguments.dir.display(), devnet.provider.id));
-    console.line(format!("gateway: http://{}", devnet.gateway));
+    let dir = arguments.dir.display();
+    match &devnet.storage {
+        Some(storage) => {
+            console.line(format!("devnet in {dir}: epoch {head}, {}", storage.provider.id));
+            console.line(format!("gateway: http://{}", storage.gateway));
+        }
+        None => console.line(format!("devnet in {dir}: epoch {head}, no provider here")),
+    }
     if let Some(rpc) = devnet.rpc {
         console.line(format!("rpc: http://{rpc}"));
     }
@@ -77,8 +84,11 @@ fn work(
     for path in &arguments.store {
         let imported = devnet.client.import(path, &|done, total| console.progress("import", done, total))?;
         let order = devnet.client.order(&imported)?;
-        let url = format!("http://{}/data/{}/", devnet.gateway, imported.root);
-        console.line(format!("{}: {order}; once it is transferred: {url}", path.display()));
+        let place = match &devnet.storage {
+            Some(storage) => format!("once it is transferred: http://{}/data/{}/", storage.gateway, imported.root),
+            None => format!("dataset {}", imported.root),
+        };
+        console.line(format!("{}: {order}; {place}", path.display()));
     }
     if arguments.demo {
         let report = demo::run(devnet, home, parameters, &arguments.dataset, console)?;

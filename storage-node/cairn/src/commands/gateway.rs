@@ -11,13 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use cairn_access::{AccessGate, PolicyFile, gate::system_clock};
+use cairn_access::{AccessGate, PolicyFile, ProviderSigner, gate::system_clock};
 use cairn_content::{CarArchive, Dataset, DatasetKind, HotStore, ImportOptions};
 use cairn_gateway::{
-    AccessLog, Collector, Gatekeeper, GatewayOptions, Library, Metrics, Mount, OptionsRejection, Reporter, TlsIdentity,
-    listen, serve, serve_metrics,
+    AccessLog, Collector, Gatekeeper, GatewayOptions, GroupSigner, Library, Metrics, Mount, OptionsRejection, Reporter,
+    TlsIdentity, listen, serve, serve_metrics,
 };
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
+use cairn_protocol::ProviderId;
+use cairn_rpc::{ClientOptions, RpcClient};
 use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -223,12 +225,28 @@ fn gatekeeper(path: &Path) -> anyhow::Result<(Arc<AccessGate>, Option<Redeeming>
     let text = std::fs::read_to_string(path).with_context(named)?;
     let policy = PolicyFile::parse(&text).with_context(named)?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?.key;
-    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, key.clone()));
+    let key = KeyFile::read(&dir.join(&policy.key)).with_context(named)?;
+    let payments = policy.payments.as_ref().map(|payments| Payments::open(payments, dir, &key));
     let (payments, vouchers) = payments.transpose().with_context(named)?.unzip();
-    let gate = Arc::new(policy.open(dir, key, vouchers, system_clock()).with_context(named)?);
+    let gate = Arc::new(policy.open(dir, key.key, vouchers, system_clock()).with_context(named)?);
     let redeeming = payments.map(|payments| payments.redeem(gate.clone())).transpose()?;
     Ok((gate, redeeming))
+}
+
+/// Who signs for a provider, if that is asked for: the key must be the owner's.
+fn group_signer(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<dyn GroupSigner>>> {
+    let (Some(provider), Some(path), Some(url)) = (arguments.sign_for, &arguments.sign_key, &arguments.sign_rpc) else {
+        return Ok(None);
+    };
+    let (key, id) = (KeyFile::read(path).context("--sign-key")?, ProviderId(provider));
+    let client = RpcClient::new(url, ClientOptions::default()).context("--sign-rpc")?;
+    let network = client.network().context("--sign-rpc")?;
+    key.check_for(network.grade).context("--sign-key")?;
+    let owner = client.provider(id).context("--sign-rpc")?.with_context(|| format!("--sign-for: no {id}"))?.owner;
+    ensure!(owner == key.address(), "--sign-key: {id} is owned by {owner}, the key is of {}", key.address());
+    let signer = ProviderSigner::new(network.chain, key.key);
+    signer.signs_for(id);
+    Ok(Some(Arc::new(signer)))
 }
 
 /// Who tells of requests, if anybody wants to know.
@@ -266,6 +284,7 @@ pub fn run(arguments: GatewayArguments) -> anyhow::Result<()> {
     let mut options = GatewayOptions {
         connections_max: arguments.connections,
         transfers_max: arguments.transfers,
+        group_signer: group_signer(&arguments)?,
         gatekeeper: gate.clone().map(|gate| gate as Arc<dyn Gatekeeper>),
         reporter: reporter(&arguments, collectors)?,
         tls: tls_identity(&arguments)?,

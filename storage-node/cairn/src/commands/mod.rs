@@ -16,6 +16,7 @@ mod piece;
 mod post;
 mod proof_file;
 mod prover;
+mod provider_run;
 mod sector;
 mod sim;
 mod validator;
@@ -45,6 +46,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Deal(command) => ledger::deal::run(command),
         Command::Provider(command) => ledger::provider::run(command),
         Command::Rail(command) => ledger::rail::run(command),
+        Command::Channel(command) => ledger::channel::run(command),
         Command::Score(command) => ledger::score::run(command),
         Command::Checker(command) => checker::run(command),
         Command::Job(command) => ledger::job::run(command),

@@ -24,6 +24,8 @@ use cairn_protocol::Amount;
 use cairn_rpc::{ClientOptions, RpcClient};
 use ed25519_consensus::SigningKey;
 
+use crate::key_file::KeyFile;
+
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_secs(10);
 /// How long it is good while there is no newer one.
@@ -47,10 +49,12 @@ pub(super) struct Payments {
 
 impl Payments {
     /// Asks the ledger which chain it is. `dir` is the policy's folder.
-    pub(super) fn open(policy: &PaymentPolicy, dir: &Path, key: SigningKey) -> anyhow::Result<(Self, VoucherBook)> {
+    pub(super) fn open(policy: &PaymentPolicy, dir: &Path, key: &KeyFile) -> anyhow::Result<(Self, VoucherBook)> {
         let brief = ClientOptions { timeout: Duration::from_secs(3), ..ClientOptions::default() };
         let client = RpcClient::new(&policy.rpc, brief).context("payments: rpc")?;
-        let chain = client.network().context("payments")?.chain;
+        let network = client.network().context("payments")?;
+        key.check_for(network.grade).context("payments: key")?;
+        let (chain, key) = (network.chain, key.key.clone());
         let source = Box::new(LedgerChannels::new(client.clone()));
         let book = VoucherBook::open(&dir.join(&policy.vouchers), chain, address_of(&key), policy.terms(), source)
             .context("payments")?;

@@ -13,8 +13,8 @@ use cairn_protocol::{Amount, SectorSize};
 use cid::Cid;
 use ed25519_consensus::SigningKey;
 
-use super::provider::ask;
 use crate::dataset::{self, Imported};
+use crate::provider::Terms;
 
 /// Length of the deals that the client asks for, in epochs of the development network: some hours.
 const DURATION_EPOCHS: u64 = 100_000;
@@ -72,7 +72,8 @@ impl Client {
             return Ok(order);
         }
         let pieces = imported.order_pieces();
-        let price = ask(&pieces).and_then(|ask| ask.checked_mul(PRICE_CAP_FACTOR)).unwrap_or(Amount(u64::MAX));
+        let price =
+            Terms::default().ask(&pieces).and_then(|ask| ask.checked_mul(PRICE_CAP_FACTOR)).unwrap_or(Amount(u64::MAX));
         let terms = OrderTerms {
             root: imported.root,
             pieces,

@@ -16,11 +16,11 @@ use cairn_protocol::{Epoch, SectorNumber, piece_cid_v2, sealed_cid};
 use cairn_sealing::{Milestone, PostState, SectorRecord};
 use sha2::{Digest, Sha256};
 
-use super::Devnet;
 use super::console::Console;
 use super::home::Home;
 use super::parameters::Parameters;
 use super::report::{DemoReport, Row};
+use super::{Devnet, Storage};
 use crate::dataset::Imported;
 
 /// Window PoSts that every sector must pass.
@@ -41,7 +41,8 @@ pub fn run(
     dataset: &Path,
     console: &Console,
 ) -> anyhow::Result<DemoReport> {
-    let mut demo = Demo { devnet, console, started: Instant::now(), rows: vec![parameters_row(parameters)] };
+    let storage = devnet.storage.as_ref().context("the demo needs the network's own provider")?;
+    let mut demo = Demo { devnet, storage, console, started: Instant::now(), rows: vec![parameters_row(parameters)] };
     let imported = demo.import(dataset)?;
     let order = demo.order(&imported)?;
     let deals = demo.wait_for_deals(order)?;
@@ -68,6 +69,7 @@ fn parameters_row(parameters: &Parameters) -> Row {
 
 struct Demo<'a> {
     devnet: &'a Devnet,
+    storage: &'a Storage,
     console: &'a Console,
     started: Instant,
     rows: Vec<Row>,
@@ -165,7 +167,7 @@ impl Demo<'_> {
     fn records(&self, deals: &[DealId]) -> anyhow::Result<Option<Vec<SectorRecord>>> {
         let mut missing: BTreeSet<DealId> = deals.iter().copied().collect();
         let mut records = vec![];
-        for record in self.devnet.provider.pipeline.sectors()? {
+        for record in self.storage.provider.pipeline.sectors()? {
             let before = missing.len();
             missing.retain(|deal| !record.assignment.deals().contains(deal));
             if missing.len() < before {
@@ -190,7 +192,7 @@ impl Demo<'_> {
         let state = self.devnet.ledger.state();
         for sector in sectors {
             let health = state
-                .sector(self.devnet.provider.id, *sector)
+                .sector(self.storage.provider.id, *sector)
                 .and_then(|sector| sector.proving().map(|proving| proving.health));
             ensure!(health == Some(cairn_ledger::Health::Active), "sector {sector} is not healthy: {health:?}");
         }
@@ -198,7 +200,7 @@ impl Demo<'_> {
     }
 
     fn confirmed_posts(&self, sector: SectorNumber) -> anyhow::Result<Vec<Epoch>> {
-        let posts = self.devnet.provider.pipeline.posts()?;
+        let posts = self.storage.provider.pipeline.posts()?;
         let passed = posts
             .into_iter()
             .filter(|(_, post)| post.sectors.contains(&sector) && matches!(post.state, PostState::Confirmed { .. }));
@@ -214,7 +216,7 @@ impl Demo<'_> {
         let report = fetch_blocking(&FetchRequest {
             root: imported.root,
             path: String::new(),
-            sources: vec![format!("http://{}", self.devnet.gateway).parse()?],
+            sources: vec![format!("http://{}", self.storage.gateway).parse()?],
             dest: dest.clone(),
             options: FetchOptions { into_folder: true, ..FetchOptions::default() },
             progress: None,
@@ -243,7 +245,7 @@ impl Demo<'_> {
 
     fn report(self, imported: &Imported, deals: &[DealId], sectors: &[SectorNumber]) -> DemoReport {
         let state = self.devnet.ledger.state();
-        let provider = self.devnet.provider.id;
+        let provider = self.storage.provider.id;
         let sealed = sectors.iter().filter_map(|sector| state.sector(provider, *sector));
         let piece_cid = |piece: &cairn_content::StoredPiece| {
             let commitment = &piece.commitment;
@@ -255,7 +257,7 @@ impl Demo<'_> {
             pieces: imported.pieces.iter().map(piece_cid).collect(),
             sealed: sealed.map(|sector| sealed_cid(&sector.comm_r).to_string()).collect(),
             deals: deals.iter().map(ToString::to_string).collect(),
-            url: format!("http://{}/data/{}/", self.devnet.gateway, imported.root),
+            url: format!("http://{}/data/{}/", self.storage.gateway, imported.root),
             seconds: self.started.elapsed().as_secs_f64(),
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! 1. [`parameters`] sees to the keys of the proofs, [`home`] makes or opens the folder: genesis, accounts, ports; written
 //!    once, whole.
-//! 2. [`Devnet::start`] opens the ledger and starts block production and both gateways, then the provider: [`provider`]
+//! 2. [`Devnet::start`] opens the ledger and starts block production and both gateways, then the provider: [`crate::provider`]
 //!    bids for orders, fetches what it won and hands sectors to the pipeline of `cairn-sealing`.
 //! 3. [`client`] imports datasets and orders storage. [`demo`] watches one of them all the way and fetches it back.
 //!
@@ -33,11 +33,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use cairn_access::ProviderSigner;
 use cairn_compute::Workers;
 use cairn_consensus::{Genesis, LedgerHandle, LedgerNode, Network, NodeOptions};
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
-use cairn_protocol::SectorSize;
 use cairn_rpc::ServerOptions;
 use cairn_rpc::wire::NetworkGrade;
 use tokio::net::TcpListener;
@@ -50,14 +50,23 @@ use client::Client;
 use console::Console;
 use home::Home;
 use parameters::Parameters;
-use provider::{Proofs, Provider};
+use provider::Proofs;
 use worker::ProofWorker;
 pub use worker::say as say_job;
 
 use crate::cli::SnarkSource;
+use crate::provider::Provider;
 
 /// How long gateways may finish what they are sending when the network stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// The storage side of a network.
+pub struct Storage {
+    /// Seals and proves.
+    pub provider: Provider,
+    /// Where readers fetch.
+    pub gateway: SocketAddr,
+}
 
 /// A running network.
 pub struct Devnet {
@@ -67,26 +76,24 @@ pub struct Devnet {
     worker: Option<ProofWorker>,
     /// Whose ledger and provider these are.
     pub ledger: LedgerHandle,
-    /// The storage side.
-    pub provider: Provider,
+    /// The storage side, unless it is somewhere else.
+    pub storage: Option<Storage>,
     /// The paying side.
     pub client: Client,
-    /// Where readers fetch.
-    pub gateway: SocketAddr,
     /// Where the ledger answers, if it does.
     pub rpc: Option<SocketAddr>,
 }
 
 impl Devnet {
     /// Opens `home` and starts everything. Proofs are made and checked with `parameters`; `snarks` says by whom those of
-    /// replication are made.
+    /// replication are made, nothing that providers are somewhere else.
     ///
     /// # Errors
     /// Whatever keeps a part from starting; what runs already is stopped.
     pub fn start(
         home: &Home,
         parameters: &Parameters,
-        snarks: SnarkSource,
+        snarks: Option<SnarkSource>,
         threads: usize,
         rpc: Option<SocketAddr>,
         console: Arc<Console>,
@@ -108,26 +115,48 @@ impl Devnet {
             }
             None => None,
         };
-        let hot = open_store(home, "provider")?;
         let own = open_store(home, "client")?;
-        let gateway = start_gateway(&runtime, home.gateway(), hot.clone(), &stopping, &mut services)?;
-        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), &stopping, &mut services)?;
+        let options = GatewayOptions::default();
+        let transfer = start_gateway(&runtime, home.transfer(), own.clone(), options, &stopping, &mut services)?;
+        let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
+        let mut devnet = Self { runtime, stop, services, worker: None, ledger, storage: None, client, rpc };
+        if let Some(snarks) = snarks {
+            devnet.start_storage(home, parameters, snarks, threads, console)?;
+        }
+        Ok(devnet)
+    }
 
-        let sealing_workers = Workers::new(threads)?;
-        let (prover, worker) = match snarks {
-            SnarkSource::Local => (parameters.prover.clone(), None),
+    /// Starts the provider and its gateway, and who proves for it.
+    fn start_storage(
+        &mut self,
+        home: &Home,
+        parameters: &Parameters,
+        snarks: SnarkSource,
+        threads: usize,
+        console: Arc<Console>,
+    ) -> anyhow::Result<()> {
+        let (ledger, stopping) = (self.ledger.clone(), self.stop.subscribe());
+        let hot = open_store(home, "provider")?;
+        let signer = Arc::new(ProviderSigner::new(ledger.state().chain(), home.provider_key()));
+        let vouched = GatewayOptions { group_signer: Some(signer.clone()), ..GatewayOptions::default() };
+        let gateway =
+            start_gateway(&self.runtime, home.gateway(), hot.clone(), vouched, &stopping, &mut self.services)?;
+        let workers = Workers::new(threads)?;
+        let prover = match snarks {
+            SnarkSource::Local => parameters.prover.clone(),
             SnarkSource::Market | SnarkSource::Posted => {
-                let prover = worker::market_snarks(home, parameters, ledger.clone(), hot.clone(), gateway);
-                let workers = sealing_workers.clone();
-                let beside = snarks == SnarkSource::Market;
-                let start = || ProofWorker::start(home, parameters, ledger.clone(), workers, console.clone());
-                (prover, beside.then(start).transpose()?)
+                worker::market_snarks(home, parameters, ledger.clone(), hot.clone(), gateway)
             }
         };
+        if snarks == SnarkSource::Market {
+            let started = ProofWorker::start(home, parameters, ledger.clone(), workers.clone(), console.clone());
+            self.worker = Some(started?);
+        }
         let proofs = Proofs { prover, verifier: parameters.verifier.clone() };
-        let provider = Provider::start(home, proofs, ledger.clone(), hot, sealing_workers, gateway, console)?;
-        let client = Client::new(ledger.clone(), home.client_key(), own, transfer, home.sector_size());
-        Ok(Self { runtime, stop, services, worker, ledger, provider, client, gateway, rpc })
+        let provider = provider::start(home, proofs, ledger, hot, workers, gateway, console)?;
+        signer.signs_for(provider.id);
+        self.storage = Some(Storage { provider, gateway });
+        Ok(())
     }
 
     /// Lets a checker work beside the network; see [`checker`].
@@ -165,7 +194,9 @@ impl Devnet {
 
     /// Stops the parts in order: provider, worker, gateways, ledger.
     pub fn stop(self) {
-        self.provider.stop();
+        if let Some(storage) = self.storage {
+            storage.provider.stop();
+        }
         if let Some(worker) = self.worker {
             worker.stop();
         }
@@ -207,6 +238,7 @@ fn start_gateway(
     runtime: &Runtime,
     address: SocketAddr,
     store: Arc<HotStore>,
+    options: GatewayOptions,
     stopping: &watch::Receiver<bool>,
     services: &mut Vec<JoinHandle<anyhow::Result<()>>>,
 ) -> anyhow::Result<SocketAddr> {
@@ -214,7 +246,7 @@ fn start_gateway(
         .block_on(TcpListener::bind(address))
         .with_context(|| format!("cannot listen on {address}; if another program has this port, stop it"))?;
     let address = listener.local_addr()?;
-    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
+    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..options };
     let stopped = stopped(stopping.clone());
     services.push(runtime.spawn(async move { serve(listener, store, options, stopped).await.context("the gateway") }));
     Ok(address)
@@ -242,9 +274,4 @@ pub(crate) fn start_rpc(
     let serving = async move { cairn_rpc::serve(listener, ledger, options, stopped).await.context("the ledger's RPC") };
     services.push(runtime.spawn(serving));
     Ok(address)
-}
-
-/// What a sector of this size can take.
-pub(crate) fn piece_max(size: SectorSize) -> cairn_protocol::UnpaddedBytes {
-    size.unpadded()
 }

@@ -8,15 +8,18 @@
 //! They are development parameters, whoever makes them can forge proofs: [`trust_in`] lets a development network alone
 //! have them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use cairn_compute::Workers;
 use cairn_consensus::Network;
-use cairn_ledger::{ProofVerifier, VerifyingKeys};
+use cairn_ledger::{KeyDigest, ProofVerifier, VerifyingKeys};
+use cairn_protocol::SectorSize;
+use cairn_rpc::wire::{self, NetworkGrade};
 use cairn_sealing::{CircuitSnarks, Groth16ProofVerifier, NetworkCircuits, SnarkProver};
 use cairn_snark::Engine;
 use cairn_snark::groth16::Circuit;
@@ -89,10 +92,67 @@ impl Parameters {
         Ok(Self { verifier: Arc::new(verifier), prover: Arc::new(prover), circuits, made, seconds })
     }
 
+    /// Those that the network of a remote ledger was made with, in `dir` or the user's folder.
+    ///
+    /// # Errors
+    /// What is missing or damaged, or that these are another network's.
+    pub fn of_network(
+        dir: Option<&Path>,
+        rpc: &str,
+        network: &wire::Network,
+        sector_size: SectorSize,
+        threads: usize,
+        console: &Console,
+    ) -> anyhow::Result<Self> {
+        let dir = match dir {
+            Some(dir) => dir.to_owned(),
+            None => default_dir(|name| std::env::var(name).ok())?,
+        };
+        let grade = match network.grade {
+            NetworkGrade::Development => Network::Development,
+            NetworkGrade::Production => Network::Production,
+        };
+        let circuits = circuits(sector_size, &network.verifying_keys, &dir, grade, console);
+        let parameters = Self::open(&dir, grade, circuits, false, threads, console)?;
+        check_keys(rpc, &network.verifying_keys, &parameters.verifying_keys())
+            .with_context(|| dir.display().to_string())?;
+        Ok(parameters)
+    }
+
     /// The keys that proofs are checked with.
     pub fn verifying_keys(&self) -> VerifyingKeys {
         self.verifier.verifying_keys()
     }
+}
+
+/// What there is to prove for the network: updates only with their parameters, everything else needs its own.
+fn circuits(
+    sector_size: SectorSize,
+    network: &BTreeMap<String, String>,
+    params: &Path,
+    grade: Network,
+    console: &Console,
+) -> NetworkCircuits {
+    let circuits = NetworkCircuits::named(sector_size, network.keys());
+    let keys = Keys::new(params.to_owned(), None, trust_in(grade));
+    if circuits.updates && !keys.store().has(Circuit::Update(sector_size)) {
+        console.line(format!("no parameters of updates in {}: jobs about them are left to others", params.display()));
+        return sector_size.into();
+    }
+    circuits
+}
+
+/// Refuses parameters under which the network would refuse every proof, before a bond is at stake.
+fn check_keys(rpc: &str, network: &BTreeMap<String, String>, own: &VerifyingKeys) -> anyhow::Result<()> {
+    for (circuit, KeyDigest(got)) in own {
+        let expected = network.get(circuit).map_or("none", String::as_str);
+        ensure!(
+            expected == got,
+            "the network of {rpc} checks {circuit} proofs with verifying key {expected}, these parameters have {got}: \
+             --params names the folder of the network's"
+        );
+    }
+    Ok(())
 }
 
 /// Blinding comes from the operating system.
@@ -191,5 +251,23 @@ mod tests {
         let sector_size = SectorSize::KIB2;
         let count = |updates| missing(&keys, NetworkCircuits { sector_size, updates }).len();
         assert_eq!((count(false), count(true)), (2, 3));
+    }
+
+    #[test]
+    fn parameters_of_another_network_are_refused_by_name() {
+        let key = |name: &str, digest: &str| (name.to_owned(), KeyDigest(digest.to_owned()));
+        let own = VerifyingKeys::from([key("porep 2KiB", "aa"), key("window-post 2KiB", "bb")]);
+        let network = |porep: &str| {
+            let keys = [("porep 2KiB", porep), ("window-post 2KiB", "bb"), ("update 2KiB", "cc")];
+            keys.map(|(name, digest)| (name.to_owned(), digest.to_owned())).into_iter().collect()
+        };
+        assert!(check_keys("http://here", &network("aa"), &own).is_ok());
+        let refused = check_keys("http://here", &network("ff"), &own).unwrap_err().to_string();
+        assert!(
+            refused.contains("checks porep 2KiB proofs with verifying key ff, these parameters have aa"),
+            "{refused}"
+        );
+        let none = check_keys("http://here", &BTreeMap::new(), &own).unwrap_err().to_string();
+        assert!(none.contains("verifying key none"), "{none}");
     }
 }

@@ -1,4 +1,4 @@
-//! `cairn devnet` as a process: killed at any moment it continues, told to stop it stops, and what it stored comes back.
+//! `cairn devnet` and `cairn provider run` as processes: killed at any moment it continues, told to stop it stops, and what it stored comes back.
 //!
 //! The sectors have 8 MiB, because parameters for those are what `make demo` makes and keeps too.
 
@@ -53,6 +53,15 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
         command.args(["prover", "--rpc", rpc, "--key", key, "--params", &params(), "--jobs", "1", "--dir"]);
         command.arg(self.path("jobs"));
+        self.spawn(command, name)
+    }
+
+    /// A provider of the network at `rpc`, with the devnet's key for one.
+    fn provider(&self, rpc: &str, listen: &str, name: &str) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        command.args(["provider", "run", "--rpc", rpc, "--listen", listen, "--params", &params()]);
+        command.args(["--register", "100", "--sector-size", "8MiB", "--key"]).arg(self.path("provider.key"));
+        command.arg("--dir").arg(self.path("provider"));
         self.spawn(command, name)
     }
 
@@ -244,4 +253,71 @@ fn a_worker_elsewhere_proves_for_the_provider_and_is_paid() {
     assert!(status.success(), "{log}");
     check_report(&serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}")));
     same(&place.path("data/c.bin"), &place.path("net/fetched/c.bin"));
+}
+
+/// What the ledger has of the first sector of provider 1000, once `enough` is true of it.
+fn sector_when(rpc: &str, enough: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let shown = cairn(["provider", "show", "1000", "--rpc", rpc, "--json"]).json();
+        let sector = shown["sectors"][0].clone();
+        if enough(&sector) {
+            return sector;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{shown}");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// A provider that is another process than the ledger: it registers, bids, fetches, seals and proves over HTTP. Killed in
+/// the middle of sealing and again when the sector is active, it goes on; while the ledger is away it waits.
+#[test]
+fn a_provider_elsewhere_seals_and_goes_on_proving() {
+    let place = Place::new();
+    let data = place.path("data").display().to_string();
+    let serving = ["--no-provider", "--rpc", "127.0.0.1:0", "--store", &data];
+    let mut devnet = place.start(&serving);
+    let rpc = devnet.line("rpc: ");
+    let (net, key) = (place.path("net").display().to_string(), place.path("provider.key").display().to_string());
+    cairn(["wallet", "import", "--devnet", &net, "--role", "provider", "--out", &key, "--json"]).json();
+
+    let mut first = place.provider(&rpc, "127.0.0.1:0", "first");
+    let gateway = first.line("gateway: http://");
+    let gateway = gateway.split(',').next().unwrap().to_owned();
+    first.line("provider: sector 0 takes deal-1");
+    let second = place.provider(&rpc, "127.0.0.1:0", "beside").wait();
+    assert!(!second.0.success() && second.2.contains("another process works there"), "{}", second.2);
+    first.signal("-KILL");
+    first.wait();
+
+    let mut second = place.provider(&rpc, &gateway, "second");
+    let sector = sector_when(&rpc, |sector| sector["state"] == "active" && sector["posts_accepted"].as_u64() > Some(0));
+    assert_eq!(sector["deals"], serde_json::json!([1]), "{sector}");
+    let log = second.log();
+    assert!(!log.contains("is registered") && !log.contains("provider: bid"), "nothing is done twice: {log}");
+    let root = devnet.line(&format!("{data}: ")).rsplit(' ').next().unwrap().to_owned();
+    let out = place.path("copy");
+    cairn(["get", &root, "--from", &format!("http://{gateway}"), "--out", out.to_str().unwrap(), "--json"]).json();
+    same(&place.path("data/c.bin"), &out.join("c.bin"));
+    second.line("provider-1000 of ");
+    second.signal("-KILL");
+    second.wait();
+
+    // The ledger goes away under the third, and comes back at the same place.
+    let mut third = place.provider(&rpc, &gateway, "third");
+    third.line("provider-1000 of ");
+    devnet.signal("-KILL");
+    devnet.wait();
+    third.line("provider: the ledger is not available");
+    let address = rpc.strip_prefix("http://").unwrap();
+    let devnet = place.start(&["--no-provider", "--rpc", address]);
+    third.line("provider: the ledger answers again");
+    let before = sector["posts_accepted"].as_u64();
+    // A machine that was slow to start may have missed a deadline: then it recovers by itself.
+    sector_when(&rpc, |sector| sector["state"] == "active" && sector["posts_accepted"].as_u64() > before);
+    third.signal("-INT");
+    let (status, _, log) = third.wait();
+    assert!(status.success() && log.contains("\nstopping\n"), "{log}");
+    devnet.signal("-INT");
+    assert!(devnet.wait().0.success());
 }

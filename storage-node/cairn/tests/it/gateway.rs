@@ -33,12 +33,12 @@ impl Running {
         Self { child, lines }
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.lines[0]["url"].as_str().unwrap()
     }
 
     /// Status line and body of an answer.
-    fn get(&self, path: &str) -> (String, Vec<u8>) {
+    pub fn get(&self, path: &str) -> (String, Vec<u8>) {
         let (head, body) = self.ask(path, &[]);
         (head.lines().next().unwrap().to_owned(), body)
     }

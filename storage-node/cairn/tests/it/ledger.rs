@@ -32,13 +32,13 @@ use crate::gateway::Running;
 use crate::support::{Ran, cairn, text};
 
 /// A served ledger, and a folder with the keys of accounts 1 (`client`) and 2 (`provider`).
-struct Place {
-    served: Served,
+pub(crate) struct Place {
+    pub(crate) served: Served,
     folder: TempDir,
 }
 
 impl Place {
-    fn new(grade: NetworkGrade) -> Self {
+    pub(crate) fn new(grade: NetworkGrade) -> Self {
         Self::of(Ledger::new(100_000), grade)
     }
 
@@ -55,22 +55,22 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs a command that asks this ledger.
-    fn ask(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Ran {
         let url = format!("http://{}", self.served.address);
         cairn(arguments.iter().copied().chain(["--rpc", url.as_str()]))
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.ask(&[arguments, &["--json"]].concat()).json()
     }
 
     /// Makes blocks while `story` is told.
-    fn ticking<T>(&self, story: impl FnOnce() -> T) -> T {
+    pub(crate) fn ticking<T>(&self, story: impl FnOnce() -> T) -> T {
         self.living(|_| {}, story)
     }
 
@@ -325,6 +325,46 @@ fn a_rail_is_opened_settled_and_ended() {
     assert!(place.ask(&["score", "rounds"]).stdout.contains("round"));
     assert!(place.ask(&["score", "show", "7"]).failure().contains("the ledger has no"));
     assert!(place.ask(&["score", "checker", &payee]).failure().contains("is no checker"));
+}
+
+/// Account 1 pays account 2, who has a provider, for what it serves.
+#[test]
+fn a_channel_is_opened_bound_to_a_provider_redeemed_and_closed() {
+    let place = Place::new(NetworkGrade::Development);
+    place.served.ledger.provider(2);
+    let (payer, payee) = (text(&place.path("client")), text(&place.path("provider")));
+    let act = |arguments: &[&str], key: &str| place.ticking(|| place.ask(&[arguments, &["--key", key]].concat()));
+    let to = Story::address(2).to_string();
+    let opened = act(&["channel", "open", "--to", &to, "--deposit", "5"], &payer).stdout;
+    assert!(opened.contains("holds 5.000000 units for"), "{opened}");
+    let channel = opened.split("channel-").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
+    assert!(act(&["channel", "top-up", &channel, "--amount", "1"], &payee).stdout.contains("1.000000 units more"));
+
+    let bind = ["channel", "bind", &channel, "--provider", "1000"];
+    assert!(act(&bind, &payer).failure().contains("refuses"), "its payer owns no provider");
+    assert_eq!(place.json(&["channel", "show", &channel])["provider"], Value::Null);
+    assert!(act(&bind, &payee).stdout.contains("pays for the service of provider-1000"));
+    assert_eq!(place.json(&["channel", "show", &channel])["provider"], 1000);
+    assert!(place.ask(&["channel", "show", &channel]).stdout.contains("the service of provider-1000"));
+    assert!(act(&bind, &payee).failure().contains("bound or closed"), "once and for all");
+
+    let stranger = place.ask(&["channel", "promise", &channel, "--total", "2", "--key", &payee]);
+    assert!(stranger.failure().contains("is paid by"), "{}", stranger.stderr);
+    let voucher = place.json(&["channel", "promise", &channel, "--total", "2", "--key", &payer]);
+    let file = place.path("voucher.json");
+    fs::write(&file, voucher.to_string()).unwrap();
+    assert!(act(&["channel", "redeem", &text(&file)], &payee).stdout.contains("has paid 2.000000 units in all"));
+    let rewards = place.json(&["provider", "show", "1000"])["rewards"].clone();
+    assert!(rewards["service"]["volume"].as_u64() > Some(0), "it counts as paid service: {rewards}");
+    let listed = place.json(&["channel", "list"]);
+    assert_eq!((micro(&listed[0]["held"]), micro(&listed[0]["redeemed"])), (4_000_000, 2_000_000));
+
+    assert!(act(&["channel", "close", &channel], &payer).stdout.contains("closes by itself after the delay"));
+    assert_eq!(place.json(&["channel", "show", &channel])["state"], "closing");
+    assert!(act(&["channel", "close", &channel], &payee).stdout.contains("is closed"));
+    assert!(place.ask(&["channel", "list"]).stdout.contains("closed"));
+    fs::write(&file, "{").unwrap();
+    assert!(place.ask(&["channel", "redeem", &text(&file), "--key", &payee]).failure().contains("voucher.json"));
 }
 
 /// Waits for something that another process does, however long it takes.

@@ -1,5 +1,6 @@
 //! The real binary, run as a person runs it.
 
+mod accuse;
 mod circuit;
 mod devnet;
 mod gateway;

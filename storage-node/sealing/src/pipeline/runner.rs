@@ -15,6 +15,7 @@ use cairn_protocol::{Epoch, SectorNumber};
 use super::{Pipeline, Progress, UpdateProgress};
 use crate::error::PipelineError;
 use crate::event::PipelineEvent;
+use crate::ledger_client::LedgerClientError;
 use crate::sector_update::UpdateState;
 
 /// A pipeline at work. Dropping it stops and joins the threads.
@@ -28,6 +29,8 @@ struct Shared {
     stop: AtomicBool,
     /// Sectors that have nothing to do before an epoch or a moment.
     resting: Mutex<BTreeMap<SectorNumber, Rest>>,
+    /// Whether it was said that the ledger does not answer.
+    is_ledger_away: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -43,8 +46,12 @@ impl Pipeline {
     /// # Errors
     /// The system's, if a thread cannot be started; those that were are stopped again.
     pub fn start(&self) -> std::io::Result<Running> {
-        let shared =
-            Arc::new(Shared { pipeline: self.clone(), stop: AtomicBool::new(false), resting: Mutex::default() });
+        let shared = Arc::new(Shared {
+            pipeline: self.clone(),
+            stop: AtomicBool::new(false),
+            resting: Mutex::default(),
+            is_ledger_away: AtomicBool::new(false),
+        });
         let mut running = Running { shared: shared.clone(), threads: Vec::new() };
         for index in 0..self.inner.options.parallel_sectors.max(1) {
             let shared = shared.clone();
@@ -101,7 +108,12 @@ impl Shared {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trouble(&self, what: impl std::fmt::Display) {
+    /// A ledger that is away is said once, until it answers.
+    fn trouble(&self, what: PipelineError) {
+        let is_away = matches!(what, PipelineError::Ledger(LedgerClientError::Unavailable { .. }));
+        if is_away && self.is_ledger_away.swap(true, Ordering::SeqCst) {
+            return;
+        }
         tracing::error!(%what, "pipeline trouble");
         self.pipeline.inner.emit(PipelineEvent::Trouble { what: what.to_string() });
     }
@@ -213,8 +225,9 @@ impl Shared {
     fn wait_for_block(&self) {
         let inner = &self.pipeline.inner;
         let next = inner.ledger.head().map(|head| Epoch(head.0.saturating_add(1)));
-        if next.and_then(|next| inner.ledger.wait_for(next, inner.options.poll)).is_err() {
-            std::thread::sleep(inner.options.poll);
+        match next.and_then(|next| inner.ledger.wait_for(next, inner.options.poll)) {
+            Ok(_) => self.is_ledger_away.store(false, Ordering::SeqCst),
+            Err(_) => std::thread::sleep(inner.options.poll),
         }
     }
 }

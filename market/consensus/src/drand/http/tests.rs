@@ -32,26 +32,50 @@ fn relay(answer_to: fn(&str, TcpStream)) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let (mut stream, mut request) = (stream, Vec::new());
-                while !request.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    if stream.read_exact(&mut byte).is_err() {
-                        return;
-                    }
-                    request.push(byte[0]);
-                }
-                let request = String::from_utf8(request).unwrap();
-                let prefix = format!("GET /{}/public/", hex::encode(network().chain_hash));
-                let what = request.strip_prefix(&prefix).expect("the path names the chain");
-                answer_to(what.split(' ').next().unwrap(), stream);
-            });
+            std::thread::spawn(move || serve(stream, answer_to));
         }
     });
     url
 }
 
-fn honest(what: &str, mut stream: TcpStream) {
+/// Answers one request, unless the other side goes first.
+fn serve<S: Read>(mut stream: S, answer_to: fn(&str, S)) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).is_err() {
+            return;
+        }
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let prefix = format!("GET /{}/public/", hex::encode(network().chain_hash));
+    let what = request.strip_prefix(&prefix).expect("the path names the chain");
+    answer_to(what.split(' ').next().unwrap(), stream);
+}
+
+/// An honest relay behind TLS, and the certificate that it shows, as PEM.
+fn tls_relay() -> (String, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into());
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let session = rustls::ServerConnection::new(config.clone()).unwrap();
+            std::thread::spawn(move || serve(rustls::StreamOwned::new(session, stream), honest));
+        }
+    });
+    (url, made.cert.pem().into_bytes())
+}
+
+fn honest<S: Write>(what: &str, mut stream: S) {
     let round = if what == "latest" { 1_002 } else { what.parse().unwrap() };
     let found = recorded(round).map_or_else(|| answer("404 Not Found", ""), |round| answer("200 OK", &round));
     stream.write_all(&found).unwrap();
@@ -115,6 +139,29 @@ fn whatever_relays_do_rounds_come_from_one_that_is_right() {
     fetcher.kept.rounds().clear();
     fetcher.step(NOW_MS + REST_MS);
     assert_eq!(fetcher.relays[0].rests_until_ms, NOW_MS + REST_MS + 2 * REST_MS);
+}
+
+#[test]
+fn a_relay_behind_tls_is_believed_if_its_certificate_is() {
+    let (url, certificate) = tls_relay();
+    let start = |authorities| {
+        let options = HttpOptions { answer_timeout: Duration::from_secs(60), ..HttpOptions::new(vec![url.clone()]) };
+        Fetcher::new(&network(), HttpOptions { authorities, ..options })
+    };
+    let mut trusting = start(Some(certificate)).unwrap();
+    trusting.step(NOW_MS);
+    assert_eq!(trusting.kept.rounds().keys().copied().collect::<Vec<_>>(), [1_000], "{}", trusting.kept.fault());
+    let mut careful = start(None).unwrap();
+    careful.step(NOW_MS);
+    assert!(
+        careful.kept.rounds().is_empty() && careful.kept.fault().contains("certificate"),
+        "{}",
+        careful.kept.fault()
+    );
+    for wrong in [&b""[..], b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+        let refused = start(Some(wrong.to_vec())).err();
+        assert!(matches!(refused, Some(HttpRoundsRejection::BadAuthorities { .. })), "{refused:?}");
+    }
 }
 
 #[test]

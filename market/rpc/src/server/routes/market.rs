@@ -1,9 +1,13 @@
 //! Providers, orders, bids, deals.
 
+use std::fmt;
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::State;
+use cairn_ledger::served::PaidGroup;
 use cairn_ledger::{Address, DealId, OrderId};
-use cairn_protocol::ProviderId;
+use cairn_protocol::{CommP, ProviderId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,6 +17,7 @@ use crate::server::Api;
 use crate::server::extract::{FromBody, FromPath, FromQuery, Number};
 use crate::wire::{
     Attestation, Bid, Deal, DealState, Hex32, Order, OrderState, Page, Provider, Quote, QuoteRequest, Refusal,
+    WrongGroup,
 };
 
 /// Which providers.
@@ -74,6 +79,49 @@ pub async fn attestations(
     let entries = state.attestations_from(provider, part.first);
     Ok(Json(part.page(state.epoch(), entries, |auditor, entry| {
         Some(Attestation { auditor: *auditor, attributes: entry.attributes.clone(), since: entry.epoch })
+    })))
+}
+
+/// A group of a piece, in cursors.
+struct GroupPlace(CommP, u64);
+
+impl fmt::Display for GroupPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl FromStr for GroupPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (piece, group) = text.split_once('-').ok_or(())?;
+        Ok(Self(piece.parse().map_err(drop)?, group.parse().map_err(drop)?))
+    }
+}
+
+/// Wrong bytes that a provider signed for and paid for
+///
+/// Kept for as long as statements about them could come again (`serving.statement_epochs` in the parameters).
+#[utoipa::path(get, path = "/v1/providers/{id}/wrong-bytes", tag = "market",
+    params(("id" = u64, Path, description = "The provider"), PageQuery),
+    responses((status = 200, body = Page<WrongGroup>)))]
+pub async fn wrong_bytes(
+    State(api): State<Api>,
+    FromPath(Number(id)): FromPath<Number>,
+    FromQuery(query): FromQuery<PageQuery>,
+) -> Result<Json<Page<WrongGroup>>, Problem> {
+    let first = GroupPlace(CommP([0; 32]), 0);
+    let part = Part::of(&api, "wrong-bytes", first, query.limit, query.cursor.as_deref())?;
+    let (state, provider) = (api.ledger.state(), ProviderId(id));
+    if state.provider(provider).is_none() {
+        return Err(Problem::not_found(provider));
+    }
+    let entries = state.paid_groups_from(provider, (part.first.0, part.first.1));
+    let entries = entries.map(|((piece, group), paid)| (GroupPlace(piece, group), paid));
+    Ok(Json(part.page(state.epoch(), entries, |GroupPlace(piece, group), paid| {
+        let PaidGroup { at, reporter, taken } = *paid;
+        Some(WrongGroup { piece: *piece, group: *group, at, reporter, taken })
     })))
 }
 

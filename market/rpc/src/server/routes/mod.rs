@@ -71,6 +71,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(market::providers))
         .routes(routes!(market::provider))
         .routes(routes!(market::attestations))
+        .routes(routes!(market::wrong_bytes))
         .routes(routes!(market::orders))
         .routes(routes!(market::order))
         .routes(routes!(market::bids))

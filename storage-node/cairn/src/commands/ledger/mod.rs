@@ -1,6 +1,8 @@
 //! Commands that ask a ledger over HTTP, and sign for it. None of them runs a node.
 
+mod accuse;
 pub mod block;
+pub mod channel;
 pub mod deal;
 pub mod job;
 pub mod order;

@@ -3,15 +3,19 @@
 use anyhow::{Context, ensure};
 use cairn_ledger::{Attributes, Command, MarketCommand};
 use cairn_protocol::ProviderId;
-use cairn_rpc::wire::{Attestation, PostDuty, Provider, ProviderRewards, Sector};
+use cairn_rpc::wire::{Attestation, PostDuty, Provider, ProviderRewards, Sector, WrongGroup};
 use serde::Serialize;
 
+use super::accuse;
 use super::session::{Session, first, more_line};
 use super::table::{Table, facts};
 use crate::cli::{ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
+use crate::commands::provider_run;
 
 /// Most auditors that are shown; anybody may be one.
 const ATTESTATIONS_MAX: usize = 20;
+/// Most wrong bytes that are shown.
+const WRONG_MAX: usize = 20;
 
 /// A provider with what it has to do.
 #[derive(Serialize)]
@@ -19,6 +23,7 @@ struct ProviderReport {
     provider: Provider,
     attestations: Vec<Attestation>,
     rewards: ProviderRewards,
+    wrong_bytes: Vec<WrongGroup>,
     sectors: Vec<Sector>,
     more_sectors: bool,
     duties: Vec<PostDuty>,
@@ -57,6 +62,7 @@ pub fn run(command: ProviderCommand) -> anyhow::Result<()> {
             let what = format!("you vouch for {} of {provider}", said(&attest));
             Session::open(&attest.ledger)?.act_and_tell(&attest.signer, command, &what)
         }
+        ProviderCommand::Accuse(arguments) => accuse::run(&arguments),
         ProviderCommand::AddCollateral(change) => {
             let (provider, amount) = (ProviderId(change.provider), change.amount);
             let command = Command::AddCollateral { provider, amount };
@@ -69,6 +75,7 @@ pub fn run(command: ProviderCommand) -> anyhow::Result<()> {
             let what = format!("{amount} units of collateral of {provider} are free");
             Session::open(&change.ledger)?.act_and_tell(&change.signer, command, &what)
         }
+        ProviderCommand::Run(arguments) => provider_run::run(*arguments),
     }
 }
 
@@ -109,8 +116,9 @@ fn show(arguments: &ProviderShowArguments) -> anyhow::Result<()> {
     let (sectors, more_sectors) = first(session.client.sectors(id), arguments.sectors)?;
     let duties = session.client.duties(id)?.duties;
     let attestations = session.client.attestations(id).take(ATTESTATIONS_MAX).collect::<Result<Vec<_>, _>>()?;
+    let wrong_bytes = session.client.wrong_bytes(id).take(WRONG_MAX).collect::<Result<Vec<_>, _>>()?;
     let rewards = session.client.provider_rewards(id)?.with_context(|| format!("the ledger has no {id}"))?;
-    let report = ProviderReport { provider, attestations, rewards, sectors, more_sectors, duties };
+    let report = ProviderReport { provider, attestations, rewards, wrong_bytes, sectors, more_sectors, duties };
     session.output.print_as(&report, || describe(&report))
 }
 
@@ -123,7 +131,7 @@ fn unrewarded(rewards: &ProviderRewards) -> String {
 }
 
 fn describe(report: &ProviderReport) -> String {
-    let ProviderReport { provider, attestations, rewards, sectors, more_sectors, duties } = report;
+    let ProviderReport { provider, attestations, rewards, wrong_bytes, sectors, more_sectors, duties } = report;
     let scored = provider.scored_round.map_or("never scored".to_owned(), |round| format!("scored in round {round}"));
     let some = |text: String| (!text.is_empty()).then_some(text);
     let mut text = facts([
@@ -141,6 +149,14 @@ fn describe(report: &ProviderReport) -> String {
         let mut table = Table::new(["auditor", "vouches for", "since"]);
         for entry in attestations {
             table.row([entry.auditor.to_string(), pairs(&entry.attributes), entry.since.to_string()]);
+        }
+        text += &format!("\n{table}");
+    }
+    if !wrong_bytes.is_empty() {
+        let mut table = Table::new(["wrong bytes of", "group", "paid", "at"]);
+        for entry in wrong_bytes {
+            let (group, at) = (entry.group.to_string(), entry.at.to_string());
+            table.row([entry.piece.to_string(), group, entry.taken.to_string(), at]);
         }
         text += &format!("\n{table}");
     }

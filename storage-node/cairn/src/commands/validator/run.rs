@@ -251,7 +251,12 @@ fn rounds(
     );
     let urls = if urls.is_empty() { PUBLIC_RELAYS.map(str::to_owned).to_vec() } else { urls.clone() };
     console.line(format!("drand: {}", urls.join(", ")));
-    Ok(Some(Arc::new(HttpRounds::start(network, HttpOptions::new(urls)).context("--drand-url")?)))
+    let authorities = arguments
+        .drand_ca
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("--drand-ca {}", path.display())));
+    let options = HttpOptions { authorities: authorities.transpose()?, ..HttpOptions::new(urls) };
+    Ok(Some(Arc::new(HttpRounds::start(network, options).context("--drand-url, --drand-ca")?)))
 }
 
 fn read_rounds(path: &Path) -> anyhow::Result<RecordedRounds> {
