@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cairn_data import Client
+from cairn_data import Client, ed25519, manifest
 from cairn_data.serve import Certificate, ProxyServer
 from support import MIB, REPOSITORY, Gateway, Proxy, noise, proxies, tar_shard
 
@@ -98,6 +98,40 @@ def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / path)
     gateway = Gateway(folder)
     yield World(folder, gateway.root, gateway.url)
+    gateway.stop()
+
+
+PUBLISHER_SECRET = bytes(range(32))
+
+
+@dataclass
+class Fine(World):
+    """A dataset whose signed manifest has tables of blocks, served beside it."""
+
+    manifest: dict[str, Any]
+
+    def client(self, *providers: str, **options: object) -> Client:
+        publisher = ed25519.public_key(PUBLISHER_SECRET).hex()
+        given: dict[str, Any] = {"verify": "manifest", "manifests": self.manifest, "publisher": publisher}
+        return super().client(*providers, **(given | options))
+
+
+@pytest.fixture(scope="session")
+def fine(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fine]:
+    base = tmp_path_factory.mktemp("fine")
+    folder, tables = base / "dataset", base / "tables"
+    folder.mkdir()
+    for path in ["big.bin", "exact.bin", "empty.txt", "zeros.bin", "wide.parquet"]:
+        if (world.folder / path).exists():
+            shutil.copyfile(world.folder / path, folder / path)
+    (folder / "block.bin").write_bytes(noise("block", 64 << 10))
+    (folder / "more.bin").write_bytes(noise("more", (64 << 10) + 1))
+    bare = Gateway(folder)
+    words = {"name": "fine", "version": "1", "description": "", "license": "MIT"}
+    document = manifest.build(Client([bare.url]).dataset(bare.root), blocks=tables, **words)
+    bare.stop()
+    gateway = Gateway(folder, tables)
+    yield Fine(folder, bare.root, gateway.url, manifest.sign(document, PUBLISHER_SECRET))
     gateway.stop()
 
 

@@ -49,10 +49,11 @@ def tar_shard(seed: str, samples: int, size: int) -> bytes:
 
 
 class Gateway:
-    """A `cairn gateway` process that serves one folder."""
+    """A `cairn gateway` process that serves a folder, or several."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [str(BINARY), "gateway", "--listen", "127.0.0.1:0", "--data", str(folder)]
+    def __init__(self, folder: Path, *more: Path) -> None:
+        command = [str(BINARY), "gateway", "--listen", "127.0.0.1:0"]
+        command += [word for each in (folder, *more) for word in ("--data", str(each))]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.root = self.url = ""
         said = []

@@ -24,8 +24,8 @@ import zarr
 
 from cairn_data import Client
 from cairn_data.fs import CairnFileSystem
-from conftest import SAMPLES_PER_SHARD, SHARDS, World, record, served
-from support import MIB
+from conftest import BAD, SAMPLES_PER_SHARD, SHARDS, Fine, World, record, served
+from support import MIB, proxies
 
 COLUMNS = ["c1", "label"]
 
@@ -66,6 +66,22 @@ def test_pyarrow_columns(world: World, client: Client) -> None:
         table = pyarrow.parquet.ParquetFile(file, pre_buffer=True).read(columns=COLUMNS)
     assert table.equals(pyarrow.parquet.read_table(world.folder / "wide.parquet", columns=COLUMNS))
     record("PyArrow", "fsspec file, 2 of 7 columns", client, table.num_rows, parquet_needed(world, COLUMNS), started)
+
+
+@pytest.mark.parametrize("way", ["good", "bad"])
+def test_pyarrow_columns_by_blocks(fine: Fine, way: str) -> None:
+    """With the digests of a signed manifest the same read is verified, and costs about what it needs."""
+    with proxies(fine.url, *(BAD if way == "bad" else [])) as broken:
+        started = time.monotonic()
+        client = fine.client(*(proxy.url for proxy in broken), **({"stall_seconds": 0.5} if broken else {}))
+        fs = CairnFileSystem(client=client, skip_instance_cache=True)
+        with fs.open(fine.address("wide.parquet")) as file:
+            table = pyarrow.parquet.ParquetFile(file, pre_buffer=True).read(columns=COLUMNS)
+        assert table.equals(pyarrow.parquet.read_table(fine.folder / "wide.parquet", columns=COLUMNS))
+        needed = parquet_needed(fine, COLUMNS)
+        record("PyArrow", "the same, verify=manifest", client, table.num_rows, needed, started)
+    stats = client.stats()
+    assert way == "bad" or stats.bytes_requested + stats.bytes_nodes < 1.5 * needed
 
 
 def test_pyarrow_columns_unverified(world: World) -> None:

@@ -23,7 +23,7 @@ SECRET = bytes(range(32))
 
 
 @pytest.fixture(scope="module")
-def unsigned(small: World) -> dict[str, Any]:
+def unsigned(small: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return manifest.build(
         small.client().dataset(small.root),
         name="demo",
@@ -36,6 +36,7 @@ def unsigned(small: World) -> dict[str, Any]:
         cite_as="demo",
         providers=[small.url],
         pieces={"big.bin": {"pieceCid": "baga", "pieceOffset": 127}},
+        blocks=tmp_path_factory.mktemp("tables"),
     )
 
 
@@ -95,6 +96,7 @@ def test_mlcroissant_reads_it(small: World, unsigned: dict[str, Any], tmp_path: 
     assert dataset.metadata.name == "demo"
     held = {each.id: each for each in dataset.metadata.distribution}
     assert len(held) == sum(path.is_file() for path in small.folder.rglob("*"))
+    assert all(("cairn:blockTables" in each) == (each["cairn:size"] > 65536) for each in unsigned["distribution"])
     assert held["big.bin"].content_url == f"{small.url}/data/{small.root}/big.bin"
     assert held["big.bin"].sha256 == next(each["sha256"] for each in unsigned["distribution"] if each["@id"] == "big.bin")
 

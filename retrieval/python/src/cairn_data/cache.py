@@ -53,6 +53,10 @@ class DiskCache:
         name = str(cid)
         return self.folder / name[-2:] / name
 
+    def has(self, cid: Cid) -> bool:
+        """Whether there is a file for the block. Nobody has looked into it."""
+        return self._path(cid).exists()
+
     def get(self, cid: Cid) -> bytes | None:
         """The block, verified; or nothing."""
         path = self._path(cid)

@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="serve this signed manifest and the loaders' indexes at /manifest/{root}/; may be given several times",
     )
     serve.add_argument("--publisher", metavar="KEY", help="public key in hex that must have signed the manifests")
+    serve.add_argument(
+        "--verify",
+        choices=["leaves", "manifest"],
+        default="leaves",
+        help="check leaves of 1 MiB against the root, or 64 KiB against the signed manifests (needs --publisher)",
+    )
     serve.add_argument("--tls-certificate", metavar="FILE", help="speak TLS with this certificate, in PEM; needs --tls-key")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's secret key, in PEM")
     serve.add_argument(
@@ -112,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument("--blake3", action="store_true", help="hash with BLAKE3 too (needs the package blake3)")
     manifest.add_argument("--pieces", metavar="FILE", help='JSON: by path {"pieceCid": .., "pieceOffset": ..}')
     manifest.add_argument(
+        "--blocks",
+        metavar="FOLDER",
+        help="write digests of every 64 KiB here, for readers with verify=manifest; let a gateway serve the folder",
+    )
+    manifest.add_argument(
         "--indexes",
         metavar="FOLDER",
         help="write the loaders' indexes here: those of the dataset unchanged, and wids.json for WebDataset shards without one",
@@ -128,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _client(options: argparse.Namespace) -> Client:
+def _client(options: argparse.Namespace, **more: Any) -> Client:
     return Client(
         options.providers,
         names=options.names,
@@ -136,6 +147,7 @@ def _client(options: argparse.Namespace) -> Client:
         cache_bytes=options.cache_bytes,
         parallel=options.parallel,
         identity=getattr(options, "identity", None),
+        **more,
     )
 
 
@@ -217,7 +229,9 @@ def _serve(options: argparse.Namespace) -> None:
     manifests = [manifest.loads(Path(file).read_bytes()) for file in options.manifest]
     for document in manifests:
         manifest.verify(document, publisher=options.publisher)
-    server = ProxyServer(_client(options), (host.strip("[]") or "127.0.0.1", int(port)), tls, manifests)
+    fine = options.verify == "manifest"
+    more = {"verify": "manifest", "manifests": manifests, "publisher": options.publisher} if fine else {}
+    server = ProxyServer(_client(options, **more), (host.strip("[]") or "127.0.0.1", int(port)), tls, manifests)
     print(f"listening on {server.url}", flush=True)
     server.serve_forever()
 
@@ -238,6 +252,7 @@ def _manifest(options: argparse.Namespace) -> None:
         providers=options.providers,
         pieces=_pieces(options.pieces) if options.pieces else None,
         blake3=options.blake3,
+        blocks=options.blocks,
     )
     if options.indexes is not None:
         for path in indexes.write(document, dataset, Path(options.indexes)):

@@ -14,17 +14,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .blocks import Descriptions
 from .cache import DiskCache
 from .cid import Cid, is_cid
 from .dataset import Dataset, File
 from .engine import Engine, Target
-from .errors import ContentRejection, NotInDataset, RequestRejection, UnknownDataset, UrlRejection
+from .errors import ContentRejection, NotInDataset, OptionRejection, RequestRejection, UnknownDataset, UrlRejection
 from .fetch import Leaf, Options, Stats
 
 if TYPE_CHECKING:
     from .encryption import DecryptedDataset, Identities
 
 _DECRYPTED_MAX = 256
+_KEPT = ("providers", "options", "names", "disk", "identity", "descriptions")
+Manifests = Sequence[str | os.PathLike[str] | Mapping[str, Any]] | str | os.PathLike[str] | Mapping[str, Any]
+"""Signed manifests: files, or documents that were read."""
 
 SCHEME = "cairn://"
 
@@ -62,12 +66,15 @@ class Client:
         cache_bytes: int = 10 << 30,
         options: Options | None = None,
         identity: str | os.PathLike[str] | None = None,
+        manifests: Manifests = (),
+        publisher: str | None = None,
         **more: Any,
     ) -> None:
         """``providers``: addresses of gateways. ``names``: root CID by ``name`` or ``name@version``, or a JSON file of
         such. ``cache``: a folder, shared with other processes, of at most ``cache_bytes``. ``identity``: a file of age
-        identities, with which every dataset is decrypted as it is read. ``more``: fields of :class:`Options`. Raises
-        RequestRejection, CacheError.
+        identities, with which every dataset is decrypted as it is read. ``manifests``: files or documents, signed by
+        ``publisher`` (a public key in hex); ``verify="manifest"`` needs them. ``more``: fields of :class:`Options`. Raises
+        RequestRejection, CacheError, ManifestRejection.
         """
         if isinstance(providers, str):
             providers = [providers]
@@ -77,6 +84,9 @@ class Client:
             raise RequestRejection(f"unknown option {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         self.options = dataclasses.replace(options or Options(), **more)
         self.names = _names(names)
+        self.descriptions = _descriptions(manifests, publisher)
+        if self.options.verify == "manifest" and not manifests:
+            raise OptionRejection("verify='manifest' needs manifests= and the publisher= that must have signed them")
         self.disk = cache if cache is None or isinstance(cache, DiskCache) else DiskCache(cache, cache_bytes)
         self.identity = None if identity is None else os.path.abspath(os.path.expanduser(identity))  # noqa: PTH100, PTH111
         self._start()
@@ -91,7 +101,7 @@ class Client:
         self._decrypted: dict[Cid, DecryptedDataset] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("providers", "options", "names", "disk", "identity")}
+        return {name: getattr(self, name) for name in _KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -181,6 +191,9 @@ class Client:
             else:
                 leaves = [leaf for leaf in spans[file.target.path] if leaf.offset < end and leaf.end > start]
             plans.append(leaves)
+        if self.options.verify == "manifest":
+            plans = self.descriptions.finer(engine, clamped, plans)
+        for (file, _, _), leaves in zip(clamped, plans, strict=True):
             for leaf in leaves:
                 wanted[file.target.path, leaf.offset] = (file.target, leaf)
         found = engine.leaves(list(wanted.values()))
@@ -245,6 +258,23 @@ def _exact_spans(ranges: Sequence[tuple[File, int, int]]) -> dict[str, list[Leaf
                 merged.append([start, end])
         spans[path] = [Leaf(None, start, end - start) for start, end in merged]
     return spans
+
+
+def _descriptions(manifests: Manifests, publisher: str | None) -> Descriptions:
+    if isinstance(manifests, (str, os.PathLike, Mapping)):
+        manifests = [manifests]
+    if not manifests:
+        return Descriptions([])
+    if publisher is None:
+        raise OptionRejection("manifests= needs publisher=: the public key in hex that must have signed them")
+    from . import manifest
+
+    documents = []
+    for each in manifests:
+        document = each if isinstance(each, Mapping) else manifest.loads(Path(each).read_bytes())
+        manifest.verify(document, publisher=publisher)
+        documents.append(document)
+    return Descriptions(documents)
 
 
 def _names(names: Mapping[str, str] | str | os.PathLike[str] | None) -> dict[str, str]:

@@ -202,6 +202,8 @@ class File:
         end = self.size if end is None else min(end, self.size)
         client = self.dataset.client
         leaves = self.leaves(start, end) if client.options.verify else _spans(start, end)
+        if client.options.verify == "manifest":
+            leaves = client.descriptions.finer_stream(client.engine, self, start, end, leaves)
         for leaf, data in client.engine.stream(self.target, leaves):
             first, last = max(start - leaf.offset, 0), min(end, leaf.end) - leaf.offset
             yield data if (first, last) == (0, len(data)) else data[first:last]

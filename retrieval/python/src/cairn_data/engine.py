@@ -115,6 +115,10 @@ class Engine:
         if self.disk is not None and leaf.cid is not None:
             self.disk.put(leaf.cid, data)
 
+    def holds(self, cid: Cid) -> bool:
+        """Whether a block is in memory or seems to be on disk."""
+        return self.memory.get(cid) is not None or (self.disk is not None and self.disk.has(cid))
+
     def _held(self, leaf: Leaf) -> bytes | None:
         if leaf.cid is None:
             return None

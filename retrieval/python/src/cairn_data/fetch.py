@@ -67,16 +67,18 @@ class Options:
     """Wait after the first failure; doubles with each further one, up to ten seconds."""
     hedge_share: float = 0.05
     """Share of all bytes that hedged requests may cost."""
-    verify: bool | Literal["leaves", "off"] = True
-    """Whether leaves are fetched whole and hashed (``"leaves"``). Without it (``"off"``), ranges are exact to the byte, and
-    nobody checks them. Kept as a bool.
+    verify: bool | Literal["leaves", "manifest", "off"] = True
+    """Whether leaves are fetched whole and hashed (``"leaves"``). With ``"manifest"``, parts of leaves are checked by blocks of
+    64 KiB, whose digests a signed manifest vouches for (:mod:`cairn_data.blocks`). With ``"off"``, ranges are exact to the
+    byte, and nobody checks them. ``"leaves"`` and ``"off"`` are kept as a bool.
     """
 
     def __post_init__(self) -> None:
         if not isinstance(self.verify, bool):
-            if self.verify not in ("leaves", "off"):
-                raise OptionRejection(f"verify={self.verify!r}; expected leaves or off")
-            object.__setattr__(self, "verify", self.verify == "leaves")
+            if self.verify not in ("leaves", "manifest", "off"):
+                raise OptionRejection(f"verify={self.verify!r}; expected leaves, manifest or off")
+            if self.verify != "manifest":
+                object.__setattr__(self, "verify", self.verify == "leaves")
         wrong = [
             name
             for name, right in {

@@ -26,7 +26,7 @@ from typing import Any, cast
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
 
-from .client import Address, Client
+from .client import Address, Client, Manifests
 from .dataset import Entry, File, FileReader
 from .errors import NotInDataset, RequestRejection, UrlRejection
 
@@ -48,10 +48,13 @@ class CairnFileSystem(AsyncFileSystem):  # type: ignore[misc]
         client: Client | None = None,
         asynchronous: bool = False,
         identity: str | os.PathLike[str] | None = None,
+        manifests: Manifests = (),
+        publisher: str | None = None,
         **more: Any,
     ) -> None:
         """``providers``, ``names``, ``cache_dir``, ``cache_bytes`` and fields of ``Options`` make a client; or ``client``.
-        ``identity``: a file of age identities; what is read is then decrypted.
+        ``identity``: a file of age identities; what is read is then decrypted. ``verify="manifest"`` with ``manifests`` and
+        their ``publisher``: small reads cost blocks of 64 KiB (:mod:`cairn_data.blocks`).
         """
         known = {field: more.pop(field) for field in list(more) if field in _option_fields()}
         more.pop("loop", None)
@@ -60,7 +63,14 @@ class CairnFileSystem(AsyncFileSystem):  # type: ignore[misc]
         if client is None and not providers:
             raise RequestRejection("cairn:// needs providers: pass providers=['http://..'] (as storage_options)")
         self.client = client or Client(
-            providers, names=names, cache=cache_dir, cache_bytes=cache_bytes, identity=identity, **known
+            providers,
+            names=names,
+            cache=cache_dir,
+            cache_bytes=cache_bytes,
+            identity=identity,
+            manifests=manifests,
+            publisher=publisher,
+            **known,
         )
 
     @property

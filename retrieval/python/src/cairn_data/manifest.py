@@ -8,7 +8,8 @@ A manifest is a Croissant 1.0 document (any Croissant tool reads it) with fields
 per ``cr:FileObject``       ``cairn:unixfsRoot`` (CID of the file), ``cairn:path``, ``cairn:size``; for shards ``cairn:samples``
                             and ``cairn:sampleOffsets`` (byte where each sample begins); ``cairn:index`` for a loader's index
                             (:mod:`cairn_data.indexes`); ``cairn:pieceCid`` and ``cairn:pieceOffset`` if they are given;
-                            ``cairn:blake3`` if it is asked for
+                            ``cairn:blake3`` if it is asked for; ``cairn:blockTables`` and ``cairn:blockBytes`` for readers
+                            with ``verify="manifest"`` (:mod:`cairn_data.blocks`)
 ``cairn:signature``         publisher's Ed25519 key and signature, both in hex
 ==========================  =============================================================================================
 
@@ -23,11 +24,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
 from . import dagcbor, ed25519, indexes
+from .blocks import BLOCK_BYTES, TableWriter
 from .cid import DAG_CBOR, LEAF_BYTES, RAW, Cid
 from .dataset import Dataset, Entry, File
 from .errors import CidRejection, ManifestRejection, OptionRejection
@@ -106,14 +110,19 @@ def build(
     pieces: Mapping[str, Mapping[str, Any]] | None = None,
     sample_offsets: bool = True,
     blake3: bool = False,
+    blocks: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """An unsigned manifest of all files of a dataset. Reads every byte once, verified.
 
     ``published``: a date, ``2026-11-22``. ``pieces``: by path, ``pieceCid`` and ``pieceOffset``. The addresses of files are
-    those at the first provider, or ``cairn://``. ``blake3``: hash with BLAKE3 too, by the package of that name. Raises
-    FetchError, ShardRejection; OptionRejection for a piece of no file, or without that package.
+    those at the first provider, or ``cairn://``. ``blake3``: hash with BLAKE3 too, by the package of that name. ``blocks``:
+    a folder for tables of digests per 64 KiB (:mod:`cairn_data.blocks`), made if it is not there. Raises FetchError,
+    ShardRejection, OSError; OptionRejection for a piece of no file, or without that package.
     """
     more = _blake3() if blake3 else None
+    tables = None if blocks is None else Path(blocks)
+    if tables is not None:
+        tables.mkdir(parents=True, exist_ok=True)
     root = str(dataset.root)
     document: dict[str, Any] = {
         "@context": _CONTEXT,
@@ -127,7 +136,7 @@ def build(
         "cairn:root": root,
         "cairn:providers": list(providers),
         "distribution": [
-            _file_object(dataset, number, entry, providers, (pieces or {}).get(entry.path, {}), sample_offsets, more)
+            _file_object(dataset, number, entry, providers, (pieces or {}).get(entry.path, {}), sample_offsets, more, tables)
             for number, entry in enumerate(dataset.walk())
         ],
     }
@@ -150,9 +159,11 @@ def _file_object(
     piece: Mapping[str, Any],
     sample_offsets: bool,
     more: Callable[[], Any] | None,
+    tables: Path | None,
 ) -> dict[str, Any]:
     file = File(dataset, entry)
-    sha256, blake3 = _digests(file, more)
+    writer = TableWriter(tables) if tables is not None and file.size > BLOCK_BYTES else None
+    sha256, blake3 = _digests(file, more, writer)
     suffix = "." + entry.path.rpartition(".")[2].lower()
     base = f"{providers[0].rstrip('/')}/data/" if providers else "cairn://"
     described: dict[str, Any] = {
@@ -170,6 +181,8 @@ def _file_object(
     }
     if blake3 is not None:
         described["cairn:blake3"] = blake3
+    if writer is not None:
+        described |= {"cairn:blockBytes": BLOCK_BYTES, "cairn:blockTables": writer.finish()}
     if (index := indexes.kind(file)) is not None:
         described["cairn:index"] = index
     for key in ("pieceCid", "pieceOffset"):
@@ -183,15 +196,17 @@ def _file_object(
     return described
 
 
-def _digests(file: File, more: Callable[[], Any] | None) -> tuple[str, str | None]:
+def _digests(file: File, more: Callable[[], Any] | None, tables: TableWriter | None) -> tuple[str, str | None]:
     """SHA-256 of a file, and what the second hash says, in hex."""
-    if file.entry.cid.codec == RAW and file.size <= LEAF_BYTES and more is None:
+    if file.entry.cid.codec == RAW and file.size <= LEAF_BYTES and more is None and tables is None:
         return file.entry.cid.digest.hex(), None  # a file of one leaf is named by this very hash
     digest, second = hashlib.sha256(), more() if more is not None else None
     for piece in file.stream():
         digest.update(piece)
         if second is not None:
             second.update(piece)
+        if tables is not None:
+            tables.update(piece)
     return digest.hexdigest(), None if second is None else str(second.hexdigest())
 
 
