@@ -18,8 +18,8 @@ use cairn_ledger::payments::VestingRule;
 use cairn_ledger::scores::ballot::RoundCalendar;
 use cairn_ledger::work::HEAVIEST;
 use cairn_ledger::{
-    BlockContext, ChainId, EconomyParams, Event, JobEvent, JobParams, LedgerParams, Outcome, SignedTransaction,
-    StakeParams, State,
+    BlockContext, ChainId, EconomyParams, Event, JobEvent, JobParams, LedgerParams, Outcome, ServingRules,
+    SignedTransaction, StakeParams, State,
 };
 use cairn_protocol::{Amount, Epoch};
 use serde::Serialize;
@@ -167,6 +167,7 @@ fn params(random: &mut Random) -> LedgerParams {
         block_weight_max: HEAVIEST,
         economy: economy(),
         stake: StakeParams { unbonding_epochs: 60, slash_permille: 50 },
+        serving: ServingRules::within(60),
         jobs: JobParams { bid_window: random.between(1, 4), attempts_max: 3, ..JobParams::devnet() },
         ..LedgerParams::devnet()
     }
