@@ -33,7 +33,7 @@ impl Running {
         Self { child, lines }
     }
 
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         self.lines[0]["url"].as_str().unwrap()
     }
 
