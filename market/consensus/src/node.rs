@@ -259,7 +259,7 @@ impl View {
     /// Takes a transaction whose signature was checked.
     fn insert(&mut self, transaction: SignedTransaction) -> Result<TransactionId, SubmitRejection> {
         self.check(&transaction)?;
-        Ok(self.mempool.insert(transaction))
+        Ok(self.mempool.insert(&self.state, transaction))
     }
 }
 

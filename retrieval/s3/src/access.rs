@@ -85,6 +85,11 @@ impl<'a> Caller<'a> {
         self.rights.is_some_and(|rights| rights.writes)
     }
 
+    /// Whether there are buckets that are not open.
+    pub fn is_limited(&self) -> bool {
+        self.rights.is_some_and(|rights| !rights.places.is_empty())
+    }
+
     /// The paths of a bucket, given by all its names, that are open; none: all of it.
     pub fn paths(&self, names: &[&str]) -> Option<Vec<&'a str>> {
         let places = &self.rights?.places;

@@ -200,7 +200,8 @@ impl Inner {
     }
 
     fn seen<'a>(&self, caller: &'a Caller<'a>, bucket: &'a str, dataset: Arc<Dataset>) -> Seen<'a> {
-        let named = self.shelf.dataset(dataset.name());
+        // Whoever is not limited needs no names, and shelves may be long.
+        let named = caller.is_limited().then(|| self.shelf.dataset(dataset.name())).flatten();
         let own_name = named.is_some_and(|named| named.root() == dataset.root()).then(|| dataset.name().to_owned());
         Seen { caller, bucket, root: dataset.root().to_string(), own_name, dataset }
     }
@@ -417,7 +418,7 @@ struct Seen<'a> {
     /// The name that was asked for.
     bucket: &'a str,
     root: String,
-    /// The dataset's own name, unless that means another one by now.
+    /// The dataset's own name, if it matters and does not mean another one by now.
     own_name: Option<String>,
     dataset: Arc<Dataset>,
 }

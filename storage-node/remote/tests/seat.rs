@@ -262,12 +262,11 @@ impl Wire {
     }
 }
 
-/// One request and its answer; then the connection is closed.
+/// Requests of one connection and their answers.
 fn carry(mut near: TcpStream, to: SocketAddr, swallow: &AtomicUsize) -> std::io::Result<()> {
     let mut far = TcpStream::connect(to)?;
     let mut back = far.try_clone()?;
     let mut out = near.try_clone()?;
-    let mut seen = Vec::new();
     let is_swallowed = Arc::new(AtomicUsize::new(0));
     let swallowed = is_swallowed.clone();
     let answers = std::thread::spawn(move || {
@@ -282,8 +281,7 @@ fn carry(mut near: TcpStream, to: SocketAddr, swallow: &AtomicUsize) -> std::io:
     });
     let mut piece = [0; 4096];
     while let Ok(length @ 1..) = near.read(&mut piece) {
-        seen.extend_from_slice(&piece[..length]);
-        let posts = seen.windows(22).any(|part| part == b"POST /v1/transactions ");
+        let posts = piece[..length].starts_with(b"POST /v1/transactions ");
         if posts && swallow.load(Ordering::SeqCst) > 0 && is_swallowed.load(Ordering::SeqCst) == 0 {
             is_swallowed.store(1, Ordering::SeqCst);
             swallow.fetch_sub(1, Ordering::SeqCst);

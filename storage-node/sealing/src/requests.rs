@@ -52,7 +52,7 @@ pub fn prove_commit(provider: ProviderId, assignment: &Assignment, proof: Vec<u8
     }
 }
 
-/// New data in a sector, with its proof and the piece manifest.
+/// New data for a sector of zeros, with its proof.
 pub fn update(
     provider: ProviderId,
     sector: SectorNumber,

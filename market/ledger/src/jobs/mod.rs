@@ -226,6 +226,14 @@ impl Job {
         matches!(self.status, JobStatus::Open { .. } | JobStatus::Assigned { .. })
     }
 
+    /// Who proves it, if it is given to somebody.
+    pub fn worker(&self) -> Option<Address> {
+        match self.status {
+            JobStatus::Assigned { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+
     /// What its worker has at stake; nothing while nobody works on it.
     pub fn bond(&self) -> Amount {
         match self.status {

@@ -112,7 +112,7 @@ pub enum Command {
     #[command(subcommand)]
     Data(DataCommand),
     /// Serve folders, files and CAR archives over HTTP, without a ledger
-    Gateway(GatewayArguments),
+    Gateway(Box<GatewayArguments>),
     /// Give and look at leave to read from a gateway
     #[command(subcommand)]
     Grant(GrantCommand),

@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Get(arguments) => get::run(arguments),
         Command::Data(command) => data::run(command),
-        Command::Gateway(arguments) => gateway::run(arguments),
+        Command::Gateway(arguments) => gateway::run(*arguments),
         Command::Grant(command) => grant::run(command),
         Command::Devnet(arguments) => devnet::run(arguments),
         Command::Wallet(command) => ledger::wallet::run(command),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use cairn_access::ProviderSigner;
 use cairn_compute::Workers;
 use cairn_content::HotStore;
 use cairn_gateway::{GatewayOptions, serve};
@@ -103,7 +104,9 @@ pub fn run(arguments: ProviderRunArguments) -> anyhow::Result<()> {
     })?;
     console.line(format!("{} of {} at {}; Ctrl-C stops", provider.id, key.address(), arguments.rpc));
     console.line(format!("gateway: http://{gateway}, known as {}", provider.endpoint));
-    let ended = serve_until_told(&runtime, listener, hot);
+    let signer = ProviderSigner::new(network.chain, key.key);
+    signer.signs_for(provider.id);
+    let ended = serve_until_told(&runtime, listener, hot, Arc::new(signer));
     console.line("stopping");
     running.stop();
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
@@ -111,9 +114,15 @@ pub fn run(arguments: ProviderRunArguments) -> anyhow::Result<()> {
 }
 
 /// The gateway, until somebody wants the process to end or the gateway fails.
-fn serve_until_told(runtime: &Runtime, listener: TcpListener, hot: Arc<HotStore>) -> anyhow::Result<()> {
+fn serve_until_told(
+    runtime: &Runtime,
+    listener: TcpListener,
+    hot: Arc<HotStore>,
+    signer: Arc<ProviderSigner>,
+) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let options = GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, ..GatewayOptions::default() };
+    let options =
+        GatewayOptions { shutdown_grace: SHUTDOWN_GRACE, group_signer: Some(signer), ..GatewayOptions::default() };
     let mut gateway = runtime.spawn(serve(listener, hot, options, stopped(stopping)));
     runtime.block_on(async {
         tokio::select! {

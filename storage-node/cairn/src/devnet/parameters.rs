@@ -112,7 +112,7 @@ impl Parameters {
             NetworkGrade::Development => Network::Development,
             NetworkGrade::Production => Network::Production,
         };
-        let circuits = circuits(sector_size, &network.verifying_keys, &dir, grade, console);
+        let circuits = circuits_of(sector_size, network, &dir, grade, console);
         let parameters = Self::open(&dir, grade, circuits, false, threads, console)?;
         check_keys(rpc, &network.verifying_keys, &parameters.verifying_keys())
             .with_context(|| dir.display().to_string())?;
@@ -123,23 +123,6 @@ impl Parameters {
     pub fn verifying_keys(&self) -> VerifyingKeys {
         self.verifier.verifying_keys()
     }
-}
-
-/// What there is to prove for the network: updates only with their parameters, everything else needs its own.
-fn circuits(
-    sector_size: SectorSize,
-    network: &BTreeMap<String, String>,
-    params: &Path,
-    grade: Network,
-    console: &Console,
-) -> NetworkCircuits {
-    let circuits = NetworkCircuits::named(sector_size, network.keys());
-    let keys = Keys::new(params.to_owned(), None, trust_in(grade));
-    if circuits.updates && !keys.store().has(Circuit::Update(sector_size)) {
-        console.line(format!("no parameters of updates in {}: jobs about them are left to others", params.display()));
-        return sector_size.into();
-    }
-    circuits
 }
 
 /// Refuses parameters under which the network would refuse every proof, before a bond is at stake.
@@ -153,6 +136,23 @@ fn check_keys(rpc: &str, network: &BTreeMap<String, String>, own: &VerifyingKeys
         );
     }
     Ok(())
+}
+
+/// What a network takes proofs of: updates only with their parameters, everything else needs its own.
+fn circuits_of(
+    sector_size: SectorSize,
+    network: &wire::Network,
+    params: &Path,
+    grade: Network,
+    console: &Console,
+) -> NetworkCircuits {
+    let circuits = NetworkCircuits::named(sector_size, network.verifying_keys.keys());
+    let keys = Keys::new(params.to_owned(), None, trust_in(grade));
+    if circuits.updates && !keys.store().has(Circuit::Update(sector_size)) {
+        console.line(format!("no parameters of updates in {}: updates are left to others", params.display()));
+        return sector_size.into();
+    }
+    circuits
 }
 
 /// Blinding comes from the operating system.
@@ -245,15 +245,6 @@ mod tests {
     }
 
     #[test]
-    fn a_network_without_updates_needs_no_parameters_of_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::new(dir.path().to_owned(), None, trust_in(Network::Development));
-        let sector_size = SectorSize::KIB2;
-        let count = |updates| missing(&keys, NetworkCircuits { sector_size, updates }).len();
-        assert_eq!((count(false), count(true)), (2, 3));
-    }
-
-    #[test]
     fn parameters_of_another_network_are_refused_by_name() {
         let key = |name: &str, digest: &str| (name.to_owned(), KeyDigest(digest.to_owned()));
         let own = VerifyingKeys::from([key("porep 2KiB", "aa"), key("window-post 2KiB", "bb")]);
@@ -269,5 +260,14 @@ mod tests {
         );
         let none = check_keys("http://here", &BTreeMap::new(), &own).unwrap_err().to_string();
         assert!(none.contains("verifying key none"), "{none}");
+    }
+
+    #[test]
+    fn a_network_without_updates_needs_no_parameters_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::new(dir.path().to_owned(), None, trust_in(Network::Development));
+        let sector_size = SectorSize::KIB2;
+        let count = |updates| missing(&keys, NetworkCircuits { sector_size, updates }).len();
+        assert_eq!((count(false), count(true)), (2, 3));
     }
 }

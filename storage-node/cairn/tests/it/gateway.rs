@@ -33,7 +33,7 @@ impl Running {
         Self { child, lines }
     }
 
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         self.lines[0]["url"].as_str().unwrap()
     }
 
@@ -237,6 +237,13 @@ fn gateways_share_a_bucket_of_our_own_s3() {
     let open = cairn(["gateway", "--listen", "127.0.0.1:0"].into_iter().chain(arguments));
     assert!(open.failure().contains("others may read it: expected mode 600, got 644"), "{}", open.stderr);
     std::fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+    let counted = text(&dir.path().join("counted.txt"));
+    std::fs::write(&counted, "AKID secret read bytes=1").unwrap();
+    std::fs::set_permissions(&counted, Permissions::from_mode(0o600)).unwrap();
+    let data = text(&dir.path().join("letter"));
+    std::fs::write(&data, "one letter").unwrap();
+    let limited = cairn(["gateway", "--data", &data, "--s3", "127.0.0.1:0", "--s3-key", &counted]);
+    assert!(limited.failure().contains("bytes= needs --access"), "{}", limited.stderr);
     let s3 = Running::start(&arguments, 2);
     let settings = text(&dir.path().join("origin.txt"));
     let endpoint = s3.lines[1]["url"].as_str().unwrap();

@@ -355,7 +355,7 @@ fn a_channel_is_opened_bound_to_a_provider_redeemed_and_closed() {
     fs::write(&file, voucher.to_string()).unwrap();
     assert!(act(&["channel", "redeem", &text(&file)], &payee).stdout.contains("has paid 2.000000 units in all"));
     let rewards = place.json(&["provider", "show", "1000"])["rewards"].clone();
-    assert!(rewards["service"]["volume"].as_u64() > Some(0), "it counts as paid service: {rewards}");
+    assert_eq!(micro(&rewards["volume"]), 2_000_000, "it counts as paid service: {rewards}");
     let listed = place.json(&["channel", "list"]);
     assert_eq!((micro(&listed[0]["held"]), micro(&listed[0]["redeemed"])), (4_000_000, 2_000_000));
 
