@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cairn_data import Client, errors, piece
+from cairn_data import Client, ed25519, errors, manifest, piece
 from cairn_data.shards import ShardStream
 from conftest import SAMPLES_PER_SHARD, World
 from support import BINARY, REPOSITORY, noise
@@ -209,3 +209,45 @@ def test_each_shard_of_an_epoch_is_checked_once(world: World) -> None:
         assert client.report()[0]["piece_checks"] == {"passed": 0, "failed": 0, "unanswered": epoch}
     with pytest.raises(errors.OptionRejection):
         ShardStream(client, urls, pieces={"cairn://elsewhere/x": ("baga", 0)})
+
+
+def test_pieces_come_from_the_manifest(world: World, providers: Any) -> None:
+    """An epoch checks each shard that the manifest puts into a piece, a resumed one the shard where it goes on."""
+    payload = noise("listed", GROUP)
+    holder = providers(payload, "")
+    paths = [f"shards/{number:06d}.tar" for number in range(2)]
+    dataset = world.client().dataset(world.root)
+    listed = [
+        {"cairn:path": path, "cairn:unixfsRoot": str(dataset.entry(path).cid), "cairn:size": dataset.entry(path).size}
+        for path in paths
+    ]
+    listed[0] |= {"cairn:pieceCid": name(payload), "cairn:pieceOffset": 0}
+    secret = bytes(32)
+    document = manifest.sign({"cairn:root": world.root, "distribution": listed}, secret)
+    signed = {"manifests": document, "publisher": ed25519.public_key(secret).hex()}
+    urls = [world.address(path) for path in paths]
+
+    def checks(client: Client, expected: int) -> int:
+        deadline = time.monotonic() + 30
+        count = 0
+        while count < expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+            count = sum(sum(each["piece_checks"].values()) for each in client.report())
+        return count
+
+    client = world.client(world.url, holder.url, **signed)
+    stream = ShardStream(client, urls, spot_checks=True, shuffle_shards=False)
+    samples = iter(stream)
+    keys = [next(samples)["__key__"] for _ in range(3)]
+    assert checks(client, 1) == 1
+    saved = stream.state_dict()
+    second = world.client(world.url, holder.url, **signed)
+    resumed = ShardStream(second, urls, spot_checks=True, shuffle_shards=False)
+    resumed.load_state_dict(saved)
+    rest = [each["__key__"] for each in resumed]
+    assert len(keys) + len(rest) == 2 * SAMPLES_PER_SHARD
+    assert checks(second, 1) == 1
+    with pytest.raises(errors.OptionRejection, match="no piece"):
+        ShardStream(client, urls[1:], spot_checks=True)
+    with pytest.raises(errors.ManifestRejection):
+        ShardStream(world.client(), urls, spot_checks=True)

@@ -175,5 +175,5 @@ def test_verification_by_name(world: World) -> None:
     for given, kept in [("leaves", True), ("off", False), (True, True), (False, False)]:
         assert world.client(verify=given).options.verify is kept
     for wrong in ["on", "", 1, None]:
-        with pytest.raises(errors.OptionRejection, match="leaves or off"):
+        with pytest.raises(errors.OptionRejection, match="leaves, manifest or off"):
             world.client(verify=wrong)

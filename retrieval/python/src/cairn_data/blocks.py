@@ -239,6 +239,8 @@ def _described(each: Any) -> Described:
         piece = (each["cairn:pieceCid"], each.get("cairn:pieceOffset", 0)) if "cairn:pieceCid" in each else None
     except (KeyError, TypeError, AttributeError, CidRejection) as error:
         raise ManifestRejection(f"a file of the manifest is malformed: {error!r}") from None
+    if piece is not None and not (isinstance(piece[0], str) and type(piece[1]) is int and piece[1] >= 0):
+        raise ManifestRejection(f"{each.get('cairn:path')!r}: piece {piece[0]!r} at {piece[1]!r}; expected a CID and a byte")
     if type(size) is not int or size < 0 or any(table.codec != RAW for table in tables):
         raise ManifestRejection(f"{each.get('cairn:path')!r}: expected a length, and tables that are raw blocks")
     if tables and (each.get("cairn:blockBytes") != BLOCK_BYTES or len(tables) != -(-_count(size) // TABLE_BLOCKS)):

@@ -203,11 +203,13 @@ class ShardStream:
         buffer: int = 0,
         place: Place | None = None,
         pieces: Mapping[str, tuple[str, int]] | None = None,
+        spot_checks: bool = False,
     ) -> None:
         """``buffer``: samples to draw from; 0 keeps the order within shards. ``place``: which consumer this is; by default
         what torch says at the start of each pass, if torch is loaded. ``pieces``: by URL of a shard, the CID of its piece and
-        where the shard begins there, as a manifest says; of each such shard one random MiB is checked against its piece, beside
-        the reading, once per epoch (:mod:`cairn_data.piece`).
+        where the shard begins there; of each such shard one random MiB is checked against its piece, beside the reading, once
+        per epoch and again where a loaded position goes on (:mod:`cairn_data.piece`). ``spot_checks``: take the pieces from the
+        client's manifests; at least one shard must have one there.
         """
         if not urls or buffer < 0:
             raise OptionRejection(f"{len(urls)} shards and a buffer of {buffer}; expected at least one and at least 0")
@@ -218,7 +220,8 @@ class ShardStream:
         self.shuffle_shards = shuffle_shards
         self.buffer = buffer
         self.place = place
-        self.pieces = {str(Address.parse(url)): piece for url, piece in (pieces or {}).items()}
+        self.pieces = _listed_pieces(client, self.urls) if spot_checks else {}
+        self.pieces |= {str(Address.parse(url)): piece for url, piece in (pieces or {}).items()}
         if strange := sorted(set(self.pieces) - set(self.urls)):
             raise OptionRejection(f"pieces of shards that are not read: {', '.join(strange[:5])}")
         for cid, offset in self.pieces.values():
@@ -313,12 +316,14 @@ class ShardStream:
 
     def _incoming(self, place: Place) -> Iterator[_Placed]:
         mine = shards_of(place, self.seed, self.epoch, len(self.urls), self.shuffle_shards)
+        begins = True  # an epoch, or what a loaded position left of it
         while self._turn < len(mine):
             shard = mine[self._turn]
             url = self.urls[shard]
             file = self.client.file(url)
-            if url in self.pieces and self._offset == 0:
+            if url in self.pieces and (begins or self._offset == 0):
                 self._spot_check(file, *self.pieces[url])
+            begins = False
             for start, end, sample in samples(file, url, self._offset):
                 self._offset = end
                 yield _Placed(shard, start, end, sample)
@@ -348,6 +353,19 @@ class ShardStream:
             sample = _one_sample(data, start, self.urls[shard])
             held.append(_Placed(shard, start, end, sample))
         return held
+
+
+def _listed_pieces(client: Client, urls: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Pieces by URL, as the client's manifests say."""
+    pieces = {}
+    for url in urls:
+        address = Address.parse(url)
+        piece = client.descriptions.file(str(client.resolve(address.dataset)), address.path.strip("/")).piece
+        if piece is not None:
+            pieces[url] = piece
+    if not pieces:
+        raise OptionRejection("spot_checks=True: the client's manifests name no piece of these shards (cairn:pieceCid)")
+    return pieces
 
 
 def _one_sample(data: bytes, start: int, url: str) -> Sample:
