@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{Amount, CommD, Epoch, PieceInfo, ProviderId, SectorNumber, SectorSize};
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::Checking;
 use crate::economy::CheckerParams;
@@ -405,12 +405,14 @@ const REACHED: [(&str, u32); 29] = [
 /// Lives in one run.
 const LIVES: u32 = 40;
 
-/// Random lives, and how often they reach what there is to reach: a promise that is never put to the test is none.
+/// Random lives, and how often they reach what there is to reach: a promise that is never put to the test is none. The same
+/// ones every time, because rare things are counted; other lives are lived by the properties above.
 #[test]
 fn random_lives_keep_every_promise_and_reach_every_state() {
     let reached: RefCell<BTreeMap<String, u32>> = RefCell::default();
     let blocks = Cell::new(0);
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(LIVES));
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::with_cases(LIVES), rng);
     let life = |actions: Vec<Action>| {
         let mut network = started();
         let genesis = network.state.clone();
