@@ -49,11 +49,12 @@ def tar_shard(seed: str, samples: int, size: int) -> bytes:
 
 
 class Gateway:
-    """A `cairn gateway` process that serves a folder, or several."""
+    """A `cairn gateway` process that serves a folder, or several, or a hot store."""
 
-    def __init__(self, folder: Path, *more: Path) -> None:
+    def __init__(self, *folders: Path, store: Path | None = None) -> None:
         command = [str(BINARY), "gateway", "--listen", "127.0.0.1:0"]
-        command += [word for each in (folder, *more) for word in ("--data", str(each))]
+        command += [word for each in folders for word in ("--data", str(each))]
+        command += ["--store", str(store)] if store else []
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.root = self.url = ""
         said = []

@@ -17,7 +17,7 @@ import pytest
 from cairn_data import Client, ed25519, errors, manifest, piece
 from cairn_data.shards import ShardStream
 from conftest import SAMPLES_PER_SHARD, World
-from support import BINARY, REPOSITORY, noise
+from support import BINARY, REPOSITORY, Gateway, noise
 
 GROUP = piece.GROUP_BYTES
 
@@ -182,6 +182,30 @@ def test_a_spot_check_is_in_the_report(providers: Any, flip: str, outcome: str) 
     report = client.report()[0]
     assert report["piece_checks"] == {"passed": 0, "failed": 0, "unanswered": 0} | {outcome: 1}
     assert (report["blacklisted"] is None) == (outcome == "passed")
+
+
+def test_a_real_gateway_proves_what_it_has(tmp_path: Path) -> None:
+    folder, store = tmp_path / "dataset", tmp_path / "store"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(noise("real", 3 * GROUP + 1))
+    (folder / "b.txt").write_text("more")
+    command = [str(BINARY), "data", "import", str(folder), "--store", str(store), "--sector-size", "8MiB", "--json"]
+    imported = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    [held] = imported["pieces"]
+    gateway = Gateway(store=store)
+    try:
+        assert gateway.root == imported["root"]
+        client = Client([gateway.url])
+        for cid in (held["piece_cid_v1"], held["piece_cid_v2"]):
+            for group in range(3):
+                draw = functools.partial(lambda group, below: min(group, below - 1), group)
+                found = piece.spot_check(client, cid, 0, held["payload_bytes"], draw=draw)
+                assert (found.fault, found.offset) == (None, group * GROUP), found
+        assert client.report()[0]["piece_checks"] == {"passed": 6, "failed": 0, "unanswered": 0}
+        other = piece.spot_check(client, name(b"another piece"), 0, 5)
+        assert isinstance(other.fault, errors.Refused)
+    finally:
+        gateway.stop()
 
 
 def test_what_cannot_be_checked(world: World) -> None:

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cairn_encryption::Recipient;
+use cairn_protocol::SectorSize;
 use clap::{Args, Subcommand};
 
 use super::OriginArguments;
@@ -22,6 +23,13 @@ lengths of files are not hidden. cairn-keys.json, at the top of the new folder, 
     Encrypt(DataEncryptArguments),
     /// Decrypt an encrypted folder, or one file of it
     Decrypt(DataDecryptArguments),
+    /// Put a dataset into a hot store, cut into the pieces that an order of it has, for `cairn gateway --store`
+    #[command(before_long_help = "Examples:
+  cairn data import photos --store store --sector-size 32GiB
+  cairn gateway --store store
+
+Files stay where they are. A gateway over the store serves pieces and proofs of their ranges beside the files.")]
+    Import(DataImportArguments),
     /// Copy a dataset into an origin, from where any number of gateways serve it
     #[command(before_long_help = "Examples:
   cairn data publish photos --origin file:///srv/datasets
@@ -70,6 +78,22 @@ pub struct DataDecryptArguments {
     /// Key file [default: cairn-keys.json in the folder]
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cairn data import`.
+#[derive(Debug, Args)]
+pub struct DataImportArguments {
+    /// File or folder to import
+    pub source: PathBuf,
+    /// The store; made if missing. Nobody else may have it open
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Pieces fill at most a sector of this size
+    #[arg(long, value_name = "SIZE", default_value = "32GiB")]
+    pub sector_size: SectorSize,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

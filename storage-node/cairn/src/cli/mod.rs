@@ -40,7 +40,7 @@ pub use checker::{CheckerCommand, CheckerRunArguments};
 pub use circuit::CircuitCommand;
 pub use data::{
     DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments,
-    DataPublishArguments,
+    DataImportArguments, DataPublishArguments,
 };
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;

@@ -1,4 +1,4 @@
-//! `cairn data`: encrypt a dataset before it leaves this machine, decrypt it, grant its key on.
+//! `cairn data`: put a dataset where gateways serve it from; encrypt a dataset before it leaves this machine, decrypt it, grant its key on.
 
 use std::fmt;
 use std::fs::File;
@@ -7,10 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use cairn_content::{HotStore, StoredPiece};
 use cairn_encryption::{
     DatasetKey, Identities, KEY_FILE, KEY_FILE_BYTES_MAX, KeyFile, Salt, decrypt_file, decrypt_folder, encrypt_folder,
     new_identity,
 };
+use cairn_protocol::{piece_cid_v1, piece_cid_v2};
+use cairn_sector::pieces::PieceCommitment;
 use rand::Rng;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -19,9 +22,11 @@ use super::files;
 use super::gateway::{import, open_origin};
 use crate::cli::{
     DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments,
-    DataPublishArguments,
+    DataImportArguments, DataPublishArguments,
 };
+use crate::dataset::{self, Imported};
 use crate::output::Output;
+use crate::progress::Stage;
 
 const IDENTITY_BYTES_MAX: usize = 64 << 10;
 
@@ -64,8 +69,59 @@ pub fn run(command: DataCommand) -> anyhow::Result<()> {
         DataCommand::Encrypt(arguments) => encrypt(&arguments),
         DataCommand::Decrypt(arguments) => decrypt(&arguments),
         DataCommand::Grant(arguments) => grant(&arguments),
+        DataCommand::Import(arguments) => into_store(&arguments),
         DataCommand::Publish(arguments) => publish(&arguments),
     }
+}
+
+/// What is in the store now.
+#[derive(Debug, Serialize)]
+struct ImportReport {
+    root: String,
+    name: String,
+    files: usize,
+    bytes: u64,
+    pieces: Vec<PieceReport>,
+}
+
+/// A piece, by both of its names.
+#[derive(Debug, Serialize)]
+struct PieceReport {
+    piece_cid_v1: String,
+    piece_cid_v2: String,
+    payload_bytes: u64,
+}
+
+impl fmt::Display for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { root, name, files, bytes, pieces } = self;
+        writeln!(f, "{root}  {name}: {files} files, {bytes} bytes")?;
+        pieces.iter().try_for_each(|piece| writeln!(f, "{}  {} bytes", piece.piece_cid_v2, piece.payload_bytes))
+    }
+}
+
+fn into_store(arguments: &DataImportArguments) -> anyhow::Result<()> {
+    let DataImportArguments { source, store, sector_size, json } = arguments;
+    let hot = HotStore::open(store).with_context(|| format!("--store {}", store.display()))?;
+    let stage = Stage::begin("import");
+    let Imported { root, dataset, pieces } =
+        dataset::import(&hot, source, *sector_size, &|done, total| stage.report(done, total))?;
+    drop(stage);
+    let report = |piece: &StoredPiece| {
+        let PieceCommitment { comm_p, payload_bytes, padded } = piece.commitment;
+        PieceReport {
+            piece_cid_v1: piece_cid_v1(&comm_p).to_string(),
+            piece_cid_v2: piece_cid_v2(&comm_p, payload_bytes, padded).to_string(),
+            payload_bytes,
+        }
+    };
+    Output::from_flag(*json).print(&ImportReport {
+        root: root.to_string(),
+        name: dataset.name().to_owned(),
+        files: dataset.files().len(),
+        bytes: dataset.total_bytes(),
+        pieces: pieces.iter().map(report).collect(),
+    })
 }
 
 /// What publishing did.
