@@ -97,10 +97,15 @@ def test_bench_prints_throughput(world: World) -> None:
     print(got.stdout.splitlines()[1])
 
 
+def heed_interrupts() -> None:
+    """A shell that runs the tests in the background lets them ignore SIGINT, and whoever ignores it passes that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def served(world: World, tmp_path: Path) -> object:
     command = [sys.executable, "-m", "cairn_data", "serve", "--from", world.url, "--cache", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     assert process.stdout is not None
     yield process.stdout.readline().split("http://")[1].strip()
     process.send_signal(signal.SIGINT)
