@@ -192,6 +192,84 @@ fn a_policy_asks_for_tokens_that_grant_issue_makes_and_what_was_sent_is_kept() {
     again.stop();
 }
 
+#[test]
+fn what_a_grant_has_used_outlives_kills() {
+    const FILE_BYTES: usize = 300_000;
+    const GRANTED_BYTES: usize = 5 * FILE_BYTES;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, at) = (dir.path().join("noise"), |name: &str| text(&dir.path().join(name)));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("a.bin"), vec![7; FILE_BYTES]).unwrap();
+    for key in ["gateway.key", "issuer.key"] {
+        assert_eq!(cairn(["wallet", "new", "--out", &at(key)]).code, Some(0));
+    }
+    let issuer: Value = serde_json::from_str(&std::fs::read_to_string(at("issuer.key")).unwrap()).unwrap();
+    let issuer = issuer["address"].as_str().unwrap();
+    // A kill may cost the bearer a third of the file, never the issuer a byte.
+    let policy = format!(
+        r#"{{"key": "gateway.key", "state": "state", "issuers": ["{issuer}"], "step_bytes": {}}}"#,
+        FILE_BYTES / 3
+    );
+    std::fs::write(at("policy.json"), policy).unwrap();
+    let policy = at("policy.json");
+    let arguments = ["--data", &text(&data), "--access", &policy];
+    let mut gateway = Running::start(&arguments, 2);
+    let url = format!("/data/{}/a.bin", gateway.lines[1]["root"].as_str().unwrap());
+    let issue = ["grant", "issue", "--key", &at("issuer.key"), "--dataset", gateway.lines[1]["root"].as_str().unwrap()];
+    let bytes = GRANTED_BYTES.to_string();
+    let granted = cairn(issue.into_iter().chain(["--bytes", &bytes, "--days", "1", "--url", &url, "--json"])).json();
+    let mut served_bytes = 0;
+    loop {
+        let (status, body) = gateway.get(granted["url"].as_str().unwrap());
+        if status == "HTTP/1.1 403 Forbidden" {
+            break;
+        }
+        assert_eq!((status.as_str(), body.len()), ("HTTP/1.1 200 OK", FILE_BYTES));
+        served_bytes += body.len();
+        assert!(served_bytes <= GRANTED_BYTES, "more was served than was granted");
+        // Killed: no end is orderly here.
+        drop(gateway);
+        gateway = Running::start(&arguments, 2);
+    }
+    assert!(
+        served_bytes >= 3 * FILE_BYTES,
+        "kills cost the bearer more than their steps: {served_bytes} bytes were served"
+    );
+}
+
+#[test]
+fn publishing_goes_on_after_a_kill() {
+    const FILES: u64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, folder) = (dir.path().join("noise"), dir.path().join("origin"));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    for file in 0..FILES {
+        std::fs::write(data.join(format!("{file:02}.bin")), vec![file as u8; 1 << 20]).unwrap();
+    }
+    let origin = format!("file://{}", folder.display());
+    let publish = ["data", "publish", &text(&data), "--origin", &origin, "--json"];
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_cairn")).args(publish).stdout(Stdio::null()).spawn().unwrap();
+    let is_empty = |folder: &Path| std::fs::read_dir(folder).unwrap().next().is_none();
+    while is_empty(&folder) && killed.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    let done = cairn(publish).json();
+    assert_eq!(done["copied_files"].as_u64().unwrap() + done["kept_files"].as_u64().unwrap(), FILES);
+    let running = Running::start(&["--origin", &origin], 2);
+    assert_eq!(running.lines[1]["root"], done["root"]);
+    let out = dir.path().join("out");
+    let fetched = cairn(["get", done["root"].as_str().unwrap(), "--from", running.url(), "--out", &text(&out)]);
+    assert_eq!(fetched.code, Some(0), "{}", fetched.stderr);
+    for file in 0..FILES {
+        assert!(std::fs::read(out.join(format!("{file:02}.bin"))).unwrap() == vec![file as u8; 1 << 20]);
+    }
+    running.stop();
+}
+
 /// Publishes a folder, serves it by two gateways that have nothing of their own, and fetches it from both.
 fn publish_and_fetch(dir: &Path, origin: &[&str]) {
     let data = dir.join("letters");
