@@ -1,7 +1,7 @@
 # Each target does its own set-up: a fresh Debian machine with Rust, gcc, make and git is enough.
 CARGO ?= cargo
 
-.PHONY: help demo test test-slow test-loaders compare compare-gateway build fmt lint setup
+.PHONY: help demo test test-slow test-loaders test-kernel-tls compare compare-gateway build fmt lint setup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test-slow: setup ## The tests that take minutes: large sectors
 
 test-loaders: build ## The tests of the Python package that need torch: DataLoader, MDS, litdata, lance, wids (2.8 GB from PyPI)
 	@scripts/test-loaders.sh
+
+test-kernel-tls: setup ## The tests of TLS in a virtual machine whose kernel encrypts (Debian's, with qemu; half a minute)
+	@scripts/test-kernel-tls.sh
 
 # Where the comparison keeps parameters (6 GB), and more of its arguments: COMPARE_ARGS=--help lists them.
 COMPARE_DIR ?= .compare

@@ -4,6 +4,8 @@
 //! GET or HEAD of HTTP/1.1 without a body. Everything else is [`Head::Foreign`] and goes, byte for byte, to the library, which
 //! answers it or says what is wrong with it. So nothing is ever refused here, and what is accepted means the same to both.
 
+use std::mem::MaybeUninit;
+
 use hyper::header::{CONNECTION, HOST};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
@@ -41,9 +43,10 @@ pub struct PlainHead {
 
 /// Looks at the bytes that have come.
 pub fn parse(bytes: &[u8]) -> Head {
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut lines);
-    let length = match request.parse(bytes) {
+    // Not filled first: most heads have three lines.
+    let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(bytes, &mut lines) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Head::Partial,
         Err(_) => return Head::Foreign,

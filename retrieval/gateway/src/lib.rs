@@ -13,7 +13,7 @@
 //! Reading order: [`range`] and [`conditional`] (pure rules), `server::answer` (from an object to an answer), `server`
 //! (limits and life time), then `fetch` (its five steps), `fetch::download` and `fetch::target`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 // A source's fault carries the CIDs it is about, 96 bytes each, by value: it stays inside this crate until it is listed.
 #![allow(clippy::result_large_err)]
 
@@ -22,6 +22,7 @@ pub mod fetch;
 mod gate;
 pub mod head;
 mod hot_store;
+mod kernel_tls;
 mod library;
 pub mod path;
 pub mod range;

@@ -67,6 +67,9 @@ pub(crate) fn is_safe_name(name: &str) -> bool {
 
 /// Decodes `%XX`; `None` for a `%` without two hex digits.
 pub(crate) fn percent_decode(raw: &[u8]) -> Option<Vec<u8>> {
+    if !raw.contains(&b'%') {
+        return Some(raw.to_vec());
+    }
     let digit = |at: usize| raw.get(at).and_then(|&byte| (byte as char).to_digit(16));
     let mut bytes = Vec::with_capacity(raw.len());
     let mut at = 0;

@@ -6,11 +6,14 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::kernel_tls;
 
 /// Why a certificate, a key or an authority is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +47,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsRejection
 
 /// What a server shows: its certificate, and the key that goes with it.
 #[derive(Clone)]
-pub struct TlsIdentity(TlsAcceptor);
+pub struct TlsIdentity(Arc<ServerConfig>);
 
 impl std::fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,14 +69,19 @@ impl TlsIdentity {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        // For the kernel, which encrypts where it can.
+        config.enable_secret_extraction = true;
+        Ok(Self(Arc::new(config)))
     }
 
-    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<server::TlsStream<S>>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        self.0.accept(stream).await
+    /// Agrees with a client; this process goes on to encrypt.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<server::TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.0.clone()).accept(stream).await
+    }
+
+    /// Agrees with a client; the kernel goes on to encrypt, if it offers that ([`kernel_tls::is_offered`]).
+    pub(crate) async fn accept_for_kernel(&self, stream: &mut TcpStream) -> io::Result<()> {
+        kernel_tls::accept(self.0.clone(), stream).await
     }
 }
 

@@ -24,6 +24,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use super::body::{ChunkSource, RangeChunks};
 use super::rejection::RequestRejection;
+use super::shown;
 use crate::conditional::{self, ETag, Precondition};
 use crate::gate::{Account, Asked, Gatekeeper, Leave, Refusal, Subject};
 use crate::range::{self, ByteRange, Selection};
@@ -35,6 +36,9 @@ pub(crate) const CACHE_IMMUTABLE: &str = "public, max-age=29030400, immutable";
 pub(crate) const CACHE_NAMED: &str = "public, max-age=5";
 /// For what must be asked anew every time.
 pub(crate) const CACHE_NEVER: &str = "no-store";
+
+/// Headers that most answers have, at least: a map of them never grows.
+const HEADERS: usize = 12;
 
 /// What the routes answer to.
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -128,7 +132,7 @@ pub(crate) fn value(text: &str) -> HeaderValue {
 
 /// Headers that every answer carries.
 fn common_headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
@@ -319,7 +323,7 @@ pub(crate) fn refused(head: &RequestHead, rejection: &RequestRejection) -> Prepa
     if let RequestRejection::Store(error) = rejection {
         tracing::error!(%error, "the store failed");
     }
-    let what: String = head.path.chars().take(256).collect();
+    let what = shown(&head.path);
     let body = serde_json::json!({ "error": rejection.code(), "message": rejection.to_string(), "what": what });
     let mut prepared = json(head, rejection.status(), &body);
     match rejection {

@@ -28,7 +28,7 @@ pub struct ServedRequest {
     pub peer: SocketAddr,
     /// Method of the request.
     pub method: Method,
-    /// Path without the query, shortened to 256 characters.
+    /// Path without the query, shortened to 256 bytes.
     pub path: String,
     /// Status that was answered.
     pub status: StatusCode,
@@ -66,6 +66,7 @@ pub(crate) struct InFlight {
 /// Counts of one connection, shared by its socket and its service.
 pub(crate) struct Meter {
     written: AtomicU64,
+    bytes_max: AtomicU64,
     current: Mutex<Option<(InFlight, u64)>>,
     observer: Option<Observer>,
     reporter: Option<Reporter>,
@@ -74,7 +75,24 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(observer: Option<Observer>, reporter: Option<Reporter>, peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { written: AtomicU64::new(0), current: Mutex::new(None), observer, reporter, peer })
+        Arc::new(Self {
+            written: AtomicU64::new(0),
+            bytes_max: AtomicU64::new(u64::MAX),
+            current: Mutex::new(None),
+            observer,
+            reporter,
+            peer,
+        })
+    }
+
+    /// Lets the connection give its last answer after so many bytes.
+    pub(crate) fn bound(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Whether the next answer is the connection's last.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.written.load(Ordering::Relaxed) >= self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// The socket took bytes.
@@ -230,6 +248,19 @@ mod tests {
     use hyper::header::{CONTENT_LENGTH, HeaderValue};
 
     use super::*;
+
+    #[test]
+    fn a_connection_is_used_up_after_the_bytes_that_it_may_write() {
+        let meter = Meter::new(None, None, "127.0.0.1:1".parse().unwrap());
+        meter.add_written(u64::MAX - 1);
+        assert!(!meter.is_used_up(), "nothing bounds a socket in the clear");
+        let meter = Meter::new(None, None, "127.0.0.1:1".parse().unwrap());
+        meter.bound(10);
+        meter.add_written(9);
+        assert!(!meter.is_used_up());
+        meter.add_written(1);
+        assert!(meter.is_used_up());
+    }
 
     #[test]
     fn head_is_counted_as_written() {

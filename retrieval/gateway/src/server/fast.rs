@@ -15,6 +15,7 @@
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use tokio::time::timeout;
 use super::answer::{self, Payload, Prepared, RequestHead, Sending};
 use super::body::Handed;
 use super::connection::{InFlight, Meter, head_bytes};
-use super::{Gateway, report, request_span, routes};
+use super::socket::Socket;
+use super::{Gateway, report, request_span, routes, shown};
 use crate::head::{Head, PlainHead, parse};
 
 /// Most bytes that one call moves: some hundred microseconds from memory, some milliseconds from a disk.
@@ -46,7 +48,7 @@ pub(crate) enum Left {
     /// It is over.
     Ended,
     /// The library goes on with it, beginning with these bytes.
-    HandedOver { stream: TcpStream, unread: Vec<u8> },
+    HandedOver { unread: Vec<u8> },
 }
 
 /// Serves a connection as far as its requests are plain.
@@ -55,7 +57,7 @@ pub(crate) enum Left {
 /// The socket failed, the peer took no byte for too long, or a file shrank while it was sent.
 pub(crate) async fn run(
     gateway: &Gateway,
-    mut stream: TcpStream,
+    socket: &mut Socket,
     meter: &Arc<Meter>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<Left> {
@@ -63,18 +65,18 @@ pub(crate) async fn run(
     let mut patience = gateway.options.head_timeout;
     loop {
         let head = tokio::select! {
-            read = read_head(gateway, &mut stream, &mut unread, patience) => read?,
+            read = read_head(gateway, socket, &mut unread, patience) => read?,
             () = async { _ = stopping.wait_for(|stop| *stop).await }, if unread.is_empty() => return Ok(Left::Ended),
         };
         let mut head = match head {
             Some(Head::Plain(head)) => head,
-            Some(_) => return Ok(Left::HandedOver { stream, unread }),
+            Some(_) => return Ok(Left::HandedOver { unread }),
             None => return Ok(Left::Ended),
         };
-        head.close |= *stopping.borrow();
+        head.close |= *stopping.borrow() || meter.is_used_up();
         let (bytes, close) = (head.bytes, head.close);
-        if !answer(gateway, &stream, meter, head).await? {
-            return Ok(Left::HandedOver { stream, unread });
+        if !answer(gateway, &socket.stream, meter, head).await? {
+            return Ok(Left::HandedOver { unread });
         }
         if close {
             return Ok(Left::Ended);
@@ -90,12 +92,12 @@ pub(crate) async fn run(
 /// Reads until there is a head; nothing if the peer is gone, or says nothing for `patience`, or then is too slow.
 async fn read_head(
     gateway: &Gateway,
-    stream: &mut TcpStream,
+    socket: &mut Socket,
     unread: &mut Vec<u8>,
     patience: Duration,
 ) -> io::Result<Option<Head>> {
     let options = &gateway.options;
-    if unread.is_empty() && !matches!(timeout(patience, read_some(stream, unread)).await, Ok(Ok(1..))) {
+    if unread.is_empty() && !matches!(timeout(patience, read_some(socket, unread)).await, Ok(Ok(1..))) {
         return Ok(None);
     }
     let reading = async {
@@ -105,7 +107,7 @@ async fn read_head(
                 Head::Partial => return Ok(Some(Head::Foreign)),
                 head => return Ok(Some(head)),
             }
-            if read_some(stream, unread).await? == 0 {
+            if read_some(socket, unread).await? == 0 {
                 return Ok(None);
             }
         }
@@ -114,11 +116,11 @@ async fn read_head(
 }
 
 /// Waits for bytes and appends them; says how many, 0 at the end. While it waits there is no buffer.
-async fn read_some(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<usize> {
+async fn read_some(socket: &mut Socket, unread: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|context| {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
         unread.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     })
@@ -168,7 +170,7 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     meter.begin(InFlight {
         span,
         started,
-        path: head.path.chars().take(256).collect(),
+        path: shown(&head.path).to_owned(),
         status,
         head_bytes: head_bytes(status, &headers) + if close { CLOSE.len() as u64 } else { 0 },
         bytes_promised: range.as_ref().map_or(text_bytes as u64, |(_, range)| range.len()),
@@ -182,11 +184,11 @@ async fn answer(gateway: &Gateway, stream: &TcpStream, meter: &Meter, plain: Pla
     handed.add(text_bytes);
     let mut first = written_head(status, &headers, close);
     first.extend_from_slice(text.as_deref().unwrap_or_default());
-    let socket = Socket { stream, meter, stall: gateway.options.write_stall };
-    socket.send(&first, range.is_some()).await?;
+    let writer = Writer { stream, meter, stall: gateway.options.write_stall };
+    writer.send(&first, range.is_some()).await?;
     if let Some((reader, range)) = &range {
         let (file, begin) = reader.plain_file().expect("asked before the range was promised");
-        socket.send_file(file, begin + range.first, range.len(), &handed).await?;
+        writer.send_file(file, begin + range.first, range.len(), &handed).await?;
     }
     drop(permit);
     meter.finish();
@@ -218,13 +220,13 @@ fn written_head(status: StatusCode, headers: &HeaderMap, close: bool) -> Vec<u8>
     head
 }
 
-struct Socket<'a> {
+struct Writer<'a> {
     stream: &'a TcpStream,
     meter: &'a Meter,
     stall: Duration,
 }
 
-impl Socket<'_> {
+impl Writer<'_> {
     /// Repeats a write that does not block until it has taken something.
     async fn take(&self, mut write: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
         loop {
@@ -269,10 +271,8 @@ impl Socket<'_> {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
             }
             handed.add(sent);
-            // Other connections get their turn; meanwhile the peer takes what lies in the socket, so that the next call finds room.
-            if at < end {
-                tokio::task::yield_now().await;
-            }
+            // Other connections of this thread get their turn.
+            tokio::task::consume_budget().await;
         }
         Ok(())
     }

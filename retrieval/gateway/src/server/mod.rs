@@ -19,6 +19,7 @@ mod rejection;
 mod report;
 mod routes;
 mod signed;
+mod socket;
 mod trustless;
 
 use std::convert::Infallible;
@@ -39,6 +40,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tracing::Instrument;
 
 use self::answer::{Payload, Prepared, RequestHead, Sending};
@@ -51,7 +53,9 @@ pub use self::mount::{Mount, MountedAnswer, MountedBody, MountedHandler, range_b
 pub use self::rejection::RequestRejection;
 pub use self::report::{AccessLog, Metrics, Reporter, serve_metrics};
 pub(crate) use self::signed::X_SERVED_GROUP;
+use self::socket::Socket;
 use crate::gate::{Account, Gatekeeper, Guarded};
+use crate::kernel_tls;
 use crate::signing::{GroupSigner, Signing};
 use crate::source::{ContentSource, SourceError};
 use crate::tls::TlsIdentity;
@@ -88,9 +92,11 @@ pub struct GatewayOptions {
     pub retry_after: Duration,
     /// Whether the loop in front of the HTTP library answers plain requests for plain files, by `sendfile`. Default yes.
     pub sendfile: bool,
-    /// Speak TLS with this certificate, and nothing else. Files are then encrypted in this process, not sent by the system
-    /// alone. Default none.
+    /// Speak TLS with this certificate, and nothing else. Default none.
     pub tls: Option<TlsIdentity>,
+    /// Whether the kernel encrypts, if it offers that: `sendfile` then works over TLS, too. Else this process encrypts, and
+    /// everything is copied. Default yes.
+    pub kernel_tls: bool,
     /// Handlers of other interfaces, each with its path prefix; the first that takes a path gets it. Default none.
     pub mounts: Vec<Mount>,
     /// Gives leave for every object of the gateway's own routes; a mounted handler asks by itself. Default: everybody has it.
@@ -119,6 +125,7 @@ impl Default for GatewayOptions {
             retry_after: Duration::from_secs(2),
             sendfile: true,
             tls: None,
+            kernel_tls: true,
             mounts: Vec::new(),
             gatekeeper: None,
             group_signer: None,
@@ -164,6 +171,14 @@ impl GatewayOptions {
     }
 }
 
+/// How a connection goes on once it is agreed whether it is encrypted.
+enum Agreed {
+    /// By the socket alone, which encrypts or has nothing to encrypt.
+    Socket(Socket),
+    /// Through a session of TLS in this process.
+    Session(Box<TlsStream<TcpStream>>),
+}
+
 struct Gateway {
     source: Arc<dyn ContentSource>,
     options: GatewayOptions,
@@ -171,6 +186,8 @@ struct Gateway {
     /// Connections that are only told to come back later; beyond these, a connection is dropped unanswered.
     turned_away: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    /// Whether the kernel goes on with sessions of TLS.
+    kernel_tls: bool,
     started: Instant,
 }
 
@@ -215,9 +232,13 @@ pub async fn serve(
         connections: Arc::new(Semaphore::new(options.connections_max)),
         turned_away: Arc::new(Semaphore::new(64)),
         transfers: Arc::new(Semaphore::new(options.transfers_max)),
+        kernel_tls: options.tls.is_some() && options.kernel_tls && kernel_tls::is_offered(),
         started: Instant::now(),
         options,
     });
+    if gateway.options.tls.is_some() {
+        tracing::info!(by_kernel = gateway.kernel_tls, "connections are encrypted");
+    }
     let (stop, stopping) = watch::channel(false);
     let mut running = JoinSet::new();
     tokio::pin!(shutdown);
@@ -278,23 +299,46 @@ impl Gateway {
         let _ = stream.set_nodelay(true);
         let _connected = self.options.reporter.as_ref().map(Reporter::connection);
         let meter = Meter::new(self.options.observer.clone(), self.options.reporter.clone(), peer);
-        if let Some(tls) = &self.options.tls {
-            return match tokio::time::timeout(self.options.head_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    Box::pin(self.clone().run_library(stream, Vec::new(), peer, meter, welcome, stopping)).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS was not agreed on"),
-                Err(_) => tracing::debug!(%peer, "TLS was not agreed on in time"),
-            };
+        match tokio::time::timeout(self.options.head_timeout, self.agree(stream)).await {
+            Ok(Ok(Agreed::Socket(socket))) => self.run_socket(socket, peer, meter, welcome, stopping).await,
+            Ok(Ok(Agreed::Session(stream))) => {
+                Box::pin(self.run_library(*stream, Vec::new(), peer, meter, welcome, stopping)).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS was not agreed on"),
+            Err(_) => tracing::debug!(%peer, "TLS was not agreed on in time"),
         }
+    }
+
+    /// Agrees on TLS, if this gateway speaks it.
+    async fn agree(&self, mut stream: TcpStream) -> io::Result<Agreed> {
+        match &self.options.tls {
+            None => Ok(Agreed::Socket(Socket::plain(stream))),
+            Some(tls) if self.kernel_tls => {
+                Box::pin(tls.accept_for_kernel(&mut stream)).await?;
+                Ok(Agreed::Socket(Socket::encrypting(stream)))
+            }
+            Some(tls) => Ok(Agreed::Session(Box::new(Box::pin(tls.accept(stream)).await?))),
+        }
+    }
+
+    /// Serves a socket: by the loop in front of the library as long as it may, then by the library.
+    async fn run_socket(
+        self: Arc<Self>,
+        mut socket: Socket,
+        peer: SocketAddr,
+        meter: Arc<Meter>,
+        welcome: bool,
+        stopping: watch::Receiver<bool>,
+    ) {
+        meter.bound(socket.bytes_max());
         if !welcome || !self.options.sendfile {
-            return self.run_library(stream, Vec::new(), peer, meter, welcome, stopping).await;
+            return self.run_library(socket, Vec::new(), peer, meter, welcome, stopping).await;
         }
-        match fast::run(&self, stream, &meter, stopping.clone()).await {
-            Ok(Left::Ended) => {}
+        match fast::run(&self, &mut socket, &meter, stopping.clone()).await {
+            Ok(Left::Ended) => Box::pin(socket.end_session()).await,
             // In a box: a connection that never comes here does not carry the library's state around.
-            Ok(Left::HandedOver { stream, unread }) => {
-                Box::pin(self.run_library(stream, unread, peer, meter.clone(), welcome, stopping)).await;
+            Ok(Left::HandedOver { unread }) => {
+                Box::pin(self.run_library(socket, unread, peer, meter.clone(), welcome, stopping)).await;
             }
             Err(error) => tracing::debug!(%peer, %error, "connection ended with an error"),
         }
@@ -349,7 +393,7 @@ impl Gateway {
         meter.finish();
         let started = Instant::now();
         let span = request_span(request.method(), request.uri().path());
-        let path: String = request.uri().path().chars().take(256).collect();
+        let path = shown(request.uri().path()).to_owned();
         let method = request.method().clone();
         let asked_trace = report::asked_trace(request.headers());
         let handed = Arc::new(Handed::default());
@@ -361,7 +405,7 @@ impl Gateway {
             None => self.answer_own(request, welcome, &handed).instrument(span.clone()).await,
         };
         span.record("status", response.status().as_u16());
-        if !welcome {
+        if !welcome || meter.is_used_up() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let reported = self.options.reporter.is_some();
@@ -481,12 +525,17 @@ impl Gateway {
     }
 }
 
+/// As much of a path as logs and answers show.
+fn shown(path: &str) -> &str {
+    &path[..path.floor_char_boundary(256)]
+}
+
 /// The span of one request.
 fn request_span(method: &Method, path: &str) -> tracing::Span {
     tracing::info_span!(
         "gateway.request",
         %method,
-        path = path.get(..256).unwrap_or(path),
+        path = shown(path),
         status = tracing::field::Empty,
         bytes = tracing::field::Empty,
         error = tracing::field::Empty,
