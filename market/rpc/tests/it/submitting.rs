@@ -69,7 +69,7 @@ fn a_client_signs_waits_and_is_told_what_the_ledger_refused() {
     let (ledger, client) = (&served.ledger, served.client());
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| client.carry_out(ledger.chain(), &Story::key(1), &transfer(5), PATIENCE));
-        while ledger.handle().waiting() == 0 {
+        while ledger.handle().waiting() == 0 && !sender.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }
         ledger.block();
@@ -77,7 +77,7 @@ fn a_client_signs_waits_and_is_told_what_the_ledger_refused() {
         assert_eq!((receipt.height.0, ledger.handle().receipt(&id).unwrap().is_some()), (1, true));
 
         let sender = scope.spawn(|| client.carry_out(ledger.chain(), &Story::key(1), &transfer(u64::MAX), PATIENCE));
-        while ledger.handle().waiting() == 0 {
+        while ledger.handle().waiting() == 0 && !sender.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }
         ledger.block();
