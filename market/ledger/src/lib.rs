@@ -21,6 +21,7 @@
 
 mod apply;
 pub mod calendar;
+mod claim;
 pub mod close;
 pub mod codec;
 pub mod command;

@@ -30,10 +30,10 @@
 //! - *Reporting what another found*: evidence in a transaction that waits can be copied; who is first in a block is paid.
 
 use cairn_protocol::{Amount, CommP, Epoch, PaddedBytes, PieceInfo, ProviderId, RangeProof, RangeProofRejection};
-use ed25519_consensus::{Signature, SigningKey, VerificationKey};
+use ed25519_consensus::SigningKey;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::claim::Claim;
 use crate::codec;
 use crate::emission::WHOLE_BP;
 use crate::ids::{Address, ChainId};
@@ -42,8 +42,6 @@ use crate::params::ParamsRejection;
 use crate::queue::Due;
 use crate::state::State;
 use crate::transaction::SignatureBytes;
-
-const TAG_SIGN: &[u8] = b"cairn/served-group/v1\0";
 
 /// Most bytes of a signed statement's encoding.
 pub const STATEMENT_BYTES_MAX: usize = 512;
@@ -114,26 +112,21 @@ pub struct SignedServedGroup {
     pub signature: SignatureBytes,
 }
 
-impl ServedGroup {
-    fn signing_message(&self, chain: ChainId) -> Vec<u8> {
-        let digest = Sha256::new().chain_update(chain.0).chain_update(codec::encode(self)).finalize();
-        [TAG_SIGN, digest.as_slice()].concat()
-    }
+impl Claim for ServedGroup {
+    const TAG: &'static [u8] = b"cairn/served-group/v1\0";
+}
 
+impl ServedGroup {
     /// Signs with the key of the provider's owner.
     pub fn sign(self, chain: ChainId, key: &SigningKey) -> SignedServedGroup {
-        let signature = SignatureBytes(key.sign(&self.signing_message(chain)).to_bytes());
-        SignedServedGroup { statement: self, signature }
+        SignedServedGroup { statement: self, signature: self.signature(chain, key) }
     }
 }
 
 impl SignedServedGroup {
     /// Whether `owner` signed it for `chain`.
     pub fn is_signed_by(&self, chain: ChainId, owner: Address) -> bool {
-        let message = self.statement.signing_message(chain);
-        VerificationKey::try_from(owner.0)
-            .and_then(|key| key.verify(&Signature::from(self.signature.0), &message))
-            .is_ok()
+        self.statement.is_signed(chain, &self.signature, owner)
     }
 
     /// The form that travels beside the bytes.

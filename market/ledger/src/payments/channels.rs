@@ -22,15 +22,12 @@
 use std::fmt;
 
 use cairn_protocol::{Amount, Epoch, ProviderId};
-use ed25519_consensus::{Signature, SigningKey, VerificationKey};
+use ed25519_consensus::SigningKey;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::codec;
+use crate::claim::Claim;
 use crate::ids::{Address, ChainId};
 use crate::transaction::SignatureBytes;
-
-const TAG_SIGN: &[u8] = b"cairn/voucher/v1\0";
 
 /// A channel's number; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,26 +60,21 @@ pub struct SignedVoucher {
     pub signature: SignatureBytes,
 }
 
-impl Voucher {
-    fn signing_message(&self, chain: ChainId) -> Vec<u8> {
-        let digest = Sha256::new().chain_update(chain.0).chain_update(codec::encode(self)).finalize();
-        [TAG_SIGN, digest.as_slice()].concat()
-    }
+impl Claim for Voucher {
+    const TAG: &'static [u8] = b"cairn/voucher/v1\0";
+}
 
+impl Voucher {
     /// Signs with the payer's key.
     pub fn sign(self, chain: ChainId, key: &SigningKey) -> SignedVoucher {
-        let signature = SignatureBytes(key.sign(&self.signing_message(chain)).to_bytes());
-        SignedVoucher { voucher: self, signature }
+        SignedVoucher { voucher: self, signature: self.signature(chain, key) }
     }
 }
 
 impl SignedVoucher {
     /// Whether `payer` signed it for `chain`.
     pub fn is_signed_by(&self, chain: ChainId, payer: Address) -> bool {
-        let message = self.voucher.signing_message(chain);
-        VerificationKey::try_from(payer.0)
-            .and_then(|key| key.verify(&Signature::from(self.signature.0), &message))
-            .is_ok()
+        self.voucher.is_signed(chain, &self.signature, payer)
     }
 }
 
@@ -344,6 +336,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec;
     use crate::transaction::address_of;
 
     const CHAIN: ChainId = ChainId([1; 32]);

@@ -9,18 +9,18 @@
 //! Receipts are kept by the checker; the ledger gets their Merkle root with the opinions, and draws some to be opened
 //! ([`OpenedReceipt`]).
 
-use ed25519_consensus::{Signature, SigningKey, VerificationKey};
+use ed25519_consensus::SigningKey;
 use rs_merkle::{MerkleTree, algorithms::Sha256 as MerkleSha256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::checks::CheckTask;
 use super::quality::Served;
+use crate::claim::Claim;
 use crate::codec;
 use crate::ids::{Address, ChainId};
 use crate::transaction::{SignatureBytes, address_of};
 
-const TAG_SIGN: &[u8] = b"cairn/check-receipt/v1\0";
 
 /// Most receipts that an opinion rests on, the first by slot, so that those behind any opinion fit in a transaction.
 pub const OPENED_MAX: usize = 64;
@@ -89,19 +89,18 @@ pub enum ReceiptRejection {
     },
 }
 
-impl CheckReceipt {
-    fn signing_message(&self, chain: ChainId) -> Vec<u8> {
-        let digest = Sha256::new().chain_update(chain.0).chain_update(codec::encode(self)).finalize();
-        [TAG_SIGN, digest.as_slice()].concat()
-    }
+impl Claim for CheckReceipt {
+    const TAG: &'static [u8] = b"cairn/check-receipt/v1\0";
+}
 
+impl CheckReceipt {
     /// Signs with the checker's key.
     ///
     /// # Panics
     /// If `key` is not the checker's: a mistake of the caller, not of the input.
     pub fn sign(self, chain: ChainId, key: &SigningKey) -> SignedCheckReceipt {
         assert_eq!(address_of(key), self.task.checker, "a receipt is signed by its checker");
-        let signature = SignatureBytes(key.sign(&self.signing_message(chain)).to_bytes());
+        let signature = self.signature(chain, key);
         SignedCheckReceipt { receipt: self, signature }
     }
 
@@ -129,10 +128,8 @@ impl SignedCheckReceipt {
     /// [`ReceiptRejection`] if it is not the named checker's, for this chain.
     pub fn verify(&self, chain: ChainId) -> Result<(), ReceiptRejection> {
         let CheckTask { checker, round, slot, .. } = self.receipt.task;
-        let message = self.receipt.signing_message(chain);
-        VerificationKey::try_from(checker.0)
-            .and_then(|key| key.verify(&Signature::from(self.signature.0), &message))
-            .map_err(|_| ReceiptRejection::BadSignature { checker, round, slot })
+        let signed = self.receipt.is_signed(chain, &self.signature, checker);
+        signed.then_some(()).ok_or(ReceiptRejection::BadSignature { checker, round, slot })
     }
 }
 
