@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_compute::Workers;
-use cairn_ledger::{PorepStatement, ProofVerifier, TransactionId, WindowPostStatement};
+use cairn_ledger::{PorepStatement, ProofVerifier, SectorUpdateStatement, TransactionId, WindowPostStatement};
 use cairn_protocol::{
     CommP, CommR, Epoch, PostRandomness, ProviderId, SealProof, SectorNumber, SectorSize, Seed, Ticket,
 };
@@ -259,12 +259,27 @@ impl LedgerClient for FolderLedger {
 
     fn send_update(
         &self,
-        _: SectorNumber,
-        _: &[SectorPiece],
-        _: CommR,
-        _: Vec<u8>,
+        sector: SectorNumber,
+        pieces: &[SectorPiece],
+        comm_r: CommR,
+        proof: Vec<u8>,
     ) -> Result<TransactionId, LedgerClientError> {
-        Err(LedgerClientError::Refused { what: "sector update", reason: "not on this ledger".to_owned() })
+        self.take("sector update", |ledger| {
+            let mut stored = ledger.stored(sector).ok_or("unknown sector")?;
+            if stored.activated_at.is_none() || !stored.assignment.pieces.is_empty() {
+                return Err("not an active sector of zeros".to_owned());
+            }
+            let (sector_size, infos) = (stored.assignment.sector_size, pieces.iter().map(|piece| piece.info));
+            let comm_d = ledger.verifier.comm_d(sector_size, &infos.collect::<Vec<_>>());
+            let (comm_d_new, comm_r_old) = (comm_d.map_err(|error| error.reason)?, stored.sealed.comm_r);
+            let statement = SectorUpdateStatement { sector_size, comm_r_old, comm_d_new, comm_r_new: comm_r };
+            ledger.verifier.verify_sector_update(&statement, &proof).map_err(|error| error.reason)?;
+            // From now on this is the replica that is challenged, and the sector is not one of zeros any more.
+            stored.sealed.comm_r = comm_r;
+            stored.assignment.pieces = pieces.to_vec();
+            ledger.store(&stored);
+            Ok(())
+        })
     }
 
     fn submission(&self, transaction: &TransactionId) -> Result<SubmissionStatus, LedgerClientError> {
