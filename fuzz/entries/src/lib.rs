@@ -14,7 +14,7 @@ use cairn_encryption::{FileHeader, HEADER_BYTES, Identities, KeyFile, Layout};
 use cairn_gateway::{head, path, range};
 use cairn_ledger::payments::SignedVoucher;
 use cairn_ledger::scores::receipts::{OpenedReceipt, SignedCheckReceipt};
-use cairn_ledger::{Address, ChainId, SignedServedGroup, SignedTransaction, WrongBytes, codec};
+use cairn_ledger::{Address, ChainId, SignedServedGroup, SignedServingKey, SignedTransaction, WrongBytes, codec};
 use cairn_origin::{OriginAddress, S3Settings};
 use cairn_protocol::{Amount, CommP, parse_piece_cid};
 use cairn_rpc::client::SseParser;
@@ -213,6 +213,11 @@ pub fn signed_claim(bytes: &[u8]) {
         let owner = cairn_ledger::Address(Sha256::digest(bytes).into());
         assert!(!signed.is_signed_by(chain, owner), "nobody knows the key of a hash");
     }
+    if let Ok(leave) = SignedServingKey::decode(bytes) {
+        assert_eq!(leave.encode(), bytes);
+        let owner = cairn_ledger::Address(Sha256::digest(bytes).into());
+        assert!(!leave.is_signed_by(chain, owner), "nobody knows the key of a hash");
+    }
     if let Ok(evidence) = codec::decode_strict::<WrongBytes>(bytes, 1 << 11) {
         assert_eq!(codec::encode(&evidence), bytes);
         let _ = evidence.check_bytes();
@@ -374,7 +379,7 @@ mod tests {
     use cairn_content::{ImportOptions, PieceGroups};
     use cairn_encryption::{KeyId, Salt};
     use cairn_ledger::payments::{ChannelId, Voucher};
-    use cairn_ledger::{Command, ServedGroup, Transaction, address_of};
+    use cairn_ledger::{Command, ServedGroup, ServingKey, Transaction, address_of};
     use ed25519_consensus::SigningKey;
     use proptest::prelude::*;
 
@@ -389,7 +394,8 @@ mod tests {
         let (comm_p, size) = (CommP([3; 32]), cairn_protocol::PaddedBytes(1 << 20));
         let (provider, piece) = (cairn_protocol::ProviderId(1_000), cairn_protocol::PieceInfo { comm_p, size });
         let served = ServedGroup { provider, piece, group: 0, root: comm_p, epoch: cairn_protocol::Epoch(7), nonce: 8 };
-        let signed = served.sign(ChainId([1; 32]), &key);
+        let leave = ServingKey { provider, key: address_of(&key), until: served.epoch }.sign(ChainId([1; 32]), &key);
+        let signed = served.sign_by_leave(ChainId([1; 32]), &key, leave);
         let round = cairn_fixtures::fixtures_dir().join("vectors/published/drand-quicknet.json");
         let round: serde_json::Value = serde_json::from_slice(&std::fs::read(round).unwrap()).unwrap();
         let signature = round["rounds"][0]["signature"].as_str().unwrap();
@@ -405,7 +411,9 @@ mod tests {
             b"endpoint http://127.0.0.1:9000\nregion us-east-1\naccess-key a\nsecret-key b\n".to_vec(),
             b"s3://bucket/some/prefix".to_vec(),
             codec::encode(&voucher.sign(ChainId([1; 32]), &key)),
-            codec::encode(&signed),
+            served.sign(ChainId([1; 32]), &key).encode(),
+            signed.encode(),
+            leave.encode(),
             codec::encode(&WrongBytes { signed, proof: vec![7; 68] }),
             format!(r#"{{"round":123,"signature":"{signature}"}}"#).into_bytes(),
             serde_json::from_value::<PorepProof>(porep).unwrap().to_bytes(),

@@ -41,10 +41,11 @@ mod tests {
     use crate::payments::Voucher;
     use crate::scores::receipts::CheckReceipt;
     use crate::served::ServedGroup;
+    use crate::serving_key::ServingKey;
 
     #[test]
     fn no_kind_passes_for_another() {
-        let tags = [Voucher::TAG, CheckReceipt::TAG, ServedGroup::TAG];
+        let tags = [Voucher::TAG, CheckReceipt::TAG, ServedGroup::TAG, ServingKey::TAG];
         for (at, tag) in tags.iter().enumerate() {
             assert!(tags.iter().enumerate().all(|(other, begun)| other == at || !begun.starts_with(tag)));
         }

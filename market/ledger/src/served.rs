@@ -6,7 +6,7 @@
 //! another node at that place ([`WrongBytes`], 1.3 kB at most), which whoever has the piece can make.
 //!
 //! # Rules
-//! 1. *Signed*: by the owner of the provider that is named, for this chain.
+//! 1. *Signed*: by the owner of the provider that is named, or by a key with its leave ([`crate::serving_key`]), for this chain.
 //! 2. *Recent*: of the last [`ServingRules::statement_epochs`] epochs, none to come. Who asks names the epoch.
 //! 3. *Once*: a provider pays for a group of a piece once in that time, however often it signed for it. So no statement is
 //!    used twice, and one bad disk does not cost everything.
@@ -18,7 +18,8 @@
 //!
 //! # Why the honest cannot be slashed
 //! With the size given, a group has one place in the tree, and CommP fixes what is there, as far as SHA-256 does. Who signs
-//! nothing but roots of the true bytes has signed nothing that differs from it; what others sign is not theirs.
+//! nothing but roots of the true bytes has signed nothing that differs from it; what others sign is not theirs, unless they
+//! gave them leave.
 //!
 //! # Who can profit from what
 //! - *Reporting oneself*, by a second account, burns more than it brings: the reporter's share is less than half.
@@ -40,6 +41,7 @@ use crate::ids::{Address, ChainId};
 use crate::invariants::InvariantViolation;
 use crate::params::ParamsRejection;
 use crate::queue::Due;
+use crate::serving_key::SignedServingKey;
 use crate::state::State;
 use crate::transaction::SignatureBytes;
 
@@ -108,7 +110,9 @@ pub struct ServedGroup {
 pub struct SignedServedGroup {
     /// What is signed.
     pub statement: ServedGroup,
-    /// By the owner of `statement.provider`.
+    /// The signer's leave, unless it is the owner of `statement.provider`.
+    pub serving_key: Option<SignedServingKey>,
+    /// By the owner, or the key that has its leave.
     pub signature: SignatureBytes,
 }
 
@@ -119,14 +123,24 @@ impl Claim for ServedGroup {
 impl ServedGroup {
     /// Signs with the key of the provider's owner.
     pub fn sign(self, chain: ChainId, key: &SigningKey) -> SignedServedGroup {
-        SignedServedGroup { statement: self, signature: self.signature(chain, key) }
+        SignedServedGroup { statement: self, serving_key: None, signature: self.signature(chain, key) }
+    }
+
+    /// Signs with a key that has the owner's leave.
+    pub fn sign_by_leave(self, chain: ChainId, key: &SigningKey, leave: SignedServingKey) -> SignedServedGroup {
+        SignedServedGroup { serving_key: Some(leave), ..self.sign(chain, key) }
     }
 }
 
 impl SignedServedGroup {
-    /// Whether `owner` signed it for `chain`.
+    /// Whether `owner` signed it for `chain`, or a key to which it gave leave for that.
     pub fn is_signed_by(&self, chain: ChainId, owner: Address) -> bool {
-        self.statement.is_signed(chain, &self.signature, owner)
+        let signer = match &self.serving_key {
+            None => owner,
+            Some(key) if key.leave.covers(&self.statement) && key.is_signed_by(chain, owner) => key.leave.key,
+            Some(_) => return false,
+        };
+        self.statement.is_signed(chain, &self.signature, signer)
     }
 
     /// The form that travels beside the bytes.
@@ -160,7 +174,7 @@ pub struct WrongBytes {
 #[allow(missing_docs, reason = "fields are named in the message")]
 pub enum WrongBytesRejection {
     /// Somebody else's word, or for another chain.
-    #[error("the statement is not signed by {owner}, who owns {provider}")]
+    #[error("the statement is not signed by {owner}, who owns {provider}, nor by a key with its leave for that epoch")]
     NotSigned { provider: ProviderId, owner: Address },
     /// Too old, or not of now.
     #[error("the statement is of epoch {got}, must be {oldest} to {now}")]
@@ -281,6 +295,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serving_key::ServingKey;
+    use crate::transaction::address_of;
 
     #[test]
     fn the_rules_of_a_network_cannot_make_reporting_oneself_pay() {
@@ -303,7 +319,8 @@ mod tests {
         let piece = PieceInfo { comm_p: CommP([0xff; 32]), size: PaddedBytes(u64::MAX) };
         let (provider, epoch) = (ProviderId(u64::MAX), Epoch(u64::MAX));
         let widest = ServedGroup { provider, piece, group: u64::MAX, root: CommP([0xff; 32]), epoch, nonce: u64::MAX };
-        let bytes = widest.sign(ChainId([9; 32]), &key).encode();
+        let leave = ServingKey { provider, key: address_of(&key), until: epoch }.sign(ChainId([9; 32]), &key);
+        let bytes = widest.sign_by_leave(ChainId([9; 32]), &key, leave).encode();
         assert!(bytes.len() <= STATEMENT_BYTES_MAX, "{}", bytes.len());
         assert!(SignedServedGroup::decode(&bytes).is_ok());
         let largest = cairn_protocol::piece_proof::PieceShape::of(PaddedBytes(64 << 30).to_unpadded().0).unwrap();

@@ -1,9 +1,9 @@
 //! Both sides of a provider's word for the bytes that it sends: the signer that a gateway asks, and the client that holds it
 //! to its word ([`cairn_ledger::served`]).
 //!
-//! 1. [`ProviderSigner`] signs for one provider of one ledger.
+//! 1. [`ProviderSigner`] signs for one provider of one ledger: as its owner, or with the owner's leave for some time.
 //! 2. [`Word::read`] checks what came: the statement is about what was asked, about the bytes that came, and signed by the
-//!    provider's owner. Otherwise the answer is as good as none.
+//!    provider's owner, or with its leave. Otherwise the answer is as good as none.
 //! 3. [`Word::hold`] compares it with a proof of what the piece has there. Either the bytes are right, or there is evidence for
 //!    the ledger ([`WrongBytes`]).
 
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use cairn_content::group_root;
 use cairn_gateway::{GroupClaim, GroupSigner, SignedGroup};
 use cairn_ledger::served::{ServedGroup, SignedServedGroup, WrongBytes, WrongBytesRejection};
-use cairn_ledger::{Address, ChainId, CodecRejection};
+use cairn_ledger::{Address, ChainId, CodecRejection, SignedServingKey};
 use cairn_protocol::piece_proof::GROUP_PADDED;
 use cairn_protocol::{CommP, GROUP_BYTES, PaddedBytes, ProviderId};
 use ed25519_consensus::SigningKey;
@@ -21,13 +21,19 @@ use ed25519_consensus::SigningKey;
 pub struct ProviderSigner {
     chain: ChainId,
     key: SigningKey,
+    leave: Option<SignedServingKey>,
     provider: OnceLock<ProviderId>,
 }
 
 impl ProviderSigner {
     /// With the key of the provider's owner. Signs nothing until it knows for which provider.
     pub fn new(chain: ChainId, key: SigningKey) -> Self {
-        Self { chain, key, provider: OnceLock::new() }
+        Self { chain, key, leave: None, provider: OnceLock::new() }
+    }
+
+    /// With a key that has the leave of the provider's owner. Signs nothing that the leave does not cover.
+    pub fn by_leave(chain: ChainId, key: SigningKey, leave: SignedServingKey) -> Self {
+        Self { chain, key, leave: Some(leave), provider: OnceLock::from(leave.leave.provider) }
     }
 
     /// Says for which provider; once.
@@ -42,7 +48,12 @@ impl GroupSigner for ProviderSigner {
         let GroupClaim { piece, group, root, epoch, nonce } = *claim;
         let provider = *self.provider.get()?;
         let statement = ServedGroup { provider, piece, group, root, epoch, nonce };
-        Some(statement.sign(self.chain, &self.key).encode())
+        let signed = match self.leave {
+            None => statement.sign(self.chain, &self.key),
+            Some(leave) if leave.leave.covers(&statement) => statement.sign_by_leave(self.chain, &self.key, leave),
+            Some(_) => return None,
+        };
+        Some(signed.encode())
     }
 }
 
@@ -88,8 +99,8 @@ pub enum WordRejection {
         /// Of the bytes.
         got: CommP,
     },
-    /// Not signed by the owner for this ledger.
-    #[error("the statement is not signed by {owner}, who owns {provider}")]
+    /// Not signed by the owner for this ledger, nor with its leave.
+    #[error("the statement is not signed by {owner}, who owns {provider}, nor by a key with its leave for that epoch")]
     BadSignature {
         /// The provider.
         provider: ProviderId,
@@ -151,7 +162,7 @@ impl Word {
 #[cfg(test)]
 mod tests {
     use cairn_content::PieceGroups;
-    use cairn_ledger::address_of;
+    use cairn_ledger::{ServingKey, address_of};
     use cairn_protocol::Epoch;
     use proptest::prelude::*;
 
@@ -234,6 +245,23 @@ mod tests {
             Word::read(&asked, &SignedGroup { statement: vec![0xff], ..answer }),
             Err(WordRejection::Unreadable(_))
         ));
+    }
+
+    #[test]
+    fn a_key_with_leave_signs_until_the_leave_ends() {
+        let (owner, key) = (SigningKey::from([3; 32]), SigningKey::from([8; 32]));
+        let payload = payload();
+        let (asked, answer) = answered(&payload, 0, &owner);
+        let ServedGroup { piece, group, epoch, nonce, .. } = asked.statement;
+        let root = CommP(group_root(PaddedBytes(GROUP_PADDED), &answer.bytes));
+        let leave = ServingKey { provider: PROVIDER, key: address_of(&key), until: epoch }.sign(CHAIN, &owner);
+        let signer = ProviderSigner::by_leave(CHAIN, key, leave);
+        let claim = GroupClaim { piece, group, root, epoch, nonce };
+        let answer = SignedGroup { statement: signer.sign(&claim).unwrap(), ..answer };
+        assert!(Word::read(&asked, &answer).is_ok());
+        let stranger = AskedGroup { owner: address_of(&SigningKey::from([4; 32])), ..asked };
+        assert!(matches!(Word::read(&stranger, &answer), Err(WordRejection::BadSignature { .. })));
+        assert_eq!(signer.sign(&GroupClaim { epoch: Epoch(epoch.0 + 1), ..claim }), None, "it has ended");
     }
 
     proptest! {

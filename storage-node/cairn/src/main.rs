@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod provider;
 mod secret_file;
+mod serving_key_file;
 
 use std::process::ExitCode;
 

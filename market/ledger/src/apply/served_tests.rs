@@ -10,6 +10,7 @@ use crate::*;
 
 const STORER: u8 = 2;
 const REPORTER: u8 = 3;
+const SERVER: u8 = 9;
 const WINDOW: u64 = 20;
 
 fn network() -> (Network, ProviderId) {
@@ -21,6 +22,12 @@ fn network() -> (Network, ProviderId) {
 
 fn sign(network: &Network, statement: ServedGroup) -> SignedServedGroup {
     statement.sign(network.state.chain(), &Network::key(STORER))
+}
+
+/// The storer's leave for the server's key.
+fn leave(network: &Network, provider: ProviderId, until: Epoch) -> SignedServingKey {
+    let leave = ServingKey { provider, key: Network::address(SERVER), until };
+    leave.sign(network.state.chain(), &Network::key(STORER))
 }
 
 fn report(evidence: WrongBytes) -> Command {
@@ -108,6 +115,9 @@ fn evidence_that_breaks_one_rule_convicts_nobody() {
     let mut changed = good.clone();
     changed.signed.statement.nonce += 1;
     assert_eq!(refused(&mut network, changed), not_signed);
+    let mut added = good.clone();
+    added.signed.serving_key = Some(leave(&network, provider, wrong.epoch));
+    assert_eq!(refused(&mut network, added), not_signed, "the owner's signature is not that of the key");
 
     // When.
     let now = network.state.epoch().0;
@@ -143,6 +153,41 @@ fn evidence_that_breaks_one_rule_convicts_nobody() {
     assert_eq!(network.state.reputation_of(provider), NEUTRAL_REPUTATION);
     let good = tree.evidence(sign(&network, ServedGroup { epoch: network.state.epoch(), ..wrong }));
     network.command(REPORTER, report(good));
+}
+
+#[test]
+fn a_key_with_the_owners_leave_speaks_for_the_owner_and_for_nobody_else() {
+    let (mut network, provider) = network();
+    let other = network.register(REPORTER);
+    let (tree, chain, now) = (PieceTree::new(1, 3), network.state.chain(), network.state.epoch());
+    let wrong = tree.served_wrong(provider, 5, now);
+    let (key, good) = (Network::key(SERVER), leave(&network, provider, now));
+    let not_signed = WrongBytesRejection::NotSigned { provider, owner: Network::address(STORER) };
+    let before = collateral(&network, provider);
+
+    let by_stranger = wrong.sign_by_leave(chain, &Network::key(REPORTER), good);
+    let without = wrong.sign(chain, &key);
+    let own_leave = wrong.sign_by_leave(chain, &key, good.leave.sign(chain, &key));
+    let elsewhere = wrong.sign_by_leave(chain, &key, good.leave.sign(ChainId([9; 32]), &Network::key(STORER)));
+    let ended = wrong.sign_by_leave(chain, &key, leave(&network, provider, Epoch(now.0 - 1)));
+    let of_another = wrong.sign_by_leave(chain, &key, leave(&network, other, now));
+    let mut stretched = wrong.sign_by_leave(chain, &key, good);
+    stretched.serving_key.as_mut().unwrap().leave.until.0 += 1;
+    for signed in [by_stranger, without, own_leave, elsewhere, ended, of_another, stretched] {
+        assert_eq!(refused(&mut network, tree.evidence(signed)), not_signed);
+    }
+    let foreign = ServedGroup { provider: other, ..wrong }.sign_by_leave(chain, &key, good);
+    let not_other = WrongBytesRejection::NotSigned { provider: other, owner: Network::address(REPORTER) };
+    assert_eq!(refused(&mut network, tree.evidence(foreign)), not_other);
+    let honest = tree.served(provider, 5, now).sign_by_leave(chain, &key, good);
+    let right = WrongBytesRejection::BytesAreRight { provider };
+    assert_eq!(refused(&mut network, tree.evidence(honest)), right);
+    assert_eq!(collateral(&network, provider), before);
+
+    network.command(REPORTER, report(tree.evidence(wrong.sign_by_leave(chain, &key, good))));
+    assert_eq!(collateral(&network, provider), before - before / 10);
+    let again = lie(&network, &tree, provider, 5);
+    assert!(matches!(refused(&mut network, again), WrongBytesRejection::PaidFor { .. }), "it was the owner's word");
 }
 
 #[test]
@@ -190,13 +235,21 @@ proptest! {
         at in any::<prop::sample::Index>(),
         flip in 1u8..,
         in_proof: bool,
+        by_leave: bool,
         other: u8,
     ) {
         let (network, provider) = network();
         let (tree, stranger) = (PieceTree::new(tag, levels), PieceTree::new(other, levels));
         let (groups, now) = (1u64 << levels, network.state.epoch());
         let group = place % groups;
-        let honest = sign(&network, ServedGroup { nonce, ..tree.served(provider, group, now) });
+        let signed = |statement: ServedGroup| match by_leave {
+            true => {
+                let leave = leave(&network, provider, now);
+                statement.sign_by_leave(network.state.chain(), &Network::key(SERVER), leave)
+            }
+            false => sign(&network, statement),
+        };
+        let honest = signed(ServedGroup { nonce, ..tree.served(provider, group, now) });
         let (first, count) = (proven.0 % groups, 1 + proven.1 % groups);
         let proof = tree.prove(first, count.min(groups - first));
         let convicts = |evidence: &WrongBytes| matches!(network.state.check_wrong_bytes(evidence, now), Ok(Some(_)));
@@ -204,16 +257,16 @@ proptest! {
         let evidence = WrongBytes { signed: honest.clone(), proof };
         prop_assert!(!convicts(&evidence));
         prop_assert!(!convicts(&stranger.evidence(honest.clone())));
-        let (mut signed, mut proof) = (honest.encode(), tree.prove(group, 1));
-        let damaged = if in_proof { &mut proof } else { &mut signed };
+        let (mut statement, mut proof) = (honest.encode(), tree.prove(group, 1));
+        let damaged = if in_proof { &mut proof } else { &mut statement };
         let at = at.index(damaged.len());
         damaged[at] ^= flip;
-        if let Ok(signed) = SignedServedGroup::decode(&signed) {
+        if let Ok(signed) = SignedServedGroup::decode(&statement) {
             let evidence = WrongBytes { signed, proof };
             prop_assert!(!convicts(&evidence));
         }
         // The same accuser convicts who signed something else.
-        let lie = sign(&network, tree.served_wrong(provider, group, now));
+        let lie = signed(tree.served_wrong(provider, group, now));
         prop_assert!(convicts(&tree.evidence(lie)));
     }
 

@@ -21,7 +21,6 @@ use crate::codec;
 use crate::ids::{Address, ChainId};
 use crate::transaction::{SignatureBytes, address_of};
 
-
 /// Most receipts that an opinion rests on, the first by slot, so that those behind any opinion fit in a transaction.
 pub const OPENED_MAX: usize = 64;
 

@@ -2,9 +2,9 @@
 
 use cairn_ledger::scores::checks::CheckTask;
 use cairn_ledger::scores::receipts::{CheckFailure, CheckReceipt, CheckResult, SignedCheckReceipt};
-use cairn_ledger::served::WrongBytes;
+use cairn_ledger::served::{ServedGroup, WrongBytes};
 use cairn_ledger::testing::PieceTree;
-use cairn_ledger::{Attributes, CheckCommand, Command, MarketCommand};
+use cairn_ledger::{Attributes, CheckCommand, Command, MarketCommand, ServingKey};
 use cairn_protocol::ProviderId;
 
 use super::Actor;
@@ -130,20 +130,28 @@ impl Actor for Reader {
         let (right, wrong) =
             (tree.served(provider, group, view.state.epoch()), tree.served_wrong(provider, group, view.state.epoch()));
         let report = |evidence: WrongBytes| Command::ReportWrongBytes(Box::new(evidence));
+        // Half of the gateways sign with a key of their own, which has the owner's leave; the reader gives itself one.
+        let own = &view.keys[self.account];
+        let leave = ServingKey { provider, key: own.address, until: view.state.epoch() };
+        let by_owner = |statement: ServedGroup| match group % 2 {
+            0 => statement.sign(chain, &pair.key),
+            _ => statement.sign_by_leave(chain, &own.key, leave.sign(chain, &pair.key)),
+        };
         // Wrong bytes are rare; the same ones are brought again now and then. What the reader makes up is not rare.
         let false_one = match random.below(8) {
             0 => {
-                let command = report(tree.evidence(wrong.sign(chain, &pair.key)));
+                let command = report(tree.evidence(by_owner(wrong)));
                 return offers.command(self.account, command);
             }
-            1 | 2 => tree.evidence(right.sign(chain, &pair.key)),
-            3 | 4 => tree.evidence(wrong.sign(chain, &view.keys[self.account].key)),
+            1 | 2 => tree.evidence(by_owner(right)),
+            3 => tree.evidence(wrong.sign(chain, &own.key)),
+            4 => tree.evidence(wrong.sign_by_leave(chain, &own.key, leave.sign(chain, &own.key))),
             5 => {
-                let mut changed = tree.evidence(right.sign(chain, &pair.key));
+                let mut changed = tree.evidence(by_owner(right));
                 changed.signed.statement.root = wrong.root;
                 changed
             }
-            _ => WrongBytes { signed: wrong.sign(chain, &pair.key), proof: tree.prove((group + 1) % 4, 1) },
+            _ => WrongBytes { signed: by_owner(wrong), proof: tree.prove((group + 1) % 4, 1) },
         };
         offers.crime(self.account, report(false_one), Crime::FalseAccusation);
     }

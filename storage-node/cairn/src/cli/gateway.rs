@@ -89,9 +89,12 @@ pub struct GatewayArguments {
     /// group is checked against the piece before it is signed for
     #[arg(long, value_name = "N", requires_all = ["sign_key", "sign_rpc"])]
     pub sign_for: Option<u64>,
-    /// Key file of that provider's owner
+    /// Key file of that provider's owner, or of a key that has its leave
     #[arg(long, value_name = "FILE", requires = "sign_for")]
     pub sign_key: Option<PathBuf>,
+    /// The owner's leave for that key, as `cairn provider delegate` made it; nothing is signed once it has ended
+    #[arg(long, value_name = "FILE", requires = "sign_for")]
+    pub sign_leave: Option<PathBuf>,
     /// The ledger on which it is; asked once, at the start
     #[arg(long, value_name = "URL", requires = "sign_for")]
     pub sign_rpc: Option<String>,

@@ -4,9 +4,9 @@ use cairn_ledger::Address;
 use cairn_protocol::{Amount, SectorSize};
 use clap::{Args, Subcommand};
 
-use super::AccuseArguments;
 use super::ledger::{RpcArguments, SignerArguments, parse_amount, parse_attribute, parse_number};
 use super::provider::ProviderRunArguments;
+use super::{AccuseArguments, DelegateArguments};
 
 /// `cairn deal ...`
 #[derive(Debug, Subcommand)]
@@ -89,6 +89,8 @@ pub enum ProviderCommand {
     AddCollateral(ProviderCollateralArguments),
     /// Free collateral above the minimum
     WithdrawCollateral(ProviderCollateralArguments),
+    /// Let a key that can do nothing else sign for what a provider's gateway sends, for some time
+    Delegate(DelegateArguments),
     /// Hold a provider to its word for the bytes that it sends, and bring false ones to the ledger
     Accuse(AccuseArguments),
     /// Store for others until told to stop: bid, fetch, seal, prove, serve

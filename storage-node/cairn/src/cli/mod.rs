@@ -7,6 +7,7 @@ mod channel;
 mod checker;
 mod circuit;
 mod data;
+mod delegate;
 mod devnet;
 mod gateway;
 mod get;
@@ -42,6 +43,7 @@ pub use data::{
     DataCommand, DataDecryptArguments, DataEncryptArguments, DataGrantArguments, DataIdentityArguments,
     DataImportArguments, DataPublishArguments,
 };
+pub use delegate::DelegateArguments;
 pub use devnet::{DevnetArguments, SnarkSource};
 pub use gateway::GatewayArguments;
 pub use get::GetArguments;

@@ -17,6 +17,7 @@ use cairn_gateway::{
     AccessLog, Collector, Gatekeeper, GatewayOptions, GroupSigner, Library, Metrics, Mount, OptionsRejection, Reporter,
     TlsIdentity, listen, serve, serve_metrics,
 };
+use cairn_ledger::ServingKey;
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
 use cairn_protocol::ProviderId;
 use cairn_rpc::{ClientOptions, RpcClient};
@@ -30,6 +31,7 @@ use crate::devnet::ended_by_signal;
 use crate::key_file::KeyFile;
 use crate::progress::Stage;
 use crate::secret_file::{self, Readers};
+use crate::serving_key_file;
 
 /// Most bytes of a file with a private key.
 const TLS_KEY_BYTES_MAX: u64 = 64 << 10;
@@ -233,7 +235,7 @@ fn gatekeeper(path: &Path) -> anyhow::Result<(Arc<AccessGate>, Option<Redeeming>
     Ok((gate, redeeming))
 }
 
-/// Who signs for a provider, if that is asked for: the key must be the owner's.
+/// Who signs for a provider, if that is asked for: the key must be the owner's, or have its leave.
 fn group_signer(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<dyn GroupSigner>>> {
     let (Some(provider), Some(path), Some(url)) = (arguments.sign_for, &arguments.sign_key, &arguments.sign_rpc) else {
         return Ok(None);
@@ -243,10 +245,22 @@ fn group_signer(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<dyn G
     let network = client.network().context("--sign-rpc")?;
     key.check_for(network.grade).context("--sign-key")?;
     let owner = client.provider(id).context("--sign-rpc")?.with_context(|| format!("--sign-for: no {id}"))?.owner;
-    ensure!(owner == key.address(), "--sign-key: {id} is owned by {owner}, the key is of {}", key.address());
-    let signer = ProviderSigner::new(network.chain, key.key);
-    signer.signs_for(id);
-    Ok(Some(Arc::new(signer)))
+    let Some(path) = &arguments.sign_leave else {
+        ensure!(owner == key.address(), "--sign-key: {id} is owned by {owner}, the key is of {}", key.address());
+        let signer = ProviderSigner::new(network.chain, key.key);
+        signer.signs_for(id);
+        return Ok(Some(Arc::new(signer)));
+    };
+    let leave = serving_key_file::read(path).context("--sign-leave")?;
+    let ServingKey { provider, key: allowed, until } = leave.leave;
+    ensure!(provider == id, "--sign-leave: expected leave for {id}, got {provider}");
+    ensure!(allowed == key.address(), "--sign-leave: it is for {allowed}, --sign-key is of {}", key.address());
+    ensure!(
+        leave.is_signed_by(network.chain, owner),
+        "--sign-leave: not signed by {owner}, who owns {id}, for this ledger"
+    );
+    ensure!(until >= network.height, "--sign-leave: it ended at epoch {until}, the ledger is at {}", network.height);
+    Ok(Some(Arc::new(ProviderSigner::by_leave(network.chain, key.key, leave))))
 }
 
 /// Who tells of requests, if anybody wants to know.

@@ -11,8 +11,9 @@ use cairn_access::ProviderSigner;
 use cairn_content::{HotStore, ImportOptions, Placement};
 use cairn_fixtures::labelled_data;
 use cairn_gateway::GatewayOptions;
+use cairn_ledger::ServingKey;
 use cairn_ledger::testing::Network as Story;
-use cairn_protocol::{CommP, GROUP_BYTES, UnpaddedBytes, piece_cid_v1};
+use cairn_protocol::{CommP, Epoch, GROUP_BYTES, UnpaddedBytes, piece_cid_v1};
 use cairn_rpc::wire::NetworkGrade;
 
 use self::liar::Liar;
@@ -64,12 +65,36 @@ fn false_bytes_are_brought_to_the_ledger_and_right_ones_are_not() {
         let said = [&["provider", "accuse", "1000", "--piece", &piece, "--key", &client][..], more].concat();
         place.ticking(|| place.ask(&said))
     };
-    let fine = accuse(&["--gateway", honest.url(), "--json"]).json();
-    assert_eq!((&fine["right"], &fine["group"], &fine["transaction"]), (&true.into(), &0.into(), &().into()));
+    let is_fine = |gateway: &Running| {
+        let fine = accuse(&["--gateway", gateway.url(), "--json"]).json();
+        assert_eq!((&fine["right"], &fine["group"], &fine["transaction"]), (&true.into(), &0.into(), &().into()));
+    };
+    is_fine(&honest);
+
+    // Another gateway, on a machine that never had the owner's key.
+    let (key, leave) = (text(&place.path("gateway.key")), text(&place.path("gateway.leave")));
+    let made = crate::support::cairn(["wallet", "new", "--out", &key, "--json"]).json();
+    let to = made["address"].as_str().unwrap();
+    let delegate = |owner: &str, epochs: &str, out: &str| {
+        place.ask(&["provider", "delegate", "1000", "--to", to, "--epochs", epochs, "--key", owner, "--out", out])
+    };
+    assert!(delegate(&client, "1000", &leave).failure().contains("is owned by"));
+    assert_eq!(delegate(&owner, "1000", &leave).code, Some(0));
+    assert!(delegate(&owner, "9", &leave).failure().contains("cannot make"), "a leave is never replaced");
+    let serve = ["--store", &dir, "--sign-for", "1000", "--sign-rpc", &rpc];
+    let mine = [&serve[..], &["--sign-key", &client, "--sign-leave", &leave]].concat();
+    let stolen = crate::support::cairn(["gateway", "--listen", "127.0.0.1:0"].iter().chain(&mine).copied());
+    assert!(stolen.failure().contains("--sign-leave: it is for"), "{}", stolen.stderr);
+    let by_leave = Running::start(&[&serve[..], &["--sign-key", &key, "--sign-leave", &leave]].concat(), 1);
+    is_fine(&by_leave);
+    by_leave.stop();
 
     let (lying, _) = store(&place, "lying");
-    let signer = ProviderSigner::new(place.served.ledger.chain(), Story::key(2));
-    signer.signs_for(provider);
+    // It lies in the owner's name.
+    let chain = place.served.ledger.chain();
+    let until = Epoch(1 << 30);
+    let leave = ServingKey { provider, key: Story::address(9), until }.sign(chain, &Story::key(2));
+    let signer = ProviderSigner::by_leave(chain, Story::key(9), leave);
     let at = GROUP_BYTES + 5;
     let (_runtime, liar) = serve_liar(lying, at as usize, signer);
     let at = at.to_string();

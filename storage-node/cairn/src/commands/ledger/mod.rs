@@ -4,6 +4,7 @@ mod accuse;
 pub mod block;
 pub mod channel;
 pub mod deal;
+mod delegate;
 pub mod job;
 pub mod order;
 pub mod provider;

@@ -6,9 +6,9 @@ use cairn_protocol::ProviderId;
 use cairn_rpc::wire::{Attestation, PostDuty, Provider, ProviderRewards, Sector, WrongGroup};
 use serde::Serialize;
 
-use super::accuse;
 use super::session::{Session, first, more_line};
 use super::table::{Table, facts};
+use super::{accuse, delegate};
 use crate::cli::{ProviderAttributesArguments, ProviderCommand, ProviderShowArguments};
 use crate::commands::provider_run;
 
@@ -62,6 +62,7 @@ pub fn run(command: ProviderCommand) -> anyhow::Result<()> {
             let what = format!("you vouch for {} of {provider}", said(&attest));
             Session::open(&attest.ledger)?.act_and_tell(&attest.signer, command, &what)
         }
+        ProviderCommand::Delegate(arguments) => delegate::run(&arguments),
         ProviderCommand::Accuse(arguments) => accuse::run(&arguments),
         ProviderCommand::AddCollateral(change) => {
             let (provider, amount) = (ProviderId(change.provider), change.amount);
