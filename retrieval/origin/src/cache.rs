@@ -315,20 +315,43 @@ impl SliceCache {
     }
 
     fn land(&self, run: &Run, came: &Result<Bytes, FetchError>) {
-        for (digest, place, flight) in &run.leaves {
-            let leaf = came.clone().and_then(|bytes| self.check(run, digest, place, &bytes));
-            let mut inside = self.inside.lock().expect("no panic holds the cache");
-            if let Ok(bytes) = &leaf {
-                inside.memory.insert(*digest, bytes.clone());
-            }
-            inside.flights.remove(digest);
-            drop(inside);
+        let (last, others) = run.leaves.split_last().expect("a request is made for a leaf");
+        for (digest, place, flight) in others {
+            let leaf = self.take_in(run, digest, place, came);
             flight.land(leaf.clone());
-            if let (Ok(bytes), Some(disk)) = (&leaf, &self.disk) {
-                disk.insert(*digest, bytes);
-            }
+            self.keep(digest, &leaf);
         }
+        // The turn ends after all is written, so that a slow disk slows the requests, and before the last reader is told, who
+        // may come again at once and must not stand in its own way.
+        let (digest, place, flight) = last;
+        let leaf = self.take_in(run, digest, place, came);
+        self.keep(digest, &leaf);
         self.pending.fetch_sub(1, Ordering::AcqRel);
+        flight.land(leaf);
+    }
+
+    /// Checks a leaf that came; from then on it is not on its way any more.
+    fn take_in(
+        &self,
+        run: &Run,
+        digest: &Digest,
+        place: &Range<usize>,
+        came: &Result<Bytes, FetchError>,
+    ) -> Result<Bytes, FetchError> {
+        let leaf = came.clone().and_then(|bytes| self.check(run, digest, place, &bytes));
+        let mut inside = self.inside.lock().expect("no panic holds the cache");
+        if let Ok(bytes) = &leaf {
+            inside.memory.insert(*digest, bytes.clone());
+        }
+        inside.flights.remove(digest);
+        leaf
+    }
+
+    /// Writes a leaf into the folder.
+    fn keep(&self, digest: &Digest, leaf: &Result<Bytes, FetchError>) {
+        if let (Ok(bytes), Some(disk)) = (leaf, &self.disk) {
+            disk.insert(*digest, bytes);
+        }
     }
 
     fn check(&self, run: &Run, digest: &Digest, place: &Range<usize>, bytes: &Bytes) -> Result<Bytes, FetchError> {

@@ -293,11 +293,7 @@ fn an_origin_that_is_away_or_overrun_means_later() {
     let before = source.counts();
     let asked = || source.counts().origin_requests > before.origin_requests;
     std::thread::scope(|scope| {
-        // Whoever comes in the moment between the last answer and the end of its turn is told to come later, too.
-        let stuck = scope.spawn(|| {
-            let tries = (0..1000).take_while(|_| !asked()).inspect(|_| later(3)).count();
-            assert!(asked(), "the turn is never free, {tries} times");
-        });
+        let stuck = scope.spawn(|| later(3));
         while !asked() && !stuck.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }
