@@ -158,6 +158,7 @@ fn kill_at_moments(dir: &Path, size: SectorSize, walk: Walk) {
         child.wait().unwrap();
         kills += 1;
     }
+    assert!(kills > 0, "it ended before it was killed");
     println!("killed {kills} times");
     assert!(start_child(dir, size, walk).wait().unwrap().success());
 }
