@@ -17,9 +17,10 @@ use cairn_gateway::{
     AccessLog, Collector, Gatekeeper, GatewayOptions, GroupSigner, Library, Metrics, Mount, OptionsRejection, Reporter,
     TlsIdentity, listen, serve, serve_metrics,
 };
-use cairn_ledger::ServingKey;
+use cairn_ledger::{Address, ServingKey};
 use cairn_origin::{CacheOptions, DiskOptions, Origin, OriginOptions, OriginSource, S3Settings};
 use cairn_protocol::ProviderId;
+use cairn_rpc::wire::Network;
 use cairn_rpc::{ClientOptions, RpcClient};
 use cairn_s3::{AccessKeys, IngestFolder, IngestOptions, S3Handler, S3Options};
 use serde::Serialize;
@@ -245,12 +246,26 @@ fn group_signer(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<dyn G
     let network = client.network().context("--sign-rpc")?;
     key.check_for(network.grade).context("--sign-key")?;
     let owner = client.provider(id).context("--sign-rpc")?.with_context(|| format!("--sign-for: no {id}"))?.owner;
-    let Some(path) = &arguments.sign_leave else {
-        ensure!(owner == key.address(), "--sign-key: {id} is owned by {owner}, the key is of {}", key.address());
-        let signer = ProviderSigner::new(network.chain, key.key);
-        signer.signs_for(id);
-        return Ok(Some(Arc::new(signer)));
+    let signer = match &arguments.sign_leave {
+        None => {
+            ensure!(owner == key.address(), "--sign-key: {id} is owned by {owner}, the key is of {}", key.address());
+            let signer = ProviderSigner::new(network.chain, key.key);
+            signer.signs_for(id);
+            signer
+        }
+        Some(path) => signer_by_leave(path, key, id, owner, &network)?,
     };
+    Ok(Some(Arc::new(signer)))
+}
+
+/// Who signs with the leave of a provider's owner, which must be for this key and must not have ended.
+fn signer_by_leave(
+    path: &Path,
+    key: KeyFile,
+    id: ProviderId,
+    owner: Address,
+    network: &Network,
+) -> anyhow::Result<ProviderSigner> {
     let leave = serving_key_file::read(path).context("--sign-leave")?;
     let ServingKey { provider, key: allowed, until } = leave.leave;
     ensure!(provider == id, "--sign-leave: expected leave for {id}, got {provider}");
@@ -260,7 +275,7 @@ fn group_signer(arguments: &GatewayArguments) -> anyhow::Result<Option<Arc<dyn G
         "--sign-leave: not signed by {owner}, who owns {id}, for this ledger"
     );
     ensure!(until >= network.height, "--sign-leave: it ended at epoch {until}, the ledger is at {}", network.height);
-    Ok(Some(Arc::new(ProviderSigner::by_leave(network.chain, key.key, leave))))
+    Ok(ProviderSigner::by_leave(network.chain, key.key, leave))
 }
 
 /// Who tells of requests, if anybody wants to know.
